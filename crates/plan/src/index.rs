@@ -1,0 +1,114 @@
+//! The packet index of a media file's video stream: facts from the demuxer, kept compact. It must not know where the facts
+//! come from, and it decides nothing.
+
+use kinora_protocol::task::Clock;
+use serde::{Deserialize, Serialize};
+
+use crate::layout::Layout;
+
+const KEY: u32 = 1 << 31;
+const NO_POSITION: u64 = u64::MAX;
+
+/// One packet; 32 bytes, because a long film has millions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Packet {
+    /// Presentation time in ticks of the clock.
+    pub pts: i64,
+    /// Decode time in ticks; equals `pts` when the container has none.
+    pub dts: i64,
+    pos: u64,
+    size_and_key: u32,
+}
+
+impl Packet {
+    /// A packet; `size` above 2 GiB is cut, as no demuxer returns one.
+    pub fn new(pts: i64, dts: i64, pos: Option<u64>, size: u32, key: bool) -> Self {
+        let size = size.min(KEY - 1);
+        Self { pts, dts, pos: pos.unwrap_or(NO_POSITION), size_and_key: if key { size | KEY } else { size } }
+    }
+
+    /// Offset in the file, where the demuxer knows it.
+    pub fn pos(&self) -> Option<u64> {
+        (self.pos != NO_POSITION).then_some(self.pos)
+    }
+
+    /// Bytes of payload.
+    pub fn size(&self) -> u32 {
+        self.size_and_key & !KEY
+    }
+
+    /// Whether decoding can start here.
+    pub fn is_key(&self) -> bool {
+        self.size_and_key & KEY != 0
+    }
+}
+
+/// A run of packets from a key frame to the next, with the digest of their content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gop {
+    /// Position of its first packet in decode order.
+    pub first: u32,
+    /// First 16 bytes of BLAKE3 over times, sizes and payload checksums.
+    pub digest: [u8; 16],
+}
+
+/// The index of one media file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PacketIndex {
+    /// What the times mean.
+    pub clock: Clock,
+    /// File size in bytes.
+    pub size: u64,
+    /// Packets in decode order, without those that the demuxer discards.
+    pub packets: Vec<Packet>,
+    /// Groups of pictures in decode order; empty when there is no packet.
+    pub gops: Vec<Gop>,
+    /// Digest over the decoder configuration.
+    pub config: [u8; 16],
+    /// Structure of the container.
+    pub layout: Layout,
+}
+
+/// A stored index cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the stored packet index is damaged or of another version")]
+pub struct BadIndex(#[from] postcard::Error);
+
+impl PacketIndex {
+    /// Presentation times in display order.
+    pub fn times(&self) -> Vec<i64> {
+        let mut times: Vec<i64> = self.packets.iter().map(|p| p.pts).collect();
+        times.sort_unstable();
+        times
+    }
+
+    /// Compact bytes for storage.
+    ///
+    /// # Errors
+    /// Never in practice: the encoder only fails when memory runs out.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, BadIndex> {
+        Ok(postcard::to_stdvec(self)?)
+    }
+
+    /// From [`PacketIndex::to_bytes`].
+    ///
+    /// # Errors
+    /// [`BadIndex`] when the bytes were not written by this version.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadIndex> {
+        Ok(postcard::from_bytes(bytes)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_keeps_its_facts_in_32_bytes() {
+        assert_eq!(size_of::<Packet>(), 32);
+        let packet = Packet::new(-5, -7, None, 1234, true);
+        assert_eq!((packet.pos(), packet.size(), packet.is_key()), (None, 1234, true));
+        let packet = Packet::new(1, 1, Some(9), u32::MAX, false);
+        assert_eq!((packet.pos(), packet.size(), packet.is_key()), (Some(9), KEY - 1, false));
+    }
+}

@@ -1,0 +1,8 @@
+//! The heart: which frames go into which chunk, which bytes a chunk needs, and what must come out. Everything here is
+//! pure and exact: integer ticks, no clock, no disk, no network, no ffmpeg.
+
+pub mod digest;
+pub mod index;
+pub mod layout;
+pub mod time;
+pub mod window;

@@ -1,0 +1,235 @@
+//! What a recipe comes to for one file: the exact settings of the encoder and the picture filters. Every chunk of a job
+//! carries the same value, so that chunks agree.
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::{Color, HdrStatic};
+use crate::rational::Rational;
+use crate::recipe::{AudioCodec, Container, Verify, VideoCodec};
+
+/// A video encoder of ffmpeg that Kinora knows how to drive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Encoder {
+    #[serde(rename = "libx264")]
+    X264,
+    #[serde(rename = "libx265")]
+    X265,
+    #[serde(rename = "libsvtav1")]
+    SvtAv1,
+    #[serde(rename = "libaom-av1")]
+    Aom,
+    #[serde(rename = "libvpx-vp9")]
+    Vp9,
+    #[serde(rename = "ffv1")]
+    Ffv1,
+    #[serde(rename = "prores_ks")]
+    Prores,
+    #[serde(rename = "h264_nvenc")]
+    H264Nvenc,
+    #[serde(rename = "hevc_nvenc")]
+    HevcNvenc,
+    #[serde(rename = "av1_nvenc")]
+    Av1Nvenc,
+    #[serde(rename = "h264_qsv")]
+    H264Qsv,
+    #[serde(rename = "hevc_qsv")]
+    HevcQsv,
+    #[serde(rename = "av1_qsv")]
+    Av1Qsv,
+    #[serde(rename = "h264_amf")]
+    H264Amf,
+    #[serde(rename = "hevc_amf")]
+    HevcAmf,
+    #[serde(rename = "h264_videotoolbox")]
+    H264VideoToolbox,
+    #[serde(rename = "hevc_videotoolbox")]
+    HevcVideoToolbox,
+    #[serde(rename = "h264_vaapi")]
+    H264Vaapi,
+    #[serde(rename = "hevc_vaapi")]
+    HevcVaapi,
+}
+
+impl Encoder {
+    /// All that are known, software first, best first within a codec.
+    pub const ALL: [Self; 19] = [
+        Self::X264,
+        Self::X265,
+        Self::SvtAv1,
+        Self::Aom,
+        Self::Vp9,
+        Self::Ffv1,
+        Self::Prores,
+        Self::H264Nvenc,
+        Self::HevcNvenc,
+        Self::Av1Nvenc,
+        Self::H264Qsv,
+        Self::HevcQsv,
+        Self::Av1Qsv,
+        Self::H264Amf,
+        Self::HevcAmf,
+        Self::H264VideoToolbox,
+        Self::HevcVideoToolbox,
+        Self::H264Vaapi,
+        Self::HevcVaapi,
+    ];
+
+    /// ffmpeg's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X264 => "libx264",
+            Self::X265 => "libx265",
+            Self::SvtAv1 => "libsvtav1",
+            Self::Aom => "libaom-av1",
+            Self::Vp9 => "libvpx-vp9",
+            Self::Ffv1 => "ffv1",
+            Self::Prores => "prores_ks",
+            Self::H264Nvenc => "h264_nvenc",
+            Self::HevcNvenc => "hevc_nvenc",
+            Self::Av1Nvenc => "av1_nvenc",
+            Self::H264Qsv => "h264_qsv",
+            Self::HevcQsv => "hevc_qsv",
+            Self::Av1Qsv => "av1_qsv",
+            Self::H264Amf => "h264_amf",
+            Self::HevcAmf => "hevc_amf",
+            Self::H264VideoToolbox => "h264_videotoolbox",
+            Self::HevcVideoToolbox => "hevc_videotoolbox",
+            Self::H264Vaapi => "h264_vaapi",
+            Self::HevcVaapi => "hevc_vaapi",
+        }
+    }
+
+    /// By ffmpeg's name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|e| e.name() == name)
+    }
+
+    /// What it writes.
+    pub fn codec(self) -> VideoCodec {
+        match self {
+            Self::X264
+            | Self::H264Nvenc
+            | Self::H264Qsv
+            | Self::H264Amf
+            | Self::H264VideoToolbox
+            | Self::H264Vaapi => VideoCodec::H264,
+            Self::X265
+            | Self::HevcNvenc
+            | Self::HevcQsv
+            | Self::HevcAmf
+            | Self::HevcVideoToolbox
+            | Self::HevcVaapi => VideoCodec::Hevc,
+            Self::SvtAv1 | Self::Aom | Self::Av1Nvenc | Self::Av1Qsv => VideoCodec::Av1,
+            Self::Vp9 => VideoCodec::Vp9,
+            Self::Ffv1 => VideoCodec::Ffv1,
+            Self::Prores => VideoCodec::Prores,
+        }
+    }
+
+    /// Whether it runs on the processor alone.
+    pub fn is_software(self) -> bool {
+        matches!(
+            self,
+            Self::X264 | Self::X265 | Self::SvtAv1 | Self::Aom | Self::Vp9 | Self::Ffv1 | Self::Prores
+        )
+    }
+}
+
+/// How many bits the encoder may spend.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rate {
+    /// Constant quality in the encoder's own scale, in hundredths (2300 is CRF 23).
+    Quality(u32),
+    /// Average bit rate in bit/s.
+    Bitrate(u64),
+    /// Bit-exact samples.
+    Lossless,
+}
+
+/// One expert parameter that passed the allow-list: an ffmpeg option name without its hyphen, and its value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExpertParam {
+    /// Option name from the allow-list.
+    pub option: String,
+    /// Value, checked against the option's type.
+    pub value: String,
+}
+
+/// Scan of the pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scan {
+    /// Whole frames.
+    Progressive,
+    /// Two fields, the top one first.
+    TopFirst,
+    /// Two fields, the bottom one first.
+    BottomFirst,
+}
+
+/// The encoder and all that its bitstream depends on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EncodeSettings {
+    /// Which encoder.
+    pub encoder: Encoder,
+    /// Rate control.
+    pub rate: Rate,
+    /// Preset in the encoder's own words.
+    pub preset: Option<String>,
+    /// Pixel format handed to the encoder.
+    pub pix_fmt: String,
+    /// Frame rate written into parameter sets, the same in all chunks (a guess for variable frame rate).
+    pub nominal_rate: Rational,
+    /// Field order.
+    pub scan: Scan,
+    /// Colour description.
+    pub color: Color,
+    /// HDR10 static metadata.
+    pub hdr: Option<HdrStatic>,
+    /// Checked expert parameters, after everything else.
+    pub params: Vec<ExpertParam>,
+}
+
+/// What happens to a picture between decoder and encoder.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PictureFilters {
+    /// Output size in samples.
+    pub scale: Option<(u32, u32)>,
+    /// Sample aspect ratio set after scaling.
+    pub sample_aspect: Option<Rational>,
+}
+
+/// What is done with the sound.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AudioSettings {
+    /// Codec of the output; `Copy` and `None` need no encoding task.
+    pub codec: AudioCodec,
+    /// Bit/s per stream.
+    pub bitrate: Option<u32>,
+}
+
+/// A recipe settled for one file and one ffmpeg build.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Settled {
+    /// `None` copies the video packets.
+    pub video: Option<VideoSettings>,
+    /// Sound.
+    pub audio: AudioSettings,
+    /// Output container.
+    pub container: Container,
+    /// How it is checked.
+    pub verify: Verify,
+}
+
+/// The video side of a settled recipe.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VideoSettings {
+    /// Encoder settings.
+    pub encode: EncodeSettings,
+    /// Picture filters.
+    pub filters: PictureFilters,
+    /// Constant output frame rate, if the recipe asks for one.
+    pub fps: Option<Rational>,
+}

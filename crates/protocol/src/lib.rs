@@ -1,0 +1,20 @@
+//! What crosses a process or version boundary: ids, recipes, jobs, tasks, nodes, events, proofs and error codes.
+//!
+//! This crate is data with serde on it. It must not decide anything, touch a disk, a clock or the network,
+//! and it must not know ffmpeg's argument syntax.
+
+pub mod encode;
+pub mod error;
+pub mod event;
+pub mod id;
+pub mod job;
+pub mod media;
+pub mod node;
+pub mod proof;
+pub mod rational;
+pub mod recipe;
+pub mod task;
+
+pub use error::{ErrorCode, Failure};
+pub use id::{Attempt, Digest, JobId, NodeId, TaskId};
+pub use rational::Rational;

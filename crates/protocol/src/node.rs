@@ -1,0 +1,140 @@
+//! What a node and the hub say to each other. In one process the messages travel over channels; between machines, as JSON
+//! over one WebSocket that the node opens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::encode::Encoder;
+use crate::error::Failure;
+use crate::id::{Attempt, JobId, NodeId, TaskId};
+use crate::task::{TaskKind, TaskOutput, TaskSpec};
+
+/// What a machine can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Capabilities {
+    /// First line of `ffmpeg -version`, part of every chunk's key.
+    pub ffmpeg: String,
+    /// Encoders whose trial encode succeeded.
+    pub encoders: Vec<Encoder>,
+    /// Logical processors it may use.
+    pub cores: u32,
+}
+
+/// How many tasks of a kind of work a node runs at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slots {
+    /// Chunks.
+    pub chunks: u32,
+    /// Everything else.
+    pub other: u32,
+}
+
+/// The classes of work that slots are counted by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SlotClass {
+    /// Heavy: one encoder each.
+    Chunk,
+    /// Light: mostly input and output.
+    Other,
+}
+
+impl SlotClass {
+    /// Which slot a kind of task takes.
+    pub fn of(kind: TaskKind) -> Self {
+        match kind {
+            TaskKind::Chunk => Self::Chunk,
+            TaskKind::Probe | TaskKind::Analyze | TaskKind::Audio | TaskKind::Join | TaskKind::Package => {
+                Self::Other
+            }
+        }
+    }
+
+    /// The name in the store.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Chunk => "chunk",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How far a running task is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Output frames done.
+    pub frames: u64,
+    /// Output frames per second now.
+    pub fps: f32,
+}
+
+/// From node to hub.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToHub {
+    /// First message.
+    Hello {
+        /// Who.
+        node: NodeId,
+        /// What it can do.
+        capabilities: Capabilities,
+        /// How much at once.
+        slots: Slots,
+    },
+    /// The lease is still wanted.
+    Renew {
+        /// Task.
+        task: TaskId,
+        /// Fence.
+        attempt: Attempt,
+        /// How far.
+        progress: Progress,
+    },
+    /// The task is done and its blobs are on disk.
+    Complete {
+        /// Task.
+        task: TaskId,
+        /// Fence.
+        attempt: Attempt,
+        /// Result.
+        output: Box<TaskOutput>,
+    },
+    /// The attempt failed.
+    Fail {
+        /// Task.
+        task: TaskId,
+        /// Fence.
+        attempt: Attempt,
+        /// Why.
+        failure: Failure,
+    },
+}
+
+/// From hub to node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToNode {
+    /// Work, with the right to it until the lease ends.
+    Lease(Box<Grant>),
+    /// Stop this attempt; its result is not wanted.
+    Cancel {
+        /// Task.
+        task: TaskId,
+        /// Fence.
+        attempt: Attempt,
+    },
+    /// Take no more work; finish what runs.
+    Drain,
+}
+
+/// One attempt of one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    /// Job.
+    pub job: JobId,
+    /// Task.
+    pub task: TaskId,
+    /// Fence.
+    pub attempt: Attempt,
+    /// Work.
+    pub spec: TaskSpec,
+}

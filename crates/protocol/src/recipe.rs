@@ -1,0 +1,224 @@
+//! A recipe: what to do with media, as a user writes it (TOML, JSON, command line). What it comes to for a given file
+//! and machine is settled in `plan`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rational::Rational;
+
+/// What to do with one media file.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// The picture.
+    pub video: VideoRecipe,
+    /// The sound.
+    pub audio: AudioRecipe,
+    /// Container; from the output's extension when absent.
+    pub container: Option<Container>,
+    /// How it is split.
+    pub chunks: ChunkRecipe,
+    /// How it is checked.
+    pub verify: Verify,
+}
+
+/// Video part of a recipe.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct VideoRecipe {
+    /// Codec; chosen from the source when absent.
+    pub codec: Option<VideoCodec>,
+    /// ffmpeg's encoder name; the best software encoder of the codec when absent.
+    pub encoder: Option<String>,
+    /// Constant rate factor in the encoder's own scale.
+    pub crf: Option<f64>,
+    /// Average bit rate in bit/s.
+    pub bitrate: Option<u64>,
+    /// Named quality, used when neither `crf` nor `bitrate` is set.
+    pub quality: Option<Quality>,
+    /// Encoder preset in the encoder's own words.
+    pub preset: Option<String>,
+    /// Output size.
+    pub scale: Option<Scale>,
+    /// Constant output frame rate; every source frame and its time when absent.
+    pub fps: Option<Rational>,
+    /// Expert parameters as on an ffmpeg command line; parsed against an allow-list.
+    pub ffmpeg_params: Option<String>,
+}
+
+/// Output size in samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Scale {
+    /// Exactly this size.
+    Exact {
+        /// Width.
+        width: u32,
+        /// Height.
+        height: u32,
+    },
+    /// This height; the width follows from the aspect ratio, rounded to even.
+    Height(u32),
+}
+
+impl std::str::FromStr for Scale {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.parse::<u32>().ok().filter(|n| (2..=16384).contains(n));
+        let parsed = match text.split_once(['x', 'X']) {
+            Some((w, h)) => number(w).zip(number(h)).map(|(width, height)| Self::Exact { width, height }),
+            None => number(text.strip_suffix('p').unwrap_or(text)).map(Self::Height),
+        };
+        parsed
+            .ok_or_else(|| format!("{text:?} is not a size: write WIDTHxHEIGHT or a height, from 2 to 16384"))
+    }
+}
+
+impl TryFrom<String> for Scale {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Scale> for String {
+    fn from(scale: Scale) -> Self {
+        match scale {
+            Scale::Exact { width, height } => format!("{width}x{height}"),
+            Scale::Height(height) => height.to_string(),
+        }
+    }
+}
+
+/// Video codec of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VideoCodec {
+    /// H.264 / AVC.
+    H264,
+    /// H.265 / HEVC.
+    Hevc,
+    /// AV1.
+    Av1,
+    /// VP9.
+    Vp9,
+    /// FFV1, lossless.
+    Ffv1,
+    /// Apple ProRes.
+    Prores,
+    /// The source's packets as they are.
+    Copy,
+}
+
+impl VideoCodec {
+    /// The name used in recipes and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::H264 => "h264",
+            Self::Hevc => "hevc",
+            Self::Av1 => "av1",
+            Self::Vp9 => "vp9",
+            Self::Ffv1 => "ffv1",
+            Self::Prores => "prores",
+            Self::Copy => "copy",
+        }
+    }
+}
+
+/// Named quality.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// Small files.
+    Low,
+    /// The encoder's own middle.
+    #[default]
+    Medium,
+    /// Hard to tell from the source.
+    High,
+    /// Every decoded sample equals the source's.
+    Lossless,
+}
+
+/// Audio part of a recipe.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AudioRecipe {
+    /// Codec; chosen from the container when absent.
+    pub codec: Option<AudioCodec>,
+    /// Bit rate per stream in bit/s; the encoder's default for the channels when absent.
+    pub bitrate: Option<u32>,
+}
+
+/// Audio codec of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AudioCodec {
+    /// AAC-LC.
+    Aac,
+    /// Opus.
+    Opus,
+    /// The source's packets as they are.
+    Copy,
+    /// No sound.
+    None,
+}
+
+/// Container of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Container {
+    /// MPEG-4 part 14.
+    Mp4,
+    /// QuickTime.
+    Mov,
+    /// Matroska.
+    Mkv,
+    /// WebM.
+    Webm,
+}
+
+impl Container {
+    /// From a file extension, case ignored.
+    pub fn from_extension(extension: &str) -> Option<Self> {
+        match extension.to_ascii_lowercase().as_str() {
+            "mp4" | "m4v" => Some(Self::Mp4),
+            "mov" => Some(Self::Mov),
+            "mkv" => Some(Self::Mkv),
+            "webm" => Some(Self::Webm),
+            _ => None,
+        }
+    }
+
+    /// The usual extension, without a dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Mp4 => "mp4",
+            Self::Mov => "mov",
+            Self::Mkv => "mkv",
+            Self::Webm => "webm",
+        }
+    }
+}
+
+/// How a job is split.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChunkRecipe {
+    /// Wished chunk length in seconds; chosen from cores, encoder and length when absent.
+    pub seconds: Option<f64>,
+    /// How often a task is tried before the job fails.
+    pub max_attempts: Option<u32>,
+}
+
+/// How the result is checked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Every frame counted, timed and checksummed going in, every packet counted and timed going out.
+    #[default]
+    Fast,
+    /// `fast`, and the result is decoded.
+    Full,
+    /// Nothing beyond ffmpeg's exit status and the number of frames.
+    Off,
+}

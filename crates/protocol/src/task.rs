@@ -1,0 +1,435 @@
+//! Tasks: what a node leases, and what it gives back. A spec holds all that the node needs; a node asks for nothing more.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::encode::{AudioSettings, EncodeSettings, PictureFilters, Settled};
+use crate::id::Digest;
+use crate::media::MediaFacts;
+use crate::rational::Rational;
+use crate::recipe::{Container, Verify};
+
+/// The kinds of task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskKind {
+    /// Facts, packet index, container layout and content hash of a media file.
+    Probe,
+    /// Scene changes near wished cuts.
+    Analyze,
+    /// One range of output frames.
+    Chunk,
+    /// All sound, in one piece.
+    Audio,
+    /// Chunks put together and checked against the plan.
+    Join,
+    /// The final container, checked and published.
+    Package,
+}
+
+impl TaskKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Probe, Self::Analyze, Self::Chunk, Self::Audio, Self::Join, Self::Package];
+
+    /// The name in the store and on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Analyze => "analyze",
+            Self::Chunk => "chunk",
+            Self::Audio => "audio",
+            Self::Join => "join",
+            Self::Package => "package",
+        }
+    }
+}
+
+/// A half-open range of output frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FrameRange {
+    /// First frame.
+    pub start: u64,
+    /// One past the last frame.
+    pub end: u64,
+}
+
+impl FrameRange {
+    /// Number of frames.
+    pub fn count(self) -> u64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// A range of bytes in the source and where it goes in a window.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Segment {
+    /// Offset in the window.
+    pub at: u64,
+    /// Offset in the source.
+    pub from: u64,
+    /// Bytes.
+    pub len: u64,
+}
+
+/// Bytes that the window has and the source has not: a box or element header that spans a gap.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Patch {
+    /// Offset in the window.
+    pub at: u64,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// A file that ffmpeg takes for the source but that holds only the bytes a chunk needs; all else reads as zeros.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Length of the window in bytes.
+    pub length: u64,
+    /// What is copied from the source, in order of `at`, not overlapping.
+    pub segments: Vec<Segment>,
+    /// What is written over it afterwards.
+    pub patches: Vec<Patch>,
+    /// Where to seek before decoding, in ticks; `None` decodes from the window's start.
+    pub seek: Option<i64>,
+}
+
+impl Window {
+    /// The whole source, decoded from its start.
+    pub fn whole(size: u64) -> Self {
+        Self {
+            length: size,
+            segments: vec![Segment { at: 0, from: 0, len: size }],
+            patches: vec![],
+            seek: None,
+        }
+    }
+
+    /// Whether the source itself can stand in for the window: the same bytes at the same offsets, and more.
+    pub fn source_serves(&self, size: u64) -> bool {
+        self.length == size && self.patches.is_empty() && self.segments.iter().all(|s| s.at == s.from)
+    }
+
+    /// Bytes that have to be moved.
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|s| s.len).sum()
+    }
+}
+
+/// How far back from its first frame a chunk starts to decode. Raised when a check fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Preroll {
+    /// The measured default: two key frames, three in MPEG-TS.
+    Normal,
+    /// Eight key frames.
+    Deep,
+    /// From the start of the file: by definition what an unsplit run sees.
+    FromStart,
+}
+
+impl Preroll {
+    /// The next one to try, if any.
+    pub fn deeper(self) -> Option<Self> {
+        match self {
+            Self::Normal => Some(Self::Deep),
+            Self::Deep => Some(Self::FromStart),
+            Self::FromStart => None,
+        }
+    }
+}
+
+/// Where timestamps of a source live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Clock {
+    /// The stream's time base as the demuxer gives it.
+    pub source: Rational,
+    /// Ticks per second of all planned times: the denominator of `source`.
+    pub hz: i64,
+    /// Start time S of the file in µs, taken off the output's timestamps.
+    pub start_us: i64,
+    /// Timestamps wrap at 2^33 (MPEG transport and program streams).
+    pub wraps: bool,
+    /// The container has no timestamps: ffmpeg makes them up (`+genpts`).
+    pub generate: bool,
+}
+
+/// Constant-rate resampling of a chunk: output frame n shows the last source frame at or before its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resample {
+    /// Output frames per second.
+    pub rate: Rational,
+    /// Output frames of this chunk, counted from the first of the job.
+    pub frames: FrameRange,
+    /// Source time of the job's output frame 0, in ticks.
+    pub origin: i64,
+}
+
+/// What a chunk must come to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Source frames in `[a, b)`.
+    pub source_frames: u64,
+    /// Digest over the planned source timestamps (see `plan::digest`).
+    pub source_times: Digest,
+    /// Output frames.
+    pub frames: u64,
+    /// Digest over the planned output timestamps, with the guard shift.
+    pub times: Digest,
+}
+
+/// One chunk: source frames with `a <= pts < b`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChunkSpec {
+    /// Position in the job, from 0.
+    pub ordinal: u32,
+    /// Output frames that it makes.
+    pub frames: FrameRange,
+    /// First timestamp, in ticks.
+    pub a: i64,
+    /// End timestamp, not included, in ticks.
+    pub b: i64,
+    /// End of the frames that are hashed for the seam check (6 frames past `b`), in ticks.
+    pub seam_end: i64,
+    /// Ticks added to every timestamp: the guard minus the start time.
+    pub shift: i64,
+    /// Timestamps of the source.
+    pub clock: Clock,
+    /// Which bytes are needed.
+    pub window: Window,
+    /// How far back decoding starts.
+    pub preroll: Preroll,
+    /// Encoder.
+    pub encode: EncodeSettings,
+    /// Filters.
+    pub filters: PictureFilters,
+    /// Frame rate conversion.
+    pub resample: Option<Resample>,
+    /// What must come out.
+    pub expect: Expect,
+    /// How it is checked.
+    pub verify: Verify,
+    /// Threads for the encoder; its own choice when absent.
+    pub threads: Option<u32>,
+}
+
+/// Work for a node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskSpec {
+    /// See [`TaskKind::Probe`].
+    Probe {
+        /// The file.
+        source: PathBuf,
+    },
+    /// See [`TaskKind::Analyze`].
+    Analyze(AnalyzeSpec),
+    /// See [`TaskKind::Chunk`].
+    Chunk(Box<SourceTask<ChunkSpec>>),
+    /// See [`TaskKind::Audio`].
+    Audio(SourceTask<AudioSpec>),
+    /// See [`TaskKind::Join`].
+    Join(JoinSpec),
+    /// See [`TaskKind::Package`].
+    Package(Box<SourceTask<PackageSpec>>),
+}
+
+impl TaskSpec {
+    /// Its kind.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Probe { .. } => TaskKind::Probe,
+            Self::Analyze(_) => TaskKind::Analyze,
+            Self::Chunk(_) => TaskKind::Chunk,
+            Self::Audio(_) => TaskKind::Audio,
+            Self::Join(_) => TaskKind::Join,
+            Self::Package(_) => TaskKind::Package,
+        }
+    }
+}
+
+/// A task that reads the source media.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceTask<T> {
+    /// The file as this node reaches it.
+    pub source: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What to do.
+    pub work: T,
+}
+
+/// Where to look for scene changes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AnalyzeSpec {
+    /// The file.
+    pub source: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Timestamps of the source.
+    pub clock: Clock,
+    /// One stretch per wished cut.
+    pub stretches: Vec<Stretch>,
+}
+
+/// A stretch of source to look at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Stretch {
+    /// First timestamp, ticks.
+    pub a: i64,
+    /// End, not included, ticks.
+    pub b: i64,
+    /// Bytes to decode it.
+    pub window: Window,
+}
+
+/// All sound of the source.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AudioSpec {
+    /// Settings.
+    pub settings: AudioSettings,
+    /// Start time of the source in µs.
+    pub start_us: i64,
+    /// Number of audio streams.
+    pub streams: u32,
+    /// The container has no timestamps.
+    pub generate: bool,
+}
+
+/// A result file: where it is and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blob {
+    /// Path below the blob folder, made by the hub's naming rule.
+    pub path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of the bytes.
+    pub digest: Digest,
+}
+
+/// Chunks to put together, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JoinSpec {
+    /// The chunk files.
+    pub chunks: Vec<Blob>,
+    /// Packets that each holds.
+    pub packets: Vec<u64>,
+}
+
+/// The final container.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PackageSpec {
+    /// Joined video; `None` copies the source's.
+    pub video: Option<Blob>,
+    /// Encoded audio; `None` copies the source's or leaves it out, as `settled` says.
+    pub audio: Option<Blob>,
+    /// The settled recipe.
+    pub settled: Settled,
+    /// Source facts, for streams, dispositions and tags.
+    pub facts: MediaFacts,
+    /// Timestamps of the source.
+    pub clock: Clock,
+    /// Output frames and their times; for a copy, packets of the source.
+    pub frames: u64,
+    /// First output timestamp in ticks, without guard, and digest over all of them.
+    pub times: Digest,
+    /// Digest over the source frame checksums of all chunks, for a full check of a lossless result.
+    pub lossless_frames: Option<Digest>,
+    /// Where the result is put.
+    pub output: PathBuf,
+}
+
+/// What a node gives back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum TaskOutput {
+    /// Facts, with the index as a blob.
+    Probe(Box<ProbeOutput>),
+    /// Scene changes found: first timestamp of the new scene, ticks, with its score in thousandths.
+    Analyze {
+        /// Found changes.
+        scenes: Vec<(i64, u32)>,
+    },
+    /// A chunk.
+    Chunk(ChunkOutput),
+    /// The sound.
+    Audio {
+        /// The file.
+        blob: Blob,
+        /// Processor seconds.
+        cpu_seconds: f64,
+    },
+    /// The joined video.
+    Join {
+        /// The file.
+        blob: Blob,
+    },
+    /// The published result.
+    Package(PackageOutput),
+}
+
+/// What a probe found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeOutput {
+    /// BLAKE3 of the file: its name as media.
+    pub media: Digest,
+    /// Facts.
+    pub facts: MediaFacts,
+    /// Packet index and container layout (`plan::index`).
+    pub index: Blob,
+}
+
+/// A checked chunk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChunkOutput {
+    /// The file.
+    pub blob: Blob,
+    /// Source frames that came out of the decoder in `[a, b)`.
+    pub source_frames: u64,
+    /// Digest over their timestamps.
+    pub source_times: Digest,
+    /// Digest over their timestamps and checksums.
+    pub source_hash: Digest,
+    /// Checksums of the first six frames.
+    pub head: Vec<u32>,
+    /// Checksums of up to six frames past the end.
+    pub tail: Vec<u32>,
+    /// Packets in the file.
+    pub packets: u64,
+    /// Digest over their presentation times, guard included.
+    pub times: Digest,
+    /// Least and greatest presentation time, guard included; `None` when there is no packet.
+    pub span: Option<(i64, i64)>,
+    /// Digest over the codec configuration: all chunks of a job must have the same.
+    pub config: Digest,
+    /// Processor seconds of ffmpeg.
+    pub cpu_seconds: f64,
+}
+
+/// The published result.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PackageOutput {
+    /// Video packets counted in the result.
+    pub packets: u64,
+    /// Digest over their times in ticks where the container keeps ticks.
+    pub times_checked: TimesCheck,
+    /// Frames counted by decoding, when the check was `full`.
+    pub decoded: Option<u64>,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3 of the result.
+    pub digest: Digest,
+}
+
+/// How exactly the result's timestamps were compared with the plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TimesCheck {
+    /// Equal to the tick.
+    Exact,
+    /// Equal within one millisecond: Matroska stores no more.
+    Millisecond,
+    /// Not compared.
+    Skipped,
+}
