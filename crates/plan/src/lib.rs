@@ -1,8 +1,14 @@
 //! The heart: which frames go into which chunk, which bytes a chunk needs, and what must come out. Everything here is
 //! pure and exact: integer ticks, no clock, no disk, no network, no ffmpeg.
 
+pub mod chunk;
 pub mod digest;
+pub mod encoder;
 pub mod index;
 pub mod layout;
+pub mod params;
+pub mod pixel;
+pub mod settle;
+pub mod sizing;
 pub mod time;
 pub mod window;

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::encode::{AudioSettings, EncodeSettings, PictureFilters, Settled};
 use crate::id::Digest;
-use crate::media::MediaFacts;
+use crate::media::{AudioFacts, MediaFacts};
 use crate::rational::Rational;
-use crate::recipe::{Container, Verify};
+use crate::recipe::Verify;
 
 /// The kinds of task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -184,6 +184,8 @@ pub struct Expect {
 pub struct ChunkSpec {
     /// Position in the job, from 0.
     pub ordinal: u32,
+    /// Index of the video stream in the file.
+    pub stream: u32,
     /// Output frames that it makes.
     pub frames: FrameRange,
     /// First timestamp, in ticks.
@@ -267,6 +269,8 @@ pub struct AnalyzeSpec {
     pub source: PathBuf,
     /// Its size in bytes.
     pub size: u64,
+    /// Index of the video stream in the file.
+    pub stream: u32,
     /// Timestamps of the source.
     pub clock: Clock,
     /// One stretch per wished cut.
@@ -291,8 +295,8 @@ pub struct AudioSpec {
     pub settings: AudioSettings,
     /// Start time of the source in µs.
     pub start_us: i64,
-    /// Number of audio streams.
-    pub streams: u32,
+    /// The audio streams in file order.
+    pub streams: Vec<AudioFacts>,
     /// The container has no timestamps.
     pub generate: bool,
 }
@@ -330,14 +334,29 @@ pub struct PackageSpec {
     pub facts: MediaFacts,
     /// Timestamps of the source.
     pub clock: Clock,
-    /// Output frames and their times; for a copy, packets of the source.
+    /// Output frames; for a copy, packets of the source.
     pub frames: u64,
-    /// First output timestamp in ticks, without guard, and digest over all of them.
-    pub times: Digest,
-    /// Digest over the source frame checksums of all chunks, for a full check of a lossless result.
-    pub lossless_frames: Option<Digest>,
+    /// Frames that the source's index promises.
+    pub indexed_frames: u64,
+    /// ffmpeg build that made the chunks.
+    pub build: String,
+    /// What the user should know about the settled recipe.
+    pub notes: Vec<String>,
+    /// What each chunk holds, in order; empty for a copy.
+    pub chunks: Vec<ChunkCheck>,
     /// Where the result is put.
     pub output: PathBuf,
+}
+
+/// What is known of a joined chunk, for checking the result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkCheck {
+    /// Packets.
+    pub packets: u64,
+    /// Digest over their presentation times, guard included.
+    pub times: Digest,
+    /// Digest over the pictures, where a lossless result can be compared with the source.
+    pub pictures: Option<Digest>,
 }
 
 /// What a node gives back.
@@ -348,8 +367,8 @@ pub enum TaskOutput {
     Probe(Box<ProbeOutput>),
     /// Scene changes found: first timestamp of the new scene, ticks, with its score in thousandths.
     Analyze {
-        /// Found changes.
-        scenes: Vec<(i64, u32)>,
+        /// First frames of new scenes, in ticks, ascending.
+        scenes: Vec<i64>,
     },
     /// A chunk.
     Chunk(ChunkOutput),
@@ -389,7 +408,9 @@ pub struct ChunkOutput {
     pub source_frames: u64,
     /// Digest over their timestamps.
     pub source_times: Digest,
-    /// Digest over their timestamps and checksums.
+    /// Digest over the same timestamps with the chunk's shift: what its packets must have without resampling.
+    pub times_in: Digest,
+    /// Digest over the pictures: checksums and sizes.
     pub source_hash: Digest,
     /// Checksums of the first six frames.
     pub head: Vec<u32>,

@@ -1,0 +1,215 @@
+//! Where a video is cut: chunks `[a, b)` in ticks that cover every frame exactly once. Pure and exact.
+
+use kinora_protocol::Rational;
+use kinora_protocol::task::{Clock, Expect, FrameRange, Resample};
+
+use crate::digest;
+use crate::index::PacketIndex;
+use crate::time::{self, GUARD_SECONDS};
+
+/// Frames past a chunk's end that are hashed for the seam check.
+const SEAM_FRAMES: usize = 6;
+/// How far from the wished place a cut may move to meet a scene change, as a share of the chunk length.
+const REACH: i64 = 4;
+/// … and at most, in seconds.
+const REACH_SECONDS: i64 = 2;
+
+/// What can be cut and where: the frames of a source in display order.
+#[derive(Debug, Clone)]
+pub struct Timeline {
+    times: Vec<i64>,
+    keys: Vec<i64>,
+    clock: Clock,
+    fps: Option<Rational>,
+}
+
+/// A planned chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChunk {
+    /// Output frames.
+    pub frames: FrameRange,
+    /// First source time.
+    pub a: i64,
+    /// End of source times.
+    pub b: i64,
+    /// End of the frames hashed for the seam check.
+    pub seam_end: i64,
+    /// Frame rate conversion.
+    pub resample: Option<Resample>,
+    /// What must come out.
+    pub expect: Expect,
+}
+
+impl Timeline {
+    /// The timeline of an index; `fps` is the constant output rate, if one is asked for.
+    pub fn new(index: &PacketIndex, fps: Option<Rational>) -> Self {
+        let mut keys: Vec<i64> = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).collect();
+        keys.sort_unstable();
+        Self { times: index.times(), keys, clock: index.clock, fps }
+    }
+
+    /// Source frames that the index promises.
+    pub fn source_frames(&self) -> u64 {
+        self.times.len() as u64
+    }
+
+    /// Times of all source frames in display order, in ticks.
+    pub fn times(&self) -> &[i64] {
+        &self.times
+    }
+
+    /// From the first frame to the end of the last, in seconds: an estimate for sizing.
+    pub fn seconds(&self) -> f64 {
+        match (self.times.first(), self.times.last()) {
+            (Some(first), Some(last)) => time::seconds(last - first + self.last_duration(), self.clock.hz),
+            _ => 0.0,
+        }
+    }
+
+    fn last_duration(&self) -> i64 {
+        match self.times.as_slice() {
+            [.., before, last] if last > before => last - before,
+            _ => 1,
+        }
+    }
+
+    /// The places where `count` chunks of equal length would be cut, in ticks.
+    pub fn wished(&self, count: u32) -> Vec<i64> {
+        let (Some(&first), Some(&last)) = (self.times.first(), self.times.last()) else { return Vec::new() };
+        let span = last - first + self.last_duration();
+        (1..i64::from(count)).map(|i| first + time::rescale(span, i, i64::from(count))).collect()
+    }
+
+    /// How far a cut may move, in ticks.
+    pub fn reach(&self, wished: &[i64]) -> i64 {
+        let first = self.times.first().copied().unwrap_or(0);
+        let length = wished.first().map_or(0, |w| w - first);
+        (length / REACH).min(REACH_SECONDS * self.clock.hz)
+    }
+
+    /// Whether a cut may be made before the frame at this position.
+    fn is_legal(&self, position: usize) -> bool {
+        let (Some(&at), Some(&before)) =
+            (self.times.get(position), position.checked_sub(1).and_then(|p| self.times.get(p)))
+        else {
+            return false;
+        };
+        // Before the first key frame nothing can be decoded from anywhere but the start.
+        let decodable = self.keys.first().is_some_and(|key| at > *key);
+        let own_output = self.fps.is_none_or(|rate| self.output(at, rate) > self.output(before, rate));
+        at > before && decodable && own_output
+    }
+
+    /// The legal position nearest to `tick`, at least `from`.
+    fn nearest(&self, tick: i64, from: usize) -> Option<usize> {
+        let there = self.times.partition_point(|t| *t < tick).max(from);
+        let after = (there..self.times.len()).find(|p| self.is_legal(*p));
+        let before = (from..there).rev().find(|p| self.is_legal(*p));
+        let distance = |p: &usize| self.times.get(*p).map_or(i64::MAX, |t| (t - tick).abs());
+        [after, before].into_iter().flatten().min_by_key(distance)
+    }
+
+    /// The cuts: each wish moved to the nearest scene change within reach, else to a key frame close by, else to the
+    /// nearest frame. Positions in display order, ascending, without repetition.
+    pub fn cuts(&self, wished: &[i64], scenes: &[i64]) -> Vec<usize> {
+        let reach = self.reach(wished);
+        let mut cuts: Vec<usize> = Vec::with_capacity(wished.len());
+        let mut from = 1;
+        for &wish in wished {
+            let within = |marks: &[i64], reach: i64| {
+                let low = marks.partition_point(|m| *m < wish - reach);
+                let near = marks.iter().skip(low).take_while(|m| **m <= wish + reach);
+                let position = |m: &i64| self.times.partition_point(|t| t < m);
+                near.map(|m| (*m, position(m)))
+                    .filter(|(m, p)| *p >= from && self.times.get(*p) == Some(m) && self.is_legal(*p))
+                    .min_by_key(|(m, _)| (m - wish).abs())
+                    .map(|(_, p)| p)
+            };
+            let cut = within(scenes, reach)
+                .or_else(|| within(&self.keys, reach / 2))
+                .or_else(|| self.nearest(wish, from));
+            if let Some(cut) = cut {
+                cuts.push(cut);
+                from = cut + 1;
+            }
+        }
+        cuts
+    }
+
+    /// Wished cuts that have no irregular key frame nearby: an encoder puts one at a scene change, so where there is one
+    /// nobody needs to look for it.
+    pub fn unsure(&self, wished: &[i64]) -> Vec<i64> {
+        let reach = self.reach(wished);
+        let scenes = self.irregular_keys();
+        let near = |w: &i64| {
+            let low = scenes.partition_point(|s| *s < w - reach);
+            scenes.get(low).is_some_and(|s| *s <= w + reach)
+        };
+        wished.iter().copied().filter(|w| !near(w)).collect()
+    }
+
+    /// Key frames that do not stand on the source's regular grid: most likely scene changes.
+    pub fn irregular_keys(&self) -> Vec<i64> {
+        let gaps: Vec<i64> = self.keys.windows(2).filter_map(|w| Some(w.get(1)? - w.first()?)).collect();
+        let longest = gaps.iter().copied().max().unwrap_or(0);
+        let regular = gaps.iter().filter(|g| **g == longest).count();
+        if gaps.is_empty() || (gaps.len() > 2 && regular * 10 > gaps.len() * 9) {
+            return Vec::new();
+        }
+        let next = self.keys.iter().skip(1);
+        next.zip(&gaps).filter(|(_, gap)| **gap < longest).map(|(key, _)| *key).collect()
+    }
+
+    fn origin(&self) -> i64 {
+        time::us_to_ticks(self.clock.start_us, self.clock.hz)
+    }
+
+    fn output(&self, tick: i64, rate: Rational) -> i64 {
+        time::frame_at(tick - self.origin(), self.clock.hz, rate)
+    }
+
+    /// Cuts the timeline. The chunks cover every frame exactly once and none is empty.
+    pub fn split(&self, cuts: &[usize]) -> Vec<PlannedChunk> {
+        let mut bounds = vec![0];
+        bounds.extend(cuts.iter().copied().filter(|c| *c < self.times.len()));
+        bounds.push(self.times.len());
+        bounds.dedup();
+        bounds.windows(2).filter_map(|w| self.chunk(*w.first()?, *w.get(1)?)).collect()
+    }
+
+    fn chunk(&self, start: usize, end: usize) -> Option<PlannedChunk> {
+        let own = self.times.get(start..end)?;
+        let (a, last) = (*own.first()?, *own.last()?);
+        let b = self.times.get(end).copied().unwrap_or(last + 1);
+        let seam_end = match self.times.get(end + SEAM_FRAMES) {
+            Some(time) => *time,
+            None => self.times.last()? + 1,
+        };
+        let source_times = digest::times(own.iter().copied());
+        let source_frames = own.len() as u64;
+        let Some(rate) = self.fps else {
+            let shift = time::shift(self.clock.start_us, self.clock.hz);
+            let times = digest::times(own.iter().map(|t| t + shift));
+            let frames = FrameRange { start: start as u64, end: end as u64 };
+            let expect = Expect { source_frames, source_times, frames: source_frames, times };
+            return Some(PlannedChunk { frames, a, b, seam_end, resample: None, expect });
+        };
+        let zero = self.output(*self.times.first()?, rate);
+        let first = self.output(a, rate);
+        let past = match self.times.get(end) {
+            Some(next) => self.output(*next, rate),
+            None => self.output(last + self.last_duration(), rate).max(self.output(last, rate) + 1),
+        };
+        let guard = GUARD_SECONDS * rate.num();
+        let times = digest::times((first..past).map(|n| n * rate.den() + guard));
+        let frames =
+            FrameRange { start: u64::try_from(first - zero).ok()?, end: u64::try_from(past - zero).ok()? };
+        let expect = Expect { source_frames, source_times, frames: frames.count(), times };
+        let resample = Some(Resample { rate, frames, origin: self.origin() });
+        Some(PlannedChunk { frames, a, b, seam_end, resample, expect })
+    }
+}
+
+#[cfg(test)]
+#[path = "chunk/tests.rs"]
+mod tests;

@@ -1,0 +1,294 @@
+//! What the encoders can do: pixel formats, rate scales, presets, how well they thread. Facts of the encoders (from their
+//! documentation and from trials); how ffmpeg spells them stands in `media::command::encoder`.
+
+use kinora_protocol::encode::Encoder;
+use kinora_protocol::recipe::{Container, Quality, VideoCodec};
+
+use crate::pixel::PixelFormat;
+
+/// How a long encode is best laid out over processors.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Threading {
+    /// Processors that one instance keeps busy.
+    pub useful_cores: u32,
+    /// Shortest chunk worth its start-up and its first key frame, in seconds.
+    pub min_seconds: f64,
+    /// Longest chunk, so that an interruption loses little, in seconds.
+    pub max_seconds: f64,
+}
+
+/// Measured: docs/benchmarks.md.
+pub fn threading(encoder: Encoder) -> Threading {
+    let (useful_cores, min_seconds, max_seconds) = match encoder {
+        Encoder::X264 => (6, 5.0, 60.0),
+        Encoder::X265 => (5, 8.0, 60.0),
+        Encoder::SvtAv1 => (6, 8.0, 60.0),
+        // These two leave most processors idle however many threads they are given.
+        Encoder::Aom | Encoder::Vp9 => (1, 4.0, 30.0),
+        Encoder::Ffv1 | Encoder::Prores => (4, 4.0, 60.0),
+        // A card has a few encoding units; two instances keep one busy.
+        _ => (u32::MAX, 10.0, 60.0),
+    };
+    Threading { useful_cores, min_seconds, max_seconds }
+}
+
+/// Software encoders of a codec, best first.
+pub fn candidates(codec: VideoCodec) -> &'static [Encoder] {
+    match codec {
+        VideoCodec::H264 => &[Encoder::X264],
+        VideoCodec::Hevc => &[Encoder::X265],
+        VideoCodec::Av1 => &[Encoder::SvtAv1, Encoder::Aom],
+        VideoCodec::Vp9 => &[Encoder::Vp9],
+        VideoCodec::Ffv1 => &[Encoder::Ffv1],
+        VideoCodec::Prores => &[Encoder::Prores],
+        VideoCodec::Copy => &[],
+    }
+}
+
+/// Pixel formats that an encoder takes, in no order.
+pub fn pixel_formats(encoder: Encoder) -> &'static [&'static str] {
+    match encoder {
+        Encoder::X264 => &[
+            "yuv420p",
+            "yuvj420p",
+            "yuv422p",
+            "yuvj422p",
+            "yuv444p",
+            "yuvj444p",
+            "gray",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "gray10le",
+        ],
+        Encoder::X265 => &[
+            "yuv420p",
+            "yuvj420p",
+            "yuv422p",
+            "yuvj422p",
+            "yuv444p",
+            "yuvj444p",
+            "gbrp",
+            "gray",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "gbrp10le",
+            "gray10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+            "gbrp12le",
+            "gray12le",
+        ],
+        Encoder::SvtAv1 => &["yuv420p", "yuv420p10le"],
+        Encoder::Aom => &[
+            "yuv420p",
+            "yuv422p",
+            "yuv444p",
+            "gbrp",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "gbrp10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+        ],
+        Encoder::Vp9 => &[
+            "yuv420p",
+            "yuv422p",
+            "yuv440p",
+            "yuv444p",
+            "gbrp",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+        ],
+        Encoder::Ffv1 => &[
+            "yuv420p",
+            "yuv422p",
+            "yuv444p",
+            "yuv440p",
+            "yuv411p",
+            "yuv410p",
+            "gray",
+            "yuva420p",
+            "yuva422p",
+            "yuva444p",
+            "bgra",
+            "gbrp10le",
+            "gbrp12le",
+            "gbrp16le",
+            "gray10le",
+            "gray12le",
+            "gray16le",
+            "yuv420p10le",
+            "yuv422p10le",
+            "yuv444p10le",
+            "yuv420p12le",
+            "yuv422p12le",
+            "yuv444p12le",
+            "yuv420p16le",
+            "yuv422p16le",
+            "yuv444p16le",
+            "bgr0",
+            "rgb48le",
+        ],
+        Encoder::Prores => &["yuv422p10le", "yuv444p10le", "yuva444p10le"],
+        Encoder::H264Nvenc => &["yuv420p", "yuv444p", "nv12"],
+        Encoder::HevcNvenc | Encoder::Av1Nvenc => &["yuv420p", "yuv444p", "nv12", "p010le"],
+        Encoder::H264Qsv | Encoder::H264Amf | Encoder::H264Vaapi => &["nv12"],
+        Encoder::HevcQsv | Encoder::Av1Qsv | Encoder::HevcAmf | Encoder::HevcVaapi => &["nv12", "p010le"],
+        Encoder::H264VideoToolbox => &["nv12", "yuv420p"],
+        Encoder::HevcVideoToolbox => &["nv12", "yuv420p", "p010le"],
+    }
+}
+
+/// Whether it can code so that every decoded sample equals the source's.
+pub fn has_lossless(encoder: Encoder) -> bool {
+    matches!(
+        encoder,
+        Encoder::X264
+            | Encoder::X265
+            | Encoder::Vp9
+            | Encoder::Ffv1
+            | Encoder::H264Nvenc
+            | Encoder::HevcNvenc
+    )
+}
+
+/// Whether it codes pictures whose width or height is not a multiple of what the chroma sampling asks for.
+pub fn takes_odd_sizes(encoder: Encoder) -> bool {
+    matches!(encoder, Encoder::Aom | Encoder::Vp9 | Encoder::Ffv1 | Encoder::Prores)
+}
+
+/// Constant-quality scale: least and greatest value, in hundredths.
+pub fn quality_range(encoder: Encoder) -> (u32, u32) {
+    match encoder {
+        Encoder::X264 | Encoder::X265 | Encoder::H264Nvenc | Encoder::HevcNvenc | Encoder::Av1Nvenc => {
+            (0, 5100)
+        }
+        Encoder::SvtAv1 | Encoder::Aom | Encoder::Vp9 => (0, 6300),
+        Encoder::Prores => (0, 500),
+        Encoder::Ffv1 => (0, 0),
+        Encoder::H264VideoToolbox | Encoder::HevcVideoToolbox => (100, 10_000),
+        _ => (100, 5100),
+    }
+}
+
+/// The value that a named quality stands for, in hundredths of the encoder's scale.
+pub fn named_quality(encoder: Encoder, quality: Quality) -> u32 {
+    let (low, medium, high) = match encoder {
+        Encoder::X264 => (28, 23, 18),
+        Encoder::X265 => (32, 28, 22),
+        Encoder::SvtAv1 => (45, 35, 25),
+        Encoder::Aom | Encoder::Vp9 => (42, 32, 24),
+        Encoder::Prores => (1, 2, 3),
+        Encoder::Ffv1 => (0, 0, 0),
+        Encoder::H264VideoToolbox | Encoder::HevcVideoToolbox => (45, 60, 75),
+        _ => (32, 26, 20),
+    };
+    let value = match quality {
+        Quality::Low => low,
+        Quality::Medium => medium,
+        Quality::High | Quality::Lossless => high,
+    };
+    value * 100
+}
+
+/// Whether a preset is one of the encoder's; the error lists them.
+///
+/// # Errors
+/// The words or numbers that it takes.
+pub fn check_preset(encoder: Encoder, preset: &str) -> Result<(), String> {
+    const X26: [&str; 10] = [
+        "ultrafast",
+        "superfast",
+        "veryfast",
+        "faster",
+        "fast",
+        "medium",
+        "slow",
+        "slower",
+        "veryslow",
+        "placebo",
+    ];
+    const NVENC: [&str; 10] = ["p1", "p2", "p3", "p4", "p5", "p6", "p7", "fast", "medium", "slow"];
+    let number = |top: u32| {
+        let ok = preset.parse::<u32>().is_ok_and(|n| n <= top);
+        if ok { Ok(()) } else { Err(format!("a number from 0 to {top}")) }
+    };
+    let word = |words: &[&str]| if words.contains(&preset) { Ok(()) } else { Err(words.join(", ")) };
+    match encoder {
+        Encoder::X264 | Encoder::X265 => word(&X26),
+        Encoder::SvtAv1 => number(13),
+        Encoder::Aom | Encoder::Vp9 => number(8),
+        Encoder::H264Nvenc | Encoder::HevcNvenc | Encoder::Av1Nvenc => word(&NVENC),
+        Encoder::H264Qsv | Encoder::HevcQsv | Encoder::Av1Qsv => word(&X26[2..9]),
+        Encoder::H264Amf | Encoder::HevcAmf => word(&["speed", "balanced", "quality"]),
+        _ => Err("none: it has no presets".to_owned()),
+    }
+}
+
+/// The preset used when none is asked for.
+pub fn default_preset(encoder: Encoder) -> Option<&'static str> {
+    match encoder {
+        Encoder::X264 | Encoder::X265 => Some("medium"),
+        Encoder::SvtAv1 => Some("8"),
+        Encoder::Aom => Some("6"),
+        Encoder::Vp9 => Some("4"),
+        _ => None,
+    }
+}
+
+/// Whether a container can hold a codec.
+pub fn fits(codec: VideoCodec, container: Container) -> bool {
+    match container {
+        Container::Mp4 => {
+            matches!(codec, VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9)
+        }
+        Container::Mov => {
+            matches!(codec, VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Prores | VideoCodec::Ffv1)
+        }
+        Container::Mkv => codec != VideoCodec::Copy,
+        Container::Webm => matches!(codec, VideoCodec::Vp9 | VideoCodec::Av1),
+    }
+}
+
+/// The format closest to `wanted` among those that the encoder takes: never less depth or chroma than wanted where that is
+/// possible, and as little more as possible.
+pub fn closest_format(encoder: Encoder, wanted: &str) -> &'static str {
+    let formats = pixel_formats(encoder);
+    if let Some(same) = formats.iter().find(|f| **f == wanted) {
+        return same;
+    }
+    let wanted = PixelFormat::parse(wanted);
+    formats.iter().copied().min_by_key(|f| PixelFormat::parse(f).distance_from(wanted)).unwrap_or("yuv420p")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_closest_format_keeps_depth_and_chroma() {
+        let cases = [
+            (Encoder::X264, "yuv420p", "yuv420p"),
+            (Encoder::X264, "yuv422p12le", "yuv422p10le"),
+            (Encoder::X264, "rgb24", "yuv444p"),
+            (Encoder::X265, "rgb24", "gbrp"),
+            (Encoder::SvtAv1, "yuv444p12le", "yuv420p10le"),
+            (Encoder::SvtAv1, "yuvj420p", "yuv420p"),
+            (Encoder::Prores, "yuv420p", "yuv422p10le"),
+            (Encoder::HevcQsv, "yuv420p10le", "p010le"),
+            (Encoder::Vp9, "yuv411p", "yuv422p"),
+        ];
+        for (encoder, wanted, expected) in cases {
+            assert_eq!(closest_format(encoder, wanted), expected, "{} {wanted}", encoder.name());
+        }
+    }
+}
