@@ -1,1 +1,23 @@
-//! placeholder
+//! ffmpeg: facts in, argument lists out, files checked. Nothing here decides what to do with media (that is `plan` and
+//! `jobs`), and nothing here knows a hub, a store or a lease.
+
+pub mod audio;
+pub mod command;
+pub mod encode;
+pub mod error;
+pub mod hash;
+pub mod index;
+pub mod inspect;
+pub mod join;
+pub mod layout;
+pub mod package;
+pub mod probe;
+pub mod process;
+pub mod scene;
+pub mod tools;
+pub mod trial;
+pub mod window;
+
+pub use error::MediaError;
+pub use process::Control;
+pub use tools::Tools;

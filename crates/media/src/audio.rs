@@ -1,0 +1,35 @@
+//! The sound of a source, encoded as a whole into one file. It must not know chunks.
+
+use std::path::Path;
+
+use kinora_protocol::Digest;
+use kinora_protocol::task::AudioSpec;
+
+use crate::command::audio;
+use crate::encode::settle;
+use crate::error::MediaError;
+use crate::process::{self, Control, Invocation};
+use crate::tools::Tools;
+
+/// Encodes all audio streams into `out`; gives size, BLAKE3 and processor seconds.
+///
+/// # Errors
+/// See [`MediaError`].
+pub async fn encode(
+    tools: &Tools,
+    spec: &AudioSpec,
+    source: &Path,
+    out: &Path,
+    control: &Control,
+) -> Result<(u64, Digest, f64), MediaError> {
+    let args = audio::encode(spec, source, out);
+    let what = "encoding the sound".to_owned();
+    let finished =
+        process::run(&Invocation { what: what.clone(), program: tools.ffmpeg.clone(), args }, control)
+            .await?;
+    if !out.is_file() {
+        return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
+    }
+    let (size, digest) = settle(out).await?;
+    Ok((size, digest, finished.cpu_seconds))
+}

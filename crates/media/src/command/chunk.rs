@@ -1,0 +1,151 @@
+//! One chunk: decode from a window, cut to exact timestamps, checksum, filter, encode. See docs/media.md for why each
+//! option is there.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use kinora_protocol::encode::Encoder;
+use kinora_protocol::recipe::VideoCodec;
+use kinora_protocol::task::{ChunkSpec, Clock};
+
+use super::{Args, encoder, input};
+use kinora_plan::time;
+
+/// Transport stream times live modulo 2^33; they are moved to the middle of the number line before they are compared.
+const WRAP: i64 = 1 << 33;
+const MIDDLE: i64 = 1 << 32;
+
+/// Where a chunk's files are.
+#[derive(Debug, Clone, Copy)]
+pub struct ChunkPaths<'a> {
+    /// The source or its window.
+    pub input: &'a Path,
+    /// The encoded chunk.
+    pub chunk: &'a Path,
+    /// One line per source frame.
+    pub frames: &'a Path,
+}
+
+/// The whole command.
+pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) -> Vec<OsString> {
+    let mut args = input::prologue();
+    args.words(["-y", "-max_error_rate", "1"]);
+    hardware(&mut args, spec.encode.encoder);
+    open(&mut args, &spec.clock, spec.window.seek, paths.input);
+    args.option("-filter_complex", graph(spec));
+    let hz = out_hz(spec);
+    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
+    args.words(encoder::options(&spec.encode, spec.threads).finish());
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
+    args.words(["-movflags", "+frag_keyframe+empty_moov+default_base_moof+frag_discont+write_colr"]);
+    args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled"]);
+    args.option("-video_track_timescale", hz.to_string());
+    args.option("-f", format_of(spec.encode.encoder.codec())).file(paths.chunk);
+    args.words(["-map", "[h]"]).words(passthrough);
+    args.option("-enc_time_base", format!("1/{}", spec.clock.hz)).option("-f", "framecrc").file(paths.frames);
+    args.finish()
+}
+
+/// Ticks per second of the chunk's own timestamps.
+pub fn out_hz(spec: &ChunkSpec) -> i64 {
+    spec.resample.map_or(spec.clock.hz, |r| r.rate.num())
+}
+
+/// The fragmented container that carries this codec between machines.
+fn format_of(codec: VideoCodec) -> &'static str {
+    match codec {
+        // The MP4 muxer refuses these two; QuickTime's has the same fragments.
+        VideoCodec::Ffv1 | VideoCodec::Prores => "mov",
+        VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9 | VideoCodec::Copy => "mp4",
+    }
+}
+
+fn hardware(args: &mut Args, encoder: Encoder) {
+    if matches!(encoder, Encoder::H264Vaapi | Encoder::HevcVaapi) {
+        args.option("-vaapi_device", "/dev/dri/renderD128");
+    }
+}
+
+/// Opens the source so that its own timestamps come through.
+pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, path: &Path) {
+    if clock.generate {
+        args.option("-fflags", "+genpts");
+    }
+    args.words(["-copyts"]);
+    if let Some(ticks) = seek {
+        // Half a millisecond more: the demuxer compares in its own unit and must not land one key frame early.
+        let us = time::ticks_to_us(ticks, clock.hz) + 500;
+        args.option("-seek_timestamp", "1").option("-ss", time::us_text(us));
+    }
+    input::decode_limits(args);
+    input::source(args, path);
+}
+
+/// The stage that gives every frame its time in ticks of `1/hz`, comparable with the plan's.
+pub fn clocked(clock: &Clock, a: i64) -> String {
+    let mut stage = String::new();
+    if clock.source.num() != 1 {
+        let _ = write!(stage, "settb=1/{},", clock.hz);
+    }
+    if clock.wraps {
+        let _ = write!(stage, "setpts=mod(PTS-({a})+{}\\,{WRAP}),", 2 * WRAP + MIDDLE);
+    }
+    stage
+}
+
+/// Cuts to `[a, end)` and gives the frames their true times again, plus `shift`.
+pub fn cut(clock: &Clock, a: i64, end: i64, shift: i64) -> String {
+    if clock.wraps {
+        let (from, to) = (MIDDLE, MIDDLE + (end - a));
+        format!("trim=start_pts={from}:end_pts={to},setpts=PTS+({})", a + shift - MIDDLE)
+    } else {
+        format!("trim=start_pts={a}:end_pts={end},setpts=PTS+({shift})")
+    }
+}
+
+fn graph(spec: &ChunkSpec) -> String {
+    let clock = &spec.clock;
+    let mut graph = format!("[0:{}]{}split[x][y];[x]", spec.stream, clocked(clock, spec.a));
+    match spec.resample {
+        None => graph.push_str(&cut(clock, spec.a, spec.b, spec.shift)),
+        Some(resample) => {
+            graph.push_str(&cut(clock, spec.a, spec.b, -resample.origin));
+            let (rate, hz) = (resample.rate, resample.rate.num());
+            let first = time::frame_at(spec.a - resample.origin, clock.hz, rate);
+            // The last source frame is held until the plan's end; what is beyond it belongs to the next chunk.
+            let _ = write!(
+                graph,
+                ",fps=fps={rate}:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame={},settb=1/{hz},setpts={}+N*{}",
+                resample.frames.count(),
+                first * rate.den() + time::GUARD_SECONDS * hz,
+                rate.den(),
+            );
+        }
+    }
+    graph.push_str(&filters(spec));
+    let _ = write!(graph, "[v];[y]{}[h]", cut(clock, spec.a, spec.seam_end, 0));
+    graph
+}
+
+fn filters(spec: &ChunkSpec) -> String {
+    let mut chain = String::new();
+    if let Some((width, height)) = spec.filters.scale {
+        let interlaced = match spec.encode.scan {
+            kinora_protocol::encode::Scan::Progressive => "0",
+            _ => "1",
+        };
+        let _ = write!(
+            chain,
+            ",scale={width}:{height}:interl={interlaced}:flags=bicubic+accurate_rnd+full_chroma_int"
+        );
+    }
+    if let Some(aspect) = spec.filters.sample_aspect {
+        let _ = write!(chain, ",setsar={aspect}");
+    }
+    let _ = write!(chain, ",format={}", spec.encode.pix_fmt);
+    if matches!(spec.encode.encoder, Encoder::H264Vaapi | Encoder::HevcVaapi) {
+        chain.push_str(",hwupload");
+    }
+    chain
+}

@@ -1,0 +1,84 @@
+//! ffprobe's argument lists, and ffmpeg's for looking at finished files.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::{Args, input};
+
+fn ffprobe(path: &Path, words: &[&str]) -> Vec<OsString> {
+    let mut args = Args::default();
+    args.words(["-hide_banner", "-v", "error"]).words(words.iter().copied());
+    input::guard(&mut args).words(["-i"]);
+    args.file(path);
+    args.finish()
+}
+
+/// Container, streams, chapters.
+pub fn facts(path: &Path) -> Vec<OsString> {
+    ffprobe(path, &["-of", "json", "-show_format", "-show_streams", "-show_chapters"])
+}
+
+/// Side data of the first picture of a stream.
+pub fn first_frame(path: &Path, stream: u32) -> Vec<OsString> {
+    let stream = stream.to_string();
+    ffprobe(
+        path,
+        &[
+            "-of",
+            "json",
+            "-select_streams",
+            &stream,
+            "-read_intervals",
+            "%+#1",
+            "-show_frames",
+            "-show_entries",
+            "frame=side_data_list",
+        ],
+    )
+}
+
+/// Every packet of a stream with a checksum of its payload, and the stream's decoder configuration.
+pub fn packets(path: &Path, stream: u32, generate_times: bool) -> Vec<OsString> {
+    let stream = stream.to_string();
+    let mut words = vec![
+        "-of",
+        "compact=print_section=1:nokey=0",
+        "-select_streams",
+        &stream,
+        "-show_data_hash",
+        "murmur3",
+        "-show_entries",
+        "packet=pts,dts,flags,pos,size,data_hash:stream=extradata_hash",
+    ];
+    if generate_times {
+        words.extend(["-fflags", "+genpts"]);
+    }
+    ffprobe(path, &words)
+}
+
+/// Times and flags of a finished video stream's packets, with what the decoder is told about it.
+pub fn written_packets(path: &Path) -> Vec<OsString> {
+    ffprobe(
+        path,
+        &[
+            "-of",
+            "compact=print_section=1:nokey=0",
+            "-select_streams",
+            "v:0",
+            "-show_data_hash",
+            "murmur3",
+            "-show_entries",
+            "packet=pts,flags:stream=time_base,codec_name,width,height,pix_fmt,extradata_hash",
+        ],
+    )
+}
+
+/// Decodes the first video stream and writes one `framecrc` line per frame to `out`.
+pub fn decode(path: &Path, passthrough: [&'static str; 2], out: &Path) -> Vec<OsString> {
+    let mut args = input::prologue();
+    args.words(["-y", "-copyts"]);
+    input::decode_limits(&mut args);
+    input::source(&mut args, path);
+    args.words(["-map", "0:v:0"]).words(passthrough).words(["-f", "framecrc"]).file(out);
+    args.finish()
+}

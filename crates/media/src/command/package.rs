@@ -1,0 +1,179 @@
+//! The final container: joined video, sound, subtitles, chapters, attachments, tags, with the guard taken off again.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use kinora_plan::time::{self, GUARD_SECONDS};
+use kinora_protocol::media::{Stream, StreamKind};
+use kinora_protocol::recipe::{AudioCodec, Container};
+use kinora_protocol::task::PackageSpec;
+
+use super::{Args, input};
+
+/// Text subtitle codecs that can be turned into one another.
+const TEXT_SUBTITLES: [&str; 7] = ["subrip", "ass", "ssa", "webvtt", "mov_text", "text", "srt"];
+
+/// Where the files are.
+#[derive(Debug, Clone, Copy)]
+pub struct PackagePaths<'a> {
+    /// Joined video, if it was encoded.
+    pub video: Option<&'a Path>,
+    /// Encoded sound, if any.
+    pub audio: Option<&'a Path>,
+    /// The source.
+    pub source: &'a Path,
+    /// The result.
+    pub out: &'a Path,
+}
+
+/// Input numbers in the command line.
+struct Inputs {
+    video: usize,
+    audio: usize,
+    source: usize,
+}
+
+/// The whole command.
+pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
+    let mut args = input::prologue();
+    args.words(["-y", "-copyts"]);
+    let inputs = open(&mut args, spec, paths);
+    let container = spec.settled.container;
+    video(&mut args, spec, &inputs, paths.video.is_some());
+    audio(&mut args, spec, &inputs);
+    let subtitles = subtitles(&mut args, spec, &inputs);
+    if container == Container::Mkv {
+        args.option("-map", format!("{}:t?", inputs.source)).option("-c:t", "copy");
+    }
+    metadata(&mut args, spec, &inputs, &subtitles);
+    match container {
+        Container::Mp4 | Container::Mov => {
+            if paths.video.is_some() {
+                args.option("-video_track_timescale", out_hz(spec).to_string());
+            }
+            args.option("-movie_timescale", "90000").option("-movflags", "+faststart+write_colr");
+            args.option("-write_tmcd", "0");
+        }
+        Container::Mkv | Container::Webm => {}
+    }
+    args.option("-f", muxer(container)).file(paths.out);
+    args.finish()
+}
+
+/// Ticks per second of the result's video.
+pub fn out_hz(spec: &PackageSpec) -> i64 {
+    spec.settled.video.as_ref().and_then(|v| v.fps).map_or(spec.clock.hz, |rate| rate.num())
+}
+
+fn muxer(container: Container) -> &'static str {
+    match container {
+        Container::Mp4 => "mp4",
+        Container::Mov => "mov",
+        Container::Mkv => "matroska",
+        Container::Webm => "webm",
+    }
+}
+
+fn open(args: &mut Args, spec: &PackageSpec, paths: PackagePaths<'_>) -> Inputs {
+    let guard = time::us_text(-GUARD_SECONDS * 1_000_000);
+    let mut count = 0;
+    let mut add = |args: &mut Args, path: Option<&Path>| {
+        let Some(path) = path else { return usize::MAX };
+        args.option("-itsoffset", guard.as_str());
+        input::source(args, path);
+        count += 1;
+        count - 1
+    };
+    let video = add(args, paths.video);
+    let audio = add(args, paths.audio);
+    if spec.clock.generate {
+        args.option("-fflags", "+genpts");
+    }
+    args.option("-itsoffset", time::us_text(-spec.clock.start_us));
+    input::source(args, paths.source);
+    Inputs { video, audio, source: count }
+}
+
+fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, encoded: bool) {
+    let Some((stream, _)) = spec.facts.video() else { return };
+    if encoded {
+        args.option("-map", format!("{}:v:0", inputs.video)).option("-c:v", "copy");
+        // Where two chunks meet, decode times of B-frame streams may overlap by a few ticks.
+        args.option("-bsf:v", "setts=pts=PTS:dts=if(eq(N\\,0)\\,DTS\\,max(DTS\\,PREV_OUTDTS+1))");
+    } else {
+        args.option("-map", format!("{}:{}", inputs.source, stream.index)).option("-c:v", "copy");
+    }
+}
+
+fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
+    match spec.settled.audio.codec {
+        AudioCodec::None => {}
+        AudioCodec::Copy => {
+            args.option("-map", format!("{}:a?", inputs.source)).option("-c:a", "copy");
+        }
+        AudioCodec::Aac | AudioCodec::Opus if spec.audio.is_some() => {
+            args.option("-map", format!("{}:a", inputs.audio)).option("-c:a", "copy");
+        }
+        AudioCodec::Aac | AudioCodec::Opus => {}
+    }
+}
+
+/// Maps the subtitles that the container can hold; returns their streams in output order.
+fn subtitles<'a>(args: &mut Args, spec: &'a PackageSpec, inputs: &Inputs) -> Vec<&'a Stream> {
+    let mut kept = Vec::new();
+    for stream in spec.facts.streams.iter().filter(|s| s.kind == StreamKind::Subtitle) {
+        let Some(codec) = subtitle_codec(stream, spec.settled.container) else { continue };
+        args.option("-map", format!("{}:{}", inputs.source, stream.index));
+        args.option(&format!("-c:s:{}", kept.len()), codec);
+        kept.push(stream);
+    }
+    kept
+}
+
+/// How a subtitle stream is written in a container; `None` when it cannot be.
+pub fn subtitle_codec(stream: &Stream, container: Container) -> Option<&'static str> {
+    let codec = stream.codec.as_deref()?;
+    let text = TEXT_SUBTITLES.contains(&codec);
+    match container {
+        Container::Mp4 | Container::Mov => text.then_some("mov_text"),
+        Container::Webm => text.then_some("webvtt"),
+        Container::Mkv if codec == "mov_text" => Some("srt"),
+        Container::Mkv => Some("copy"),
+    }
+}
+
+fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&Stream]) {
+    let source = inputs.source;
+    args.option("-map_metadata", source.to_string()).option("-map_chapters", source.to_string());
+    if let Some((stream, _)) = spec.facts.video() {
+        args.option("-map_metadata:s:v:0", format!("{source}:s:{}", stream.index));
+        args.option("-disposition:v:0", dispositions(stream));
+    }
+    if spec.settled.audio.codec != AudioCodec::None {
+        for (n, (stream, _)) in spec.facts.audio().enumerate() {
+            args.option(&format!("-map_metadata:s:a:{n}"), format!("{source}:s:{}", stream.index));
+            args.option(&format!("-disposition:a:{n}"), dispositions(stream));
+        }
+    }
+    for (n, stream) in subtitles.iter().enumerate() {
+        args.option(&format!("-map_metadata:s:s:{n}"), format!("{source}:s:{}", stream.index));
+        args.option(&format!("-disposition:s:{n}"), dispositions(stream));
+    }
+    if spec.settled.container == Container::Mkv {
+        let attachments = spec.facts.streams.iter().filter(|s| s.kind == StreamKind::Attachment);
+        for (n, stream) in attachments.enumerate() {
+            args.option(&format!("-map_metadata:s:t:{n}"), format!("{source}:s:{}", stream.index));
+        }
+    }
+}
+
+fn dispositions(stream: &Stream) -> String {
+    // ffprobe's names, not a user's words; `attached_pic` would make a film a cover.
+    let known: Vec<&str> = stream
+        .dispositions
+        .iter()
+        .map(String::as_str)
+        .filter(|d| *d != "attached_pic" && d.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        .collect();
+    if known.is_empty() { "0".to_owned() } else { known.join("+") }
+}

@@ -1,0 +1,119 @@
+//! One chunk from source to checked file. It gives back what it counted; whether that is right is judged in `jobs`.
+
+use std::path::{Path, PathBuf};
+
+use kinora_plan::digest;
+use kinora_protocol::Digest;
+use kinora_protocol::recipe::Verify;
+use kinora_protocol::task::ChunkSpec;
+
+use crate::command::chunk::{self, ChunkPaths};
+use crate::error::MediaError;
+use crate::inspect::{self, SourceFrames};
+use crate::process::{self, Control, Invocation};
+use crate::tools::Tools;
+use crate::{hash, window};
+
+/// An encoded chunk.
+#[derive(Debug, Clone)]
+pub struct EncodedChunk {
+    /// Size of the file in bytes.
+    pub size: u64,
+    /// BLAKE3 of the file.
+    pub digest: Digest,
+    /// What left the decoder.
+    pub source: SourceFrames,
+    /// Packets written.
+    pub packets: u64,
+    /// Digest over their times.
+    pub times: Digest,
+    /// Least and greatest time.
+    pub span: Option<(i64, i64)>,
+    /// Digest over the decoder configuration.
+    pub config: Digest,
+    /// Processor seconds.
+    pub cpu_seconds: f64,
+}
+
+/// Encodes a chunk into `out`, durably; `scratch` is an existing folder for this attempt only.
+///
+/// # Errors
+/// See [`MediaError`]. Files in `scratch` are left to the caller.
+pub async fn encode(
+    tools: &Tools,
+    spec: &ChunkSpec,
+    (source, size): (&Path, u64),
+    scratch: &Path,
+    out: &Path,
+    control: &Control,
+) -> Result<EncodedChunk, MediaError> {
+    let what = format!("chunk {}", spec.ordinal);
+    let input = input(spec, source, size, scratch).await?;
+    let frames = scratch.join("frames.crc");
+    let paths = ChunkPaths { input: &input, chunk: out, frames: &frames };
+    let args = chunk::encode(spec, tools.passthrough(), paths);
+    let finished = process::run(
+        &Invocation { what: format!("encoding {what}"), program: tools.ffmpeg.clone(), args },
+        control,
+    )
+    .await?;
+    if !out.is_file() || !frames.is_file() {
+        return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
+    }
+    let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
+    let (packets, times, span, config) = match spec.verify {
+        Verify::Off => (spec.expect.frames, spec.expect.times.clone(), None, digest::bytes(b"unchecked")),
+        Verify::Fast | Verify::Full => {
+            let written = inspect::written(tools, out, control).await?;
+            let span = written.times.first().copied().zip(written.times.last().copied());
+            (written.times.len() as u64, digest::times(written.times.iter().copied()), span, written.config)
+        }
+    };
+    let (size, digest) = settle(out).await?;
+    Ok(EncodedChunk {
+        size,
+        digest,
+        source: source_frames,
+        packets,
+        times,
+        span,
+        config,
+        cpu_seconds: finished.cpu_seconds,
+    })
+}
+
+/// The source itself where it serves, else its window.
+async fn input(spec: &ChunkSpec, source: &Path, size: u64, scratch: &Path) -> Result<PathBuf, MediaError> {
+    if spec.window.source_serves(size) {
+        return Ok(source.to_owned());
+    }
+    let extension = source.extension().unwrap_or_default();
+    let path = scratch.join("window").with_extension(extension);
+    let (source, spec_window, out) = (source.to_owned(), spec.window.clone(), path.clone());
+    blocking(move || window::build(&source, &spec_window, &out).map_err(MediaError::io(&out))).await?;
+    Ok(path)
+}
+
+/// Hashes a finished file and makes it survive a power cut.
+///
+/// # Errors
+/// When it cannot be read or synced.
+pub async fn settle(path: &Path) -> Result<(u64, Digest), MediaError> {
+    let path = path.to_owned();
+    blocking(move || {
+        let hashed = hash::file(&path)?;
+        let file = std::fs::File::open(&path).map_err(MediaError::io(&path))?;
+        file.sync_all().map_err(MediaError::io(&path))?;
+        Ok(hashed)
+    })
+    .await
+}
+
+/// Runs file work off the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, MediaError> + Send + 'static,
+) -> Result<T, MediaError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+        Err(MediaError::ToolUnusable { program: "file worker".to_owned(), reason: error.to_string() })
+    })
+}

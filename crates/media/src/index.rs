@@ -1,0 +1,230 @@
+//! The packet index of a source by ffprobe, streamed: a long film has millions of packets. It must not plan from it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use kinora_plan::index::{Gop, Packet, PacketIndex};
+use kinora_plan::layout::Layout;
+use kinora_protocol::Rational;
+use kinora_protocol::media::MediaFacts;
+use kinora_protocol::task::Clock;
+
+use crate::command::inspect;
+use crate::error::MediaError;
+use crate::layout;
+use crate::process::{self, Control, Invocation, LineMeans};
+use crate::tools::Tools;
+
+/// More packets than this are refused: two weeks at 60 frames per second.
+const MAX_PACKETS: usize = 80_000_000;
+
+/// Indexes the video stream of a probed file.
+///
+/// # Errors
+/// When the file has no video, no packet, or cannot be read.
+pub async fn index(
+    tools: &Tools,
+    path: &Path,
+    facts: &MediaFacts,
+    control: &Control,
+) -> Result<PacketIndex, MediaError> {
+    let Some((stream, _)) = facts.video() else {
+        return Err(MediaError::bad_input(path, "it has no video stream"));
+    };
+    let clock = clock(facts, stream.time_base);
+    let ticks_per_unit = stream.time_base.num();
+    let first = scan(tools, path, stream.index, ticks_per_unit, false, control).await?;
+    let (found, generate) = if first.missing_times {
+        (scan(tools, path, stream.index, ticks_per_unit, true, control).await?, true)
+    } else {
+        (first, false)
+    };
+    if found.packets.is_empty() {
+        return Err(MediaError::bad_input(path, "its video stream has no packets"));
+    }
+    if found.missing_times {
+        return Err(MediaError::bad_input(
+            path,
+            "its video packets have no timestamps and none can be made up",
+        ));
+    }
+    let layout = read_layout(path, facts, &found, generate)?;
+    Ok(PacketIndex {
+        clock: Clock { generate, ..clock },
+        size: facts.size,
+        packets: found.packets,
+        gops: found.gops,
+        config: found.config,
+        layout,
+    })
+}
+
+fn read_layout(path: &Path, facts: &MediaFacts, found: &Scan, generate: bool) -> Result<Layout, MediaError> {
+    let mut file = std::fs::File::open(path).map_err(MediaError::io(path))?;
+    let layout = layout::read(&mut file, &facts.format).map_err(MediaError::io(path))?;
+    let layout = match layout {
+        Layout::Avi { head, .. } => {
+            // AVI stores no timestamps: with B-frames nothing tells where a seek lands.
+            let reordered = found.packets.windows(2).any(|w| matches!(w, [a, b] if b.pts < a.pts));
+            Layout::Avi { head, seekable: !generate && !reordered }
+        }
+        other => other,
+    };
+    Ok(layout)
+}
+
+/// What the timestamps of a file mean.
+fn clock(facts: &MediaFacts, time_base: Rational) -> Clock {
+    let transport = facts.is_format("mpegts");
+    // ffmpeg takes the start of a transport stream from the streams it uses, elsewhere from the container.
+    let least_used = facts
+        .video()
+        .map(|(s, _)| s)
+        .into_iter()
+        .chain(facts.audio().map(|(s, _)| s))
+        .filter_map(|s| s.start_us)
+        .min();
+    let start_us = if transport { least_used } else { facts.start_us };
+    Clock {
+        source: time_base,
+        hz: time_base.den(),
+        start_us: start_us.unwrap_or(0),
+        wraps: transport || facts.is_format("mpeg"),
+        generate: false,
+    }
+}
+
+#[derive(Default)]
+struct Scan {
+    packets: Vec<Packet>,
+    gops: Vec<Gop>,
+    config: [u8; 16],
+    missing_times: bool,
+    hasher: blake3::Hasher,
+    gop_start: Option<u32>,
+    too_many: bool,
+}
+
+fn first_16(hasher: &blake3::Hasher) -> [u8; 16] {
+    let mut short = [0; 16];
+    for (to, from) in short.iter_mut().zip(hasher.finalize().as_bytes()) {
+        *to = *from;
+    }
+    short
+}
+
+impl Scan {
+    fn packet(&mut self, fields: &BTreeMap<String, String>, ticks_per_unit: i64) {
+        let flags = fields.get("flags").map_or("", String::as_str);
+        if flags.contains('D') {
+            return;
+        }
+        let ticks = |name: &str| fields.get(name)?.parse::<i64>().ok()?.checked_mul(ticks_per_unit);
+        let (pts, dts) = (ticks("pts"), ticks("dts"));
+        self.missing_times |= pts.is_none();
+        let pts = pts.or(dts).unwrap_or(0);
+        let key = flags.contains('K');
+        let ordinal = u32::try_from(self.packets.len()).unwrap_or(u32::MAX);
+        if key || self.gop_start.is_none() {
+            self.end_gop();
+            self.gop_start = Some(ordinal);
+        }
+        let size: u32 = fields.get("size").and_then(|s| s.parse().ok()).unwrap_or(0);
+        let pos = fields.get("pos").and_then(|p| p.parse::<u64>().ok());
+        let hash = fields.get("data_hash").map_or("", String::as_str);
+        self.hasher.update(&pts.to_le_bytes()).update(&size.to_le_bytes()).update(hash.as_bytes());
+        self.too_many |= self.packets.len() >= MAX_PACKETS;
+        if !self.too_many {
+            self.packets.push(Packet::new(pts, dts.unwrap_or(pts), pos, size, key));
+        }
+    }
+
+    fn end_gop(&mut self) {
+        if let Some(first) = self.gop_start.take() {
+            self.gops.push(Gop { first, digest: first_16(&self.hasher) });
+        }
+        self.hasher.reset();
+    }
+
+    fn record(&mut self, section: &str, fields: &BTreeMap<String, String>, ticks_per_unit: i64) {
+        match section {
+            "packet" => self.packet(fields, ticks_per_unit),
+            "stream" => {
+                let text = fields.get("extradata_hash").map_or("", String::as_str);
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(text.as_bytes());
+                self.config = first_16(&hasher);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn scan(
+    tools: &Tools,
+    path: &Path,
+    stream: u32,
+    ticks_per_unit: i64,
+    generate: bool,
+    control: &Control,
+) -> Result<Scan, MediaError> {
+    let invocation = Invocation {
+        what: format!("indexing {}", path.display()),
+        program: tools.ffprobe.clone(),
+        args: inspect::packets(path, stream, generate),
+    };
+    let mut scan = Scan::default();
+    let mut records = Records::default();
+    process::run_lines(&invocation, control, |line| {
+        records.line(line, |section, fields| scan.record(section, fields, ticks_per_unit));
+        LineMeans::Movement
+    })
+    .await?;
+    records.end(|section, fields| scan.record(section, fields, ticks_per_unit));
+    scan.end_gop();
+    scan.packets.shrink_to_fit();
+    if scan.too_many {
+        return Err(MediaError::bad_input(path, format!("it has more than {MAX_PACKETS} video packets")));
+    }
+    Ok(scan)
+}
+
+/// Puts the lines of ffprobe's `compact` writer together. A record starts with its section's name; side data breaks a
+/// record over several lines, and the rest of the record follows on a line that starts with `|`.
+#[derive(Default)]
+pub(crate) struct Records {
+    section: String,
+    fields: BTreeMap<String, String>,
+}
+
+impl Records {
+    /// Takes one line; calls `each` with a record when the next begins.
+    pub(crate) fn line(&mut self, line: &str, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
+        let mut tokens = line.split('|');
+        let section = tokens.next().unwrap_or("");
+        match section {
+            "packet" | "stream" => {
+                self.end(&mut each);
+                self.section.clear();
+                self.section.push_str(section);
+            }
+            "" => {}
+            // Side data and other nested sections: nothing of ours.
+            _ => return,
+        }
+        for token in tokens {
+            if let Some((key, value)) = token.split_once('=') {
+                self.fields.insert(key.to_owned(), value.to_owned());
+            }
+        }
+    }
+
+    /// Hands over what is left.
+    pub(crate) fn end(&mut self, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
+        if !self.section.is_empty() {
+            each(&self.section, &self.fields);
+        }
+        self.section.clear();
+        self.fields.clear();
+    }
+}

@@ -1,0 +1,186 @@
+//! Looking at finished files: the frames that went in, the packets that came out. Facts only; whether they are right is
+//! judged in `jobs`.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use kinora_plan::digest::{self, TimesDigest};
+use kinora_protocol::{Digest, Rational};
+
+use crate::command::inspect;
+use crate::error::MediaError;
+use crate::index::Records;
+use crate::process::{self, Control, Invocation, LineMeans};
+use crate::tools::Tools;
+
+/// Frames past the end of a chunk that are compared with the next chunk's first ones.
+pub const SEAM_FRAMES: usize = 6;
+
+/// One line of a `framecrc` file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameLine {
+    /// Presentation time in the file's time base.
+    pub pts: i64,
+    /// Bytes of the raw frame.
+    pub size: u64,
+    /// Adler-32 of the raw frame.
+    pub checksum: u32,
+}
+
+impl FrameLine {
+    /// `stream, dts, pts, duration, size, 0xchecksum[, …]`; `None` for comments.
+    pub fn parse(line: &str) -> Option<Self> {
+        if line.starts_with('#') {
+            return None;
+        }
+        let mut fields = line.split(',').map(str::trim);
+        let pts = fields.nth(2)?.parse().ok()?;
+        let size = fields.nth(1)?.parse().ok()?;
+        let checksum = u32::from_str_radix(fields.next()?.trim_start_matches("0x"), 16).ok()?;
+        Some(Self { pts, size, checksum })
+    }
+}
+
+/// Digest over checksums and sizes of frames: the pictures without their times.
+#[derive(Debug, Clone, Default)]
+pub struct PicturesDigest(blake3::Hasher);
+
+impl PicturesDigest {
+    /// Adds a frame.
+    pub fn push(&mut self, frame: &FrameLine) {
+        self.0.update(&frame.size.to_le_bytes()).update(&frame.checksum.to_le_bytes());
+    }
+
+    /// The digest of all that was added.
+    pub fn finish(&self) -> Digest {
+        Digest::from_bytes(self.0.finalize().as_bytes())
+    }
+}
+
+/// The frames of a chunk as they left the decoder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFrames {
+    /// Frames with time below the chunk's end.
+    pub count: u64,
+    /// Digest over their times.
+    pub times: Digest,
+    /// Digest over the same times with the chunk's shift.
+    pub shifted: Digest,
+    /// Digest over the pictures.
+    pub pictures: Digest,
+    /// Checksums of the first frames.
+    pub head: Vec<u32>,
+    /// Checksums of the frames past the end.
+    pub tail: Vec<u32>,
+}
+
+/// Reads a chunk's `framecrc` file; `b` is the chunk's end, `shift` what its packets' times are later.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn source_frames(path: &Path, b: i64, shift: i64) -> Result<SourceFrames, MediaError> {
+    let mut count = 0;
+    let (mut times, mut shifted) = (TimesDigest::default(), TimesDigest::default());
+    let mut pictures = PicturesDigest::default();
+    let (mut head, mut tail) = (Vec::new(), Vec::new());
+    each_frame(path, |frame| {
+        if frame.pts >= b {
+            if tail.len() < SEAM_FRAMES {
+                tail.push(frame.checksum);
+            }
+            return;
+        }
+        count += 1;
+        times.push(frame.pts);
+        shifted.push(frame.pts + shift);
+        pictures.push(&frame);
+        if head.len() < SEAM_FRAMES {
+            head.push(frame.checksum);
+        }
+    })?;
+    Ok(SourceFrames {
+        count,
+        times: times.finish(),
+        shifted: shifted.finish(),
+        pictures: pictures.finish(),
+        head,
+        tail,
+    })
+}
+
+/// Calls `each` with every frame line of a file.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn each_frame(path: &Path, mut each: impl FnMut(FrameLine)) -> Result<(), MediaError> {
+    let file = std::fs::File::open(path).map_err(MediaError::io(path))?;
+    for line in BufReader::new(file).lines() {
+        let line = line.map_err(MediaError::io(path))?;
+        if let Some(frame) = FrameLine::parse(&line) {
+            each(frame);
+        }
+    }
+    Ok(())
+}
+
+/// What a finished video stream holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Presentation times in display order, in the stream's time base.
+    pub times: Vec<i64>,
+    /// Unit of the times.
+    pub time_base: Option<Rational>,
+    /// Digest over codec, size, pixel format and decoder configuration.
+    pub config: Digest,
+}
+
+/// Counts and times the packets of the first video stream.
+///
+/// # Errors
+/// When ffprobe cannot read the file.
+pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Written, MediaError> {
+    let invocation = Invocation {
+        what: format!("checking {}", path.display()),
+        program: tools.ffprobe.clone(),
+        args: inspect::written_packets(path),
+    };
+    let (mut times, mut time_base, mut config) = (Vec::new(), None, String::new());
+    let mut take = |section: &str, fields: &BTreeMap<String, String>| match section {
+        "packet" if !fields.get("flags").is_some_and(|f| f.contains('D')) => {
+            times.extend(fields.get("pts").and_then(|p| p.parse::<i64>().ok()));
+        }
+        "stream" => {
+            time_base = fields.get("time_base").and_then(|t| t.parse().ok());
+            for key in ["codec_name", "width", "height", "pix_fmt", "extradata_hash"] {
+                config.push_str(fields.get(key).map_or("", String::as_str));
+                config.push('\n');
+            }
+        }
+        _ => {}
+    };
+    let mut records = Records::default();
+    process::run_lines(&invocation, control, |line| {
+        records.line(line, &mut take);
+        LineMeans::Movement
+    })
+    .await?;
+    records.end(&mut take);
+    times.sort_unstable();
+    Ok(Written { times, time_base, config: digest::bytes(config.as_bytes()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_lines_of_framecrc() {
+        assert_eq!(
+            FrameLine::parse("0,       1024,       2048,      512,   345600, 0x1f2e3d4c"),
+            Some(FrameLine { pts: 2048, size: 345_600, checksum: 0x1f2e_3d4c })
+        );
+        assert_eq!(FrameLine::parse("#tb 0: 1/12800"), None);
+        assert_eq!(FrameLine::parse("garbage"), None);
+    }
+}

@@ -1,0 +1,227 @@
+//! The final container: muxed, checked packet by packet against the plan, made durable, then put in place with one rename.
+//! Nothing is at the output's name before the checks hold.
+
+use std::path::{Path, PathBuf};
+
+use kinora_plan::digest::TimesDigest;
+use kinora_plan::time;
+use kinora_protocol::recipe::{Container, Verify};
+use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
+
+use crate::command::inspect as command;
+use crate::command::package::{self, PackagePaths};
+use crate::encode::{blocking, settle};
+use crate::error::MediaError;
+use crate::inspect::{self, PicturesDigest, Written};
+use crate::process::{self, Control, Invocation};
+use crate::tools::Tools;
+
+/// Inputs of a package, as files.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Joined video.
+    pub video: Option<&'a Path>,
+    /// Encoded sound.
+    pub audio: Option<&'a Path>,
+    /// The source.
+    pub source: &'a Path,
+}
+
+/// Muxes, checks and publishes.
+///
+/// # Errors
+/// See [`MediaError`]; the unfinished file is removed.
+pub async fn package(
+    tools: &Tools,
+    spec: &PackageSpec,
+    inputs: Inputs<'_>,
+    scratch: &Path,
+    control: &Control,
+) -> Result<PackageOutput, MediaError> {
+    let part = part_name(&spec.output);
+    let outcome = unpublished(tools, spec, inputs, scratch, &part, control).await;
+    match outcome {
+        Ok(checked) => {
+            let output = spec.output.clone();
+            blocking(move || publish(&part, &output)).await?;
+            Ok(checked)
+        }
+        Err(error) => {
+            let _ = std::fs::remove_file(&part);
+            Err(error)
+        }
+    }
+}
+
+/// The name under which a result grows, in the folder of the output so that a rename is enough.
+pub fn part_name(output: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(output.file_name().unwrap_or_default());
+    name.push(".kinora.part");
+    output.with_file_name(name)
+}
+
+fn publish(part: &Path, output: &Path) -> Result<(), MediaError> {
+    std::fs::rename(part, output).map_err(MediaError::io(output))?;
+    // The rename itself has to survive a power cut, too.
+    #[cfg(unix)]
+    if let Some(folder) = output.parent() {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if let Ok(handle) = std::fs::File::open(folder) {
+            let _ = handle.sync_all();
+        }
+    }
+    Ok(())
+}
+
+async fn unpublished(
+    tools: &Tools,
+    spec: &PackageSpec,
+    inputs: Inputs<'_>,
+    scratch: &Path,
+    part: &Path,
+    control: &Control,
+) -> Result<PackageOutput, MediaError> {
+    let what = "writing the result";
+    let paths = PackagePaths { video: inputs.video, audio: inputs.audio, source: inputs.source, out: part };
+    let args = package::mux(spec, paths);
+    process::run(&Invocation { what: what.to_owned(), program: tools.ffmpeg.clone(), args }, control).await?;
+    if !part.is_file() {
+        return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
+    }
+    let verify = spec.settled.verify;
+    let (packets, times_checked) = match verify {
+        Verify::Off => (spec.frames, TimesCheck::Skipped),
+        Verify::Fast | Verify::Full => {
+            let written = inspect::written(tools, part, control).await?;
+            (written.times.len() as u64, check_times(tools, spec, inputs.video, &written, control).await?)
+        }
+    };
+    if packets != spec.frames {
+        let reason = format!("{packets} video packets where {} were planned", spec.frames);
+        return Err(MediaError::not_exact("the result", reason));
+    }
+    let decoded = match verify {
+        Verify::Full => Some(decode(tools, spec, scratch, part, control).await?),
+        Verify::Fast | Verify::Off => None,
+    };
+    let (size, digest) = settle(part).await?;
+    Ok(PackageOutput { packets, times_checked, decoded, size, digest })
+}
+
+/// Whether every packet of the result has the time that its chunk was checked to have.
+async fn check_times(
+    tools: &Tools,
+    spec: &PackageSpec,
+    joined: Option<&Path>,
+    written: &Written,
+    control: &Control,
+) -> Result<TimesCheck, MediaError> {
+    let Some(joined) = joined else { return Ok(TimesCheck::Skipped) };
+    let hz = package::out_hz(spec);
+    let guard = time::GUARD_SECONDS * hz;
+    match spec.settled.container {
+        Container::Mp4 | Container::Mov => {
+            let ticks = to_ticks(written, hz, "the result")?;
+            check_chunks(spec, ticks.map(|t| t + guard), "the result")?;
+            Ok(TimesCheck::Exact)
+        }
+        // Matroska keeps milliseconds: the joined file is checked to the tick, the result against it.
+        Container::Mkv | Container::Webm => {
+            let exact = inspect::written(tools, joined, control).await?;
+            let ticks: Vec<i64> = to_ticks(&exact, hz, "the joined video")?.collect();
+            check_chunks(spec, ticks.iter().copied(), "the joined video")?;
+            let base = written.time_base.map_or((1, 1000), |b| (b.num(), b.den()));
+            for (n, (&got, &want)) in written.times.iter().zip(&ticks).enumerate() {
+                let got_ms = time::rescale(got, base.0 * 1000, base.1);
+                if (got_ms - time::rescale(want - guard, 1000, hz)).abs() > 1 {
+                    let reason =
+                        format!("frame {n} is at {got_ms} ms, planned was {} × 1/{hz} s", want - guard);
+                    return Err(MediaError::not_exact("the result's timestamps", reason));
+                }
+            }
+            Ok(TimesCheck::Millisecond)
+        }
+    }
+}
+
+/// Times in ticks of `1/hz`; an error when the file's unit cannot hold them exactly.
+fn to_ticks<'a>(
+    written: &'a Written,
+    hz: i64,
+    what: &str,
+) -> Result<impl Iterator<Item = i64> + 'a, MediaError> {
+    let base = written.time_base.ok_or_else(|| MediaError::not_exact(what, "ffprobe names no time base"))?;
+    if base.num() != 1 || base.den() != hz {
+        let reason = format!("its time base is {base}, planned was 1/{hz}");
+        return Err(MediaError::not_exact(what, reason));
+    }
+    Ok(written.times.iter().copied())
+}
+
+fn check_chunks(
+    spec: &PackageSpec,
+    mut times: impl Iterator<Item = i64>,
+    what: &str,
+) -> Result<(), MediaError> {
+    for (ordinal, chunk) in spec.chunks.iter().enumerate() {
+        let mut digest = TimesDigest::default();
+        let mut first = None;
+        for _ in 0..chunk.packets {
+            let Some(time) = times.next() else {
+                return Err(MediaError::not_exact(what, format!("packets of chunk {ordinal} are missing")));
+            };
+            first = first.or(Some(time));
+            digest.push(time);
+        }
+        if digest.finish() != chunk.times {
+            let at = first.unwrap_or(0);
+            let reason = format!("the timestamps of chunk {ordinal} (from tick {at}) are not as planned");
+            return Err(MediaError::not_exact(what, reason));
+        }
+    }
+    match times.next() {
+        None => Ok(()),
+        Some(time) => Err(MediaError::not_exact(what, format!("a packet too many, at tick {time}"))),
+    }
+}
+
+/// Decodes the whole result; compares pictures where the encode was lossless.
+async fn decode(
+    tools: &Tools,
+    spec: &PackageSpec,
+    scratch: &Path,
+    part: &Path,
+    control: &Control,
+) -> Result<u64, MediaError> {
+    let what = "decoding the result";
+    let lines = scratch.join("decoded.crc");
+    let args = command::decode(part, tools.passthrough(), &lines);
+    let invocation = Invocation { what: what.to_owned(), program: tools.ffmpeg.clone(), args };
+    process::run(&invocation, control).await?;
+    let mut chunks = spec.chunks.iter();
+    let mut current = chunks.next();
+    let (mut count, mut in_chunk, mut wrong) = (0_u64, 0_u64, None);
+    let mut pictures = PicturesDigest::default();
+    inspect::each_frame(&lines, |frame| {
+        count += 1;
+        let Some(chunk) = current else { return };
+        pictures.push(&frame);
+        in_chunk += 1;
+        if in_chunk == chunk.packets {
+            if chunk.pictures.as_ref().is_some_and(|p| pictures.finish() != *p) && wrong.is_none() {
+                wrong = Some(count - in_chunk..count);
+            }
+            (in_chunk, pictures, current) = (0, PicturesDigest::default(), chunks.next());
+        }
+    })?;
+    if let Some(range) = wrong {
+        let reason = format!("a picture of frames {}..{} differs from the source", range.start, range.end);
+        return Err(MediaError::not_exact("the decoded result", reason));
+    }
+    if count != spec.frames {
+        let reason = format!("{count} frames decode where {} were planned", spec.frames);
+        return Err(MediaError::not_exact("the decoded result", reason));
+    }
+    Ok(count)
+}

@@ -1,0 +1,362 @@
+//! The only place that spawns programs. It gives progress, cancels within two seconds (the whole process group), keeps the
+//! end of standard error, stops a program that makes no progress, and lets none outlive Kinora. It must not know what a
+//! program is run for.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::time::Duration;
+
+use kinora_protocol::node::Progress;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::MediaError;
+
+/// How long a program may take to obey a TERM before it gets a KILL.
+const TERM_GRACE: Duration = Duration::from_millis(1000);
+const TAIL_LINES: usize = 40;
+const TAIL_LINE_BYTES: usize = 400;
+
+/// Called with each progress report.
+pub type OnProgress = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// What the one who started the work keeps in hand.
+#[derive(Clone)]
+pub struct Control {
+    /// Stops the program.
+    pub cancel: CancellationToken,
+    /// Hears of progress.
+    pub progress: OnProgress,
+    /// A program that makes no progress for so long is stopped.
+    pub stall: Duration,
+}
+
+impl Control {
+    /// Nobody listens and nobody cancels.
+    pub fn quiet(stall: Duration) -> Self {
+        Self { cancel: CancellationToken::new(), progress: Arc::new(|_| ()), stall }
+    }
+}
+
+/// A program with its arguments. No shell is involved.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// What it is run for, for messages.
+    pub what: String,
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<OsString>,
+}
+
+/// A program that ended well.
+#[derive(Debug, Clone, Default)]
+pub struct Finished {
+    /// Processor seconds, where the system tells.
+    pub cpu_seconds: f64,
+    /// End of standard error: warnings of a run that succeeded.
+    pub tail: String,
+}
+
+/// Runs a program whose standard output is ffmpeg's `-progress` report.
+///
+/// # Errors
+/// See [`MediaError`]; a cancelled run leaves no process behind.
+pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished, MediaError> {
+    let mut current = Progress::default();
+    let report = Arc::clone(&control.progress);
+    run_lines(invocation, control, move |line| {
+        let Some((key, value)) = line.split_once('=') else { return LineMeans::Nothing };
+        match (key, value.trim()) {
+            ("frame", value) => {
+                let frames = value.parse().unwrap_or(current.frames);
+                let moved = frames != current.frames;
+                current.frames = frames;
+                if moved { LineMeans::Movement } else { LineMeans::Nothing }
+            }
+            ("fps", value) => {
+                current.fps = value.parse().unwrap_or(current.fps);
+                LineMeans::Nothing
+            }
+            ("total_size", value) if value != "N/A" => LineMeans::Nothing,
+            ("progress", _) => {
+                report(current);
+                LineMeans::Nothing
+            }
+            _ => LineMeans::Nothing,
+        }
+    })
+    .await
+}
+
+/// Whether a line shows that the program is alive and moving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineMeans {
+    /// It moves.
+    Movement,
+    /// It says nothing new.
+    Nothing,
+}
+
+/// Runs a program and hands over each line of its standard output.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_lines(
+    invocation: &Invocation,
+    control: &Control,
+    mut on_line: impl FnMut(&str) -> LineMeans + Send,
+) -> Result<Finished, MediaError> {
+    if control.cancel.is_cancelled() {
+        return Err(MediaError::Cancelled { what: invocation.what.clone() });
+    }
+    let mut group = Group::new(spawn(invocation).await?);
+    let tail = Arc::new(Mutex::new(VecDeque::new()));
+    let stderr_done =
+        group.child.stderr.take().map(|pipe| tokio::spawn(collect_tail(pipe, Arc::clone(&tail))));
+    let Some(stdout) = group.child.stdout.take() else {
+        return Err(unusable(invocation, "its output cannot be read"));
+    };
+    let mut lines = BufReader::with_capacity(1 << 16, stdout);
+    let mut line = Vec::new();
+    let mut deadline = Instant::now() + control.stall;
+    let mut cpu_seconds = 0.0;
+    let why_stopped = loop {
+        tokio::select! {
+            biased;
+            () = control.cancel.cancelled() => break Some(Stop::Cancelled),
+            () = tokio::time::sleep_until(deadline) => break Some(Stop::Stalled),
+            read = lines.read_until(b'\n', &mut line) => {
+                match read {
+                    Ok(0) | Err(_) => break None,
+                    Ok(_) => {
+                        let text = String::from_utf8_lossy(&line);
+                        if on_line(text.trim_end()) == LineMeans::Movement {
+                            deadline = Instant::now() + control.stall;
+                        }
+                        if text.starts_with("progress=") {
+                            cpu_seconds = group.cpu_seconds().unwrap_or(cpu_seconds);
+                        }
+                        line.clear();
+                    }
+                }
+            }
+        }
+    };
+    cpu_seconds = group.cpu_seconds().unwrap_or(cpu_seconds);
+    let status = match why_stopped {
+        Some(_) => group.stop().await,
+        // It closed its output; a program that then never exits is as stuck as one that never writes.
+        None => match tokio::time::timeout_at(deadline, wait_or_cancel(&mut group, control)).await {
+            Ok(Some(status)) => status,
+            Ok(None) => {
+                let _ = group.stop().await;
+                return Err(MediaError::Cancelled { what: invocation.what.clone() });
+            }
+            Err(_) => {
+                let _ = group.stop().await;
+                return Err(stopped(invocation, control, Stop::Stalled, text_of(&tail)));
+            }
+        },
+    };
+    if let Some(done) = stderr_done {
+        // A grandchild may hold the pipe open: do not wait for it for long.
+        let _ = tokio::time::timeout(Duration::from_millis(500), done).await;
+    }
+    let tail = text_of(&tail);
+    match (why_stopped, status) {
+        (Some(stop), _) => Err(stopped(invocation, control, stop, tail)),
+        (None, Ok(status)) if status.success() => Ok(Finished { cpu_seconds, tail }),
+        (None, Ok(status)) => Err(MediaError::ToolFailed {
+            what: invocation.what.clone(),
+            program: invocation.program.display().to_string(),
+            status: status.to_string(),
+            tail,
+        }),
+        (None, Err(error)) => Err(unusable(invocation, &error.to_string())),
+    }
+}
+
+async fn wait_or_cancel(group: &mut Group, control: &Control) -> Option<std::io::Result<ExitStatus>> {
+    tokio::select! {
+        status = group.child.wait() => Some(status),
+        () = control.cancel.cancelled() => None,
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Stop {
+    Cancelled,
+    Stalled,
+}
+
+fn stopped(invocation: &Invocation, control: &Control, stop: Stop, tail: String) -> MediaError {
+    match stop {
+        Stop::Cancelled => MediaError::Cancelled { what: invocation.what.clone() },
+        Stop::Stalled => MediaError::Stalled {
+            what: invocation.what.clone(),
+            program: invocation.program.display().to_string(),
+            seconds: control.stall.as_secs(),
+            tail,
+        },
+    }
+}
+
+fn unusable(invocation: &Invocation, reason: &str) -> MediaError {
+    MediaError::ToolUnusable { program: invocation.program.display().to_string(), reason: reason.to_owned() }
+}
+
+fn text_of(tail: &Mutex<VecDeque<String>>) -> String {
+    let lines = tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    lines.iter().cloned().collect::<Vec<_>>().join("\n")
+}
+
+async fn collect_tail(pipe: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<String>>>) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while let Ok(1..) = reader.read_until(b'\n', &mut line).await {
+        line.truncate(TAIL_LINE_BYTES);
+        let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+        line.clear();
+        let mut lines = tail.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if lines.len() == TAIL_LINES {
+            lines.pop_front();
+        }
+        lines.push_back(text);
+    }
+}
+
+/// A process group; dropping it kills what is left of it.
+struct Group {
+    child: Child,
+    #[cfg(unix)]
+    leader: Option<rustix::process::Pid>,
+}
+
+impl Group {
+    fn new(child: Child) -> Self {
+        #[cfg(unix)]
+        let leader =
+            child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        Self {
+            child,
+            #[cfg(unix)]
+            leader,
+        }
+    }
+
+    async fn stop(&mut self) -> std::io::Result<ExitStatus> {
+        self.terminate();
+        if let Ok(status) = tokio::time::timeout(TERM_GRACE, self.child.wait()).await {
+            return status;
+        }
+        self.kill();
+        self.child.wait().await
+    }
+
+    #[cfg(unix)]
+    fn terminate(&mut self) {
+        if let Some(leader) = self.leader {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::TERM);
+        }
+    }
+
+    #[cfg(unix)]
+    fn kill(&mut self) {
+        if let Some(leader) = self.leader {
+            let _ = rustix::process::kill_process_group(leader, rustix::process::Signal::KILL);
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn terminate(&mut self) {
+        let _ = self.child.start_kill();
+    }
+
+    #[cfg(not(unix))]
+    fn kill(&mut self) {
+        let _ = self.child.start_kill();
+    }
+
+    /// User and system time of the leader so far (Linux; elsewhere unknown).
+    fn cpu_seconds(&self) -> Option<f64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()?)).ok()?;
+        let after_name = stat.rsplit_once(')')?.1;
+        let mut fields = after_name.split_ascii_whitespace().skip(11);
+        let ticks: u64 = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+        // USER_HZ is 100 on every Linux that Rust supports.
+        Some(ticks as f64 / 100.0)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // The leader may be gone while something that it forked lives on in the group.
+        self.kill();
+    }
+}
+
+/// What the spawner thread is asked for.
+struct Request {
+    command: std::process::Command,
+    runtime: tokio::runtime::Handle,
+    answer: oneshot::Sender<std::io::Result<Child>>,
+}
+
+/// All programs are started by one thread that lives as long as the process: Linux ties the "kill me when my parent dies"
+/// request to the thread that forked, and the threads of an async runtime come and go.
+fn spawner() -> &'static mpsc::Sender<Request> {
+    static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    SPAWNER.get_or_init(|| {
+        let (sender, requests) = mpsc::channel::<Request>();
+        std::thread::spawn(move || {
+            for request in requests {
+                let _context = request.runtime.enter();
+                let _ = request.answer.send(Command::from(request.command).spawn());
+            }
+        });
+        sender
+    })
+}
+
+async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
+    let mut command = std::process::Command::new(&invocation.program);
+    command.args(&invocation.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    // Messages are matched on and shown: they must not depend on the user's language.
+    command.env("LC_ALL", "C").env_remove("FFREPORT").env_remove("AV_LOG_FORCE_COLOR");
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    die_with_parent(&mut command);
+    let (answer, answered) = oneshot::channel();
+    let request = Request { command, runtime: tokio::runtime::Handle::current(), answer };
+    let gone = || unusable(invocation, "the thread that starts programs is gone");
+    spawner().send(request).map_err(|_| gone())?;
+    answered.await.map_err(|_| gone())?.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            MediaError::ToolMissing { program: invocation.program.display().to_string() }
+        }
+        _ => unusable(invocation, &error.to_string()),
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "pre_exec is unsafe; the closure makes one async-signal-safe system call")]
+fn die_with_parent(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt as _;
+    // SAFETY: between fork and exec only prctl(2) is called; nothing is allocated or locked.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+            Ok(())
+        });
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn die_with_parent(_command: &mut std::process::Command) {}

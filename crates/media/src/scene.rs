@@ -1,0 +1,52 @@
+//! Scene changes near wished cuts. A stretch that cannot be decoded gives none: a cut is then made elsewhere.
+
+use std::path::Path;
+
+use kinora_protocol::task::AnalyzeSpec;
+
+use crate::command::scene;
+use crate::encode::blocking;
+use crate::error::MediaError;
+use crate::inspect::FrameLine;
+use crate::process::{self, Control, Invocation, LineMeans};
+use crate::tools::Tools;
+use crate::window;
+
+/// Looks at each stretch; gives source times of first frames of scenes, in ticks, ascending.
+///
+/// # Errors
+/// When cancelled or when ffmpeg is missing.
+pub async fn detect(
+    tools: &Tools,
+    spec: &AnalyzeSpec,
+    scratch: &Path,
+    control: &Control,
+) -> Result<Vec<i64>, MediaError> {
+    let mut scenes = Vec::new();
+    for stretch in &spec.stretches {
+        let input = if stretch.window.source_serves(spec.size) {
+            spec.source.clone()
+        } else {
+            let path = scratch.join("stretch").with_extension(spec.source.extension().unwrap_or_default());
+            let (source, stretch_window, out) = (spec.source.clone(), stretch.window.clone(), path.clone());
+            blocking(move || window::build(&source, &stretch_window, &out).map_err(MediaError::io(&out)))
+                .await?;
+            path
+        };
+        let args = scene::detect(&spec.clock, stretch, spec.stream, tools.passthrough(), &input);
+        let invocation =
+            Invocation { what: "looking for scene changes".to_owned(), program: tools.ffmpeg.clone(), args };
+        let outcome = process::run_lines(&invocation, control, |line| {
+            scenes.extend(FrameLine::parse(line).map(|f| f.pts));
+            LineMeans::Movement
+        })
+        .await;
+        match outcome {
+            Ok(_) | Err(MediaError::ToolFailed { .. } | MediaError::Stalled { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    scenes.sort_unstable();
+    scenes.dedup();
+    Ok(scenes)
+}

@@ -1,0 +1,110 @@
+//! Which ffmpeg and ffprobe are used, and what their build is called. It must not know what they are used for.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::error::MediaError;
+use crate::process::{self, Control, Invocation, LineMeans};
+
+/// How long `-version` may take.
+const VERSION_LIMIT: Duration = Duration::from_secs(20);
+
+/// The programs and their version.
+#[derive(Debug, Clone)]
+pub struct Tools {
+    /// Path or name of ffmpeg.
+    pub ffmpeg: PathBuf,
+    /// Path or name of ffprobe.
+    pub ffprobe: PathBuf,
+    /// First line and configuration of `ffmpeg -version`: what a chunk's bits depend on.
+    pub build: String,
+    /// First line of `ffmpeg -version`.
+    pub banner: String,
+    /// Major and minor number; development builds count as the newest.
+    pub version: (u32, u32),
+}
+
+impl Tools {
+    /// Finds ffmpeg and ffprobe. `ffmpeg` is a path or a name on the PATH; ffprobe is looked for beside it.
+    ///
+    /// # Errors
+    /// When one is missing, does not answer, or is older than 4.4.
+    pub async fn find(ffmpeg: &Path, ffprobe: &Path) -> Result<Self, MediaError> {
+        let lines = version_of(ffmpeg).await?;
+        version_of(ffprobe).await?;
+        let banner = lines.first().cloned().unwrap_or_default();
+        let version = parse_version(&banner).ok_or_else(|| MediaError::ToolUnusable {
+            program: ffmpeg.display().to_string(),
+            reason: format!("it does not answer like ffmpeg: {banner:?}"),
+        })?;
+        if version < (4, 4) {
+            return Err(MediaError::ToolUnusable {
+                program: ffmpeg.display().to_string(),
+                reason: format!("version {}.{} is too old: Kinora needs 4.4 or newer", version.0, version.1),
+            });
+        }
+        let build = lines
+            .iter()
+            .filter(|l| {
+                l.starts_with("ffmpeg version") || l.starts_with("configuration") || l.starts_with("lib")
+            })
+            .cloned()
+            .collect::<Vec<_>>()
+            .join("\n");
+        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), build, banner, version })
+    }
+
+    /// Option that keeps every frame and its time; its name changed in 5.1.
+    pub fn passthrough(&self) -> [&'static str; 2] {
+        if self.version >= (5, 1) { ["-fps_mode", "passthrough"] } else { ["-vsync", "passthrough"] }
+    }
+}
+
+async fn version_of(program: &Path) -> Result<Vec<String>, MediaError> {
+    let invocation = Invocation {
+        what: format!("asking {} for its version", program.display()),
+        program: program.to_owned(),
+        args: vec!["-version".into()],
+    };
+    let mut lines = Vec::new();
+    process::run_lines(&invocation, &Control::quiet(VERSION_LIMIT), |line| {
+        if lines.len() < 64 {
+            lines.push(line.to_owned());
+        }
+        LineMeans::Nothing
+    })
+    .await?;
+    Ok(lines)
+}
+
+fn parse_version(banner: &str) -> Option<(u32, u32)> {
+    let word = banner.strip_prefix("ffmpeg version ")?.split_whitespace().next()?;
+    let number = word.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let mut parts = number.split(|c: char| !c.is_ascii_digit());
+    let major: u32 = parts.next()?.parse().ok()?;
+    // Builds from git are called N-109542-g…: newer than any release.
+    if word.starts_with('N') && major > 1000 {
+        return Some((u32::MAX, 0));
+    }
+    Some((major, parts.next().and_then(|m| m.parse().ok()).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse_version;
+
+    #[test]
+    fn versions_as_builds_write_them() {
+        let cases = [
+            ("ffmpeg version 5.1.9-0+deb12u1 Copyright (c)", Some((5, 1))),
+            ("ffmpeg version n7.0 Copyright", Some((7, 0))),
+            ("ffmpeg version 8.0", Some((8, 0))),
+            ("ffmpeg version N-109542-g1bf1b8e6 Copyright", Some((u32::MAX, 0))),
+            ("ffmpeg version git-2020", Some((2020, 0))),
+            ("sh: not found", None),
+        ];
+        for (banner, expected) in cases {
+            assert_eq!(parse_version(banner), expected, "{banner}");
+        }
+    }
+}
