@@ -1,1 +1,9 @@
-//! placeholder
+//! Decisions about jobs: legal states, which tasks a job comes to, whether a result is right, what follows a failure.
+//! Pure: no clock, no disk, no network, no store. The hub asks, and carries out the answer.
+
+pub mod expand;
+pub mod judge;
+pub mod key;
+pub mod proof;
+pub mod retry;
+pub mod state;

@@ -1,1 +1,30 @@
-//! placeholder
+//! The one place where the state of jobs and tasks lives, and the only crate with SQL.
+//!
+//! It keeps what it is told, guards every change with the state that the change may start from, and answers after the
+//! disk has it. It must not decide what to do next, read a clock, or know ffmpeg, the network or blobs.
+//!
+//! The types here are the same for every backend; [`Store`] is the one on SQLite.
+
+mod error;
+mod job;
+mod lease;
+mod media;
+mod node;
+mod outbox;
+mod sqlite;
+mod task;
+
+pub use error::{Result, StoreError};
+pub use job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
+pub use lease::{
+    Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Claimed, Completion, Expired,
+    FailOutcome, Lease, Stopped,
+};
+pub use media::{CachedChunk, MediaRow};
+pub use node::NodeRow;
+pub use outbox::OutboxRow;
+pub use sqlite::{Stats, Store};
+pub use task::{
+    Counts, Dep, Expansion, Gate, GateOpening, Graph, NewTask, RefusedReopen, Reopen, Reopening, TaskRow,
+    TaskState,
+};

@@ -1,0 +1,172 @@
+//! From a recipe and the facts of a file to the tasks of a job.
+
+use std::path::Path;
+
+use kinora_plan::chunk::{PlannedChunk, Timeline};
+use kinora_plan::index::PacketIndex;
+use kinora_plan::layout::Layout;
+use kinora_plan::sizing::{self, Capacity, Sizing};
+use kinora_plan::time;
+use kinora_plan::window::Planner;
+use kinora_protocol::encode::{Encoder, Settled, VideoSettings};
+use kinora_protocol::media::MediaFacts;
+use kinora_protocol::recipe::AudioCodec;
+use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Stretch, Window};
+
+/// A job whose source is known.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The source.
+    pub source: &'a Path,
+    /// Its facts.
+    pub facts: &'a MediaFacts,
+    /// Its index.
+    pub index: &'a PacketIndex,
+    /// The settled recipe.
+    pub settled: &'a Settled,
+    /// What there is to run on.
+    pub capacity: Capacity,
+}
+
+/// The tasks that work on the source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expansion {
+    /// Chunks in order; empty when the video is copied.
+    pub chunks: Vec<SourceTask<ChunkSpec>>,
+    /// The sound, where it is encoded.
+    pub audio: Option<SourceTask<AudioSpec>>,
+    /// Chunks at once.
+    pub jobs: u32,
+}
+
+fn encoder(settings: &VideoSettings) -> Encoder {
+    settings.encode.encoder
+}
+
+fn layout(known: &Known<'_>, settings: &VideoSettings, timeline: &Timeline) -> Sizing {
+    sizing::size(encoder(settings), timeline.seconds(), known.capacity)
+}
+
+/// Where to look for scene changes before cutting; `None` when nothing needs to be looked at.
+pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
+    let video = known.settled.video.as_ref()?;
+    // Looking costs a decode; where seeking is not possible, that of everything before.
+    if matches!(known.index.layout, Layout::Opaque { .. } | Layout::Avi { seekable: false, .. }) {
+        return None;
+    }
+    let timeline = Timeline::new(known.index, video.fps);
+    let sizing = layout(known, video, &timeline);
+    let wished = timeline.wished(sizing.chunks);
+    let reach = timeline.reach(&wished);
+    let planner = Planner::new(known.index);
+    let stretches: Vec<Stretch> = timeline
+        .unsure(&wished)
+        .into_iter()
+        .map(|wish| {
+            let (a, b) = (wish - reach, wish + reach);
+            Stretch { a, b, window: planner.window(a, b, Preroll::Normal) }
+        })
+        .collect();
+    let worth = reach >= known.index.clock.hz;
+    (worth && !stretches.is_empty()).then(|| AnalyzeSpec {
+        source: known.source.to_owned(),
+        size: known.index.size,
+        stream: known.facts.video().map_or(0, |(s, _)| s.index),
+        clock: known.index.clock,
+        stretches,
+    })
+}
+
+/// The tasks of a job, cut at scene changes where there are any near.
+pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
+    let size = known.index.size;
+    let audio = match known.settled.audio.codec {
+        AudioCodec::Aac | AudioCodec::Opus => Some(SourceTask {
+            source: known.source.to_owned(),
+            size,
+            work: AudioSpec {
+                settings: known.settled.audio.clone(),
+                start_us: known.index.clock.start_us,
+                streams: known.facts.audio().map(|(_, facts)| facts.clone()).collect(),
+                generate: known.index.clock.generate,
+            },
+        }),
+        AudioCodec::Copy | AudioCodec::None => None,
+    };
+    let Some(video) = &known.settled.video else {
+        return Expansion { chunks: Vec::new(), audio, jobs: 1 };
+    };
+    let timeline = Timeline::new(known.index, video.fps);
+    let sizing = layout(known, video, &timeline);
+    let wished = timeline.wished(sizing.chunks);
+    let mut marks = timeline.irregular_keys();
+    marks.extend_from_slice(scenes);
+    marks.sort_unstable();
+    let planned = timeline.split(&timeline.cuts(&wished, &marks));
+    let planner = Planner::new(known.index);
+    let alone = planned.len() == 1;
+    let chunks = (0..)
+        .zip(planned)
+        .map(|(ordinal, chunk)| {
+            // Nothing before the first chunk, nothing after the last: alone, it is an unsplit run.
+            let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
+            let window = planner.window(chunk.a, chunk.b, preroll);
+            let work = spec(known, video, ordinal, chunk, window, preroll, sizing.threads);
+            SourceTask { source: known.source.to_owned(), size, work }
+        })
+        .collect();
+    Expansion { chunks, audio, jobs: sizing.jobs }
+}
+
+fn spec(
+    known: &Known<'_>,
+    video: &VideoSettings,
+    ordinal: u32,
+    chunk: PlannedChunk,
+    window: Window,
+    preroll: Preroll,
+    threads: Option<u32>,
+) -> ChunkSpec {
+    let clock = known.index.clock;
+    ChunkSpec {
+        ordinal,
+        stream: known.facts.video().map_or(0, |(s, _)| s.index),
+        frames: chunk.frames,
+        a: chunk.a,
+        b: chunk.b,
+        seam_end: chunk.seam_end,
+        shift: time::shift(clock.start_us, clock.hz),
+        clock,
+        window,
+        preroll,
+        encode: video.encode.clone(),
+        filters: video.filters.clone(),
+        resample: chunk.resample,
+        expect: chunk.expect,
+        verify: known.settled.verify,
+        threads,
+    }
+}
+
+/// The same chunk, decoded from further back.
+pub fn deeper(spec: &ChunkSpec, index: &PacketIndex, preroll: Preroll) -> ChunkSpec {
+    let window = Planner::new(index).window(spec.a, spec.b, preroll);
+    ChunkSpec { window, preroll, ..spec.clone() }
+}
+
+/// Order in which chunks are handed out: longest first, so that the last to start are the shortest.
+pub fn ranks(chunks: &[SourceTask<ChunkSpec>]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..chunks.len()).collect();
+    let frames = |n: &usize| chunks.get(*n).map_or(0, |c| c.work.frames.count());
+    // Chunks of about the same length stay in the order of the film: people watch it grow from the start.
+    let longest = order.iter().map(frames).max().unwrap_or(0);
+    let step = (longest / 4).max(1);
+    order.sort_by_key(|n| (u64::MAX - frames(n) / step, *n));
+    let mut ranks = vec![0.0; chunks.len()];
+    for (rank, n) in order.into_iter().enumerate() {
+        if let Some(slot) = ranks.get_mut(n) {
+            *slot = rank as f64;
+        }
+    }
+    ranks
+}

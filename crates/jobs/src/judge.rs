@@ -1,0 +1,112 @@
+//! Whether a finished chunk is what the plan says, and what follows if not. A chunk that was decoded from the start of the
+//! file is right by definition: that is what an unsplit run sees.
+
+use kinora_protocol::recipe::Verify;
+use kinora_protocol::task::{ChunkOutput, ChunkSpec, Preroll};
+
+/// The judgement on one chunk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// As planned.
+    Good,
+    /// Right, though not what the index promised: the source is damaged there.
+    Damaged {
+        /// For the proof.
+        note: String,
+    },
+    /// Decode from further back.
+    Redo(Preroll),
+    /// What came out is not what went in.
+    Broken {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Judges a chunk by itself.
+pub fn chunk(spec: &ChunkSpec, out: &ChunkOutput) -> Verdict {
+    if spec.verify == Verify::Off {
+        return Verdict::Good;
+    }
+    let wanted_packets = if spec.resample.is_some() { spec.expect.frames } else { out.source_frames };
+    if out.packets != wanted_packets {
+        let reason = format!(
+            "chunk {}: {} frames went into the encoder and {} packets came out",
+            spec.ordinal, wanted_packets, out.packets
+        );
+        return Verdict::Broken { reason };
+    }
+    let as_indexed = out.source_times == spec.expect.source_times;
+    let wanted_times = if spec.resample.is_some() || as_indexed { &spec.expect.times } else { &out.times_in };
+    if out.packets > 0 && out.times != *wanted_times {
+        let reason = format!("chunk {}: its packets do not have the times of its frames", spec.ordinal);
+        return Verdict::Broken { reason };
+    }
+    if as_indexed {
+        return Verdict::Good;
+    }
+    match spec.preroll.deeper() {
+        Some(preroll) => Verdict::Redo(preroll),
+        None => Verdict::Damaged {
+            note: format!(
+                "chunk {}: the source is damaged there; its index promises {} frames, and {} decode, as in an unsplit run",
+                spec.ordinal, spec.expect.source_frames, out.source_frames
+            ),
+        },
+    }
+}
+
+/// What is known of a chunk for the seam check.
+#[derive(Debug, Clone, Copy)]
+pub struct Neighbour<'a> {
+    /// Its spec.
+    pub spec: &'a ChunkSpec,
+    /// Its result.
+    pub out: &'a ChunkOutput,
+}
+
+/// Whether the frames past the end of `left` are the first frames of `right`. `None` when there is nothing to compare.
+pub fn seam(left: Neighbour<'_>, right: Neighbour<'_>) -> Option<bool> {
+    let compared = left.out.tail.len().min(right.out.head.len());
+    if compared == 0 && left.out.tail.is_empty() && right.out.head.is_empty() {
+        return None;
+    }
+    let seen_enough = left.out.tail.len() >= right.out.head.len();
+    Some(seen_enough && left.out.tail.iter().zip(&right.out.head).all(|(a, b)| a == b))
+}
+
+/// What the seams of a whole job come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seams {
+    /// Chunks to do again and from how far back.
+    pub redo: Vec<(usize, Preroll)>,
+    /// Seams that differ even when both sides were decoded from the start.
+    pub notes: Vec<String>,
+}
+
+/// Checks all seams of a job, chunks in order.
+pub fn seams(chunks: &[Neighbour<'_>]) -> Seams {
+    let mut found = Seams::default();
+    for (n, pair) in chunks.windows(2).enumerate() {
+        let [left, right] = pair else { continue };
+        if left.spec.verify == Verify::Off || seam(*left, *right) != Some(false) {
+            continue;
+        }
+        // The right one started to decode closer to the seam, so it is the likelier culprit.
+        let flagged = match (right.spec.preroll.deeper(), left.spec.preroll.deeper()) {
+            (Some(deeper), _) => (n + 1, deeper),
+            (None, Some(deeper)) => (n, deeper),
+            (None, None) => {
+                found.notes.push(format!(
+                    "between chunks {n} and {}: the source is damaged there and does not decode the same way twice",
+                    n + 1
+                ));
+                continue;
+            }
+        };
+        if found.redo.last().is_none_or(|(last, _)| *last != flagged.0) {
+            found.redo.push(flagged);
+        }
+    }
+    found
+}

@@ -1,0 +1,65 @@
+//! The key of a chunk: two chunks with the same key are made of the same source packets by the same encoder with the same
+//! settings, so one may stand in for the other.
+
+use kinora_plan::index::PacketIndex;
+use kinora_protocol::Digest;
+use kinora_protocol::task::ChunkSpec;
+
+/// Changes when the way of making chunks does.
+const VERSION: &str = "kinora chunk 1";
+/// Groups of pictures before a chunk's own that count as decoded for it.
+const GOPS_BEFORE: usize = 3;
+
+/// Makes the keys of one source.
+#[derive(Debug)]
+pub struct Keys<'a> {
+    index: &'a PacketIndex,
+    build: &'a str,
+    /// Presentation time and decode position of each packet, in display order.
+    shown: Vec<(i64, u32)>,
+}
+
+impl<'a> Keys<'a> {
+    /// For a source and an ffmpeg build.
+    pub fn new(index: &'a PacketIndex, build: &'a str) -> Self {
+        let mut shown: Vec<(i64, u32)> = (0..).zip(&index.packets).map(|(n, p)| (p.pts, n)).collect();
+        shown.sort_unstable();
+        Self { index, build, shown }
+    }
+
+    /// The key of a chunk; `None` when its settings cannot be written down, so that nothing is ever reused by mistake.
+    pub fn of(&self, spec: &ChunkSpec) -> Option<Digest> {
+        let settings =
+            serde_json::to_vec(&(&spec.encode, &spec.filters, &spec.resample, &spec.clock, spec.threads))
+                .ok()?;
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        part(VERSION.as_bytes());
+        part(self.build.as_bytes());
+        part(&settings);
+        part(&self.index.config);
+        for tick in [spec.a, spec.b, spec.seam_end, spec.shift] {
+            part(&tick.to_le_bytes());
+        }
+        // A chunk that had to be decoded from further back is another chunk.
+        part(format!("{:?} {:?}", spec.preroll, spec.verify).as_bytes());
+        for gop in self.gops(spec) {
+            part(&gop.digest);
+        }
+        Some(Digest::from_bytes(hasher.finalize().as_bytes()))
+    }
+
+    fn gops(&self, spec: &ChunkSpec) -> &[kinora_plan::index::Gop] {
+        let from = self.shown.partition_point(|(t, _)| *t < spec.a);
+        let to = self.shown.partition_point(|(t, _)| *t < spec.seam_end);
+        let own = self.shown.get(from..to).unwrap_or_default();
+        let first = own.iter().map(|(_, n)| *n).min().unwrap_or(0);
+        let last = own.iter().map(|(_, n)| *n).max().unwrap_or(0);
+        let gops = &self.index.gops;
+        let low = gops.partition_point(|g| g.first <= first).saturating_sub(1 + GOPS_BEFORE);
+        let high = gops.partition_point(|g| g.first <= last) + 1;
+        gops.get(low..high.min(gops.len())).unwrap_or_default()
+    }
+}

@@ -1,0 +1,206 @@
+//! Jobs: submission, changes of phase, retry, and looking them up.
+
+use kinora_protocol::event::Event;
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::{Failure, JobId};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::Fault;
+use super::{Store, convert, graph, outbox, phase};
+use crate::error::Result;
+use crate::job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
+
+const COLUMNS: &str = "id, phase, paused_from, request, failure, created_ms, updated_ms, finished_ms";
+
+fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
+    Ok(JobRow {
+        id: convert::job_id(row, "id")?,
+        phase: convert::phase(row)?,
+        paused_from: convert::paused_from(row)?,
+        request: convert::from_json(row, "request")?,
+        failure: convert::from_json_opt(row, "failure")?,
+        created_ms: row.get("created_ms")?,
+        updated_ms: row.get("updated_ms")?,
+        finished_ms: row.get("finished_ms")?,
+    })
+}
+
+impl Store {
+    /// Stores a job in phase `Queued` with its first tasks. A second submission with the same idempotency key gives the
+    /// first one's job.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`](crate::StoreError::Conflict) when the id is taken, `Invalid` when the graph has a ring.
+    pub async fn submit(&self, job: NewJob, now_ms: i64) -> Result<Submitted> {
+        let NewJob { id, request, graph } = job;
+        let tasks = graph::Prepared::new(&graph)?;
+        drop(graph);
+        let body = convert::json(&request)?;
+        self.write(move |conn| {
+            if let Some(existing) = job_by_key(conn, request.idempotency_key.as_deref())? {
+                return Ok(Submitted::Existing(existing));
+            }
+            let inserted = conn
+                .prepare_cached(
+                    "INSERT INTO jobs (id, phase, priority, idem_key, request, created_ms, updated_ms)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (id) DO NOTHING",
+                )?
+                .execute(params![
+                    id.to_string(),
+                    JobPhase::Queued.name(),
+                    request.priority,
+                    request.idempotency_key,
+                    body,
+                    now_ms
+                ])?;
+            if inserted == 0 {
+                return Err(Fault::Conflict(format!("there is a job {id} already")));
+            }
+            graph::insert(conn, id, &tasks, JobPhase::Queued, now_ms)?;
+            outbox::put(conn, &Event::Job { job: id, phase: JobPhase::Queued, failure: None })?;
+            Ok(Submitted::Created(id))
+        })
+        .await
+    }
+
+    /// Moves a job to another phase, if it is in one of `allowed_from` now. `Failed` and `Cancelled` also end its tasks and
+    /// leases; `Completed` is refused while a task is undone; nothing leaves a final phase but by [`Store::retry`].
+    ///
+    /// # Errors
+    /// [`StoreError::NotFound`](crate::StoreError::NotFound) when there is no such job.
+    pub async fn set_phase(
+        &self,
+        job: JobId,
+        to: JobPhase,
+        allowed_from: &[JobPhase],
+        failure: Option<Failure>,
+        now_ms: i64,
+    ) -> Result<PhaseChange> {
+        let allowed = allowed_from.to_vec();
+        self.write(move |conn| {
+            let from = phase::of(conn, job)?;
+            let ends_undone = to == JobPhase::Completed && !phase::all_done(conn, job)?;
+            if from == to || from.is_final() || !allowed.contains(&from) || ends_undone {
+                return Ok(PhaseChange::Refused(from));
+            }
+            let stopped = phase::enter(conn, job, from, to, failure.as_ref(), now_ms)?;
+            Ok(PhaseChange::Changed { stopped })
+        })
+        .await
+    }
+
+    /// Stops a job for good, unless it has ended.
+    ///
+    /// # Errors
+    /// As [`Store::set_phase`].
+    pub async fn cancel(&self, job: JobId, now_ms: i64) -> Result<PhaseChange> {
+        self.set_phase(job, JobPhase::Cancelled, &JobPhase::ALL, None, now_ms).await
+    }
+
+    /// Lets no further task of a job start. Those that run go on, and their results are taken.
+    ///
+    /// # Errors
+    /// As [`Store::set_phase`].
+    pub async fn pause(&self, job: JobId, now_ms: i64) -> Result<PhaseChange> {
+        self.set_phase(job, JobPhase::Paused, &JobPhase::ALL, None, now_ms).await
+    }
+
+    /// Lets a paused job go on in the phase that it was paused in.
+    ///
+    /// # Errors
+    /// As [`Store::set_phase`].
+    pub async fn resume(&self, job: JobId, now_ms: i64) -> Result<PhaseChange> {
+        self.write(move |conn| {
+            let from = phase::of(conn, job)?;
+            let to = conn
+                .prepare_cached("SELECT paused_from FROM jobs WHERE id = ?1")?
+                .query_row([job.to_string()], convert::paused_from)?;
+            let Some(to) = to else { return Ok(PhaseChange::Refused(from)) };
+            let stopped = phase::enter(conn, job, from, to, None, now_ms)?;
+            Ok(PhaseChange::Changed { stopped })
+        })
+        .await
+    }
+
+    /// Opens a failed or cancelled job again: what is done stays done, everything else gets all its tries back.
+    ///
+    /// # Errors
+    /// As [`Store::set_phase`].
+    pub async fn retry(&self, job: JobId, now_ms: i64) -> Result<Retried> {
+        self.write(move |conn| {
+            let from = phase::of(conn, job)?;
+            if !matches!(from, JobPhase::Failed | JobPhase::Cancelled) {
+                return Ok(Retried::Refused(from));
+            }
+            phase::enter(conn, job, from, JobPhase::Processing, None, now_ms)?;
+            Ok(Retried::Changed { reopened: reopen_tasks(conn, job)? })
+        })
+        .await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn job(&self, job: JobId) -> Result<Option<JobRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!("SELECT {COLUMNS} FROM jobs WHERE id = ?1"))?;
+            Ok(query.query_row([job.to_string()], job_row).optional()?)
+        })
+        .await
+    }
+
+    /// Up to `limit` jobs, newest first, that are older than `after`; from the newest when absent.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
+            ))?;
+            // `~` sorts after all ids.
+            let before = after.map_or_else(|| "~".to_owned(), |id| id.to_string());
+            let rows = query.query_map(params![before, limit], job_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// All jobs that have not ended, oldest first: what a start has to look at.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn open_jobs(&self) -> Result<Vec<JobRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM jobs WHERE phase NOT IN ('Completed', 'Failed', 'Cancelled') ORDER BY id"
+            ))?;
+            Ok(query.query_map([], job_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
+
+fn job_by_key(conn: &Connection, key: Option<&str>) -> Result<Option<JobId>, Fault> {
+    let Some(key) = key else { return Ok(None) };
+    let mut query = conn.prepare_cached("SELECT id FROM jobs WHERE idem_key = ?1")?;
+    Ok(query.query_row([key], |row| convert::job_id(row, "id")).optional()?)
+}
+
+fn reopen_tasks(conn: &Connection, job: JobId) -> Result<usize, Fault> {
+    let reopened = conn
+        .prepare_cached(
+            "UPDATE tasks SET state = 'waiting', tries = 0, not_before_ms = 0, node_id = NULL, pending_deps =
+               (SELECT count(*) FROM deps JOIN tasks AS src ON src.id = deps.src
+                WHERE deps.dst = tasks.id AND src.state <> 'done')
+             WHERE job_id = ?1 AND state IN ('failed', 'cancelled')",
+        )?
+        .execute([job.to_string()])?;
+    conn.prepare_cached(
+        "UPDATE tasks SET state = 'ready'
+         WHERE job_id = ?1 AND state = 'waiting' AND pending_deps = 0 AND gate <> 'closed'",
+    )?
+    .execute([job.to_string()])?;
+    Ok(reopened)
+}

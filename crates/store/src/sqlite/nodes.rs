@@ -1,0 +1,50 @@
+//! Nodes as they last said hello.
+
+use kinora_protocol::NodeId;
+use rusqlite::params;
+
+use super::{Store, convert};
+use crate::error::Result;
+use crate::node::NodeRow;
+
+impl Store {
+    /// Notes what a node said of itself.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn put_node(&self, node: &NodeRow) -> Result<()> {
+        let (capabilities, slots) = (convert::json(&node.capabilities)?, convert::json(&node.slots)?);
+        let (id, seen) = (node.id.clone(), node.last_seen_ms);
+        self.write(move |conn| {
+            conn.prepare_cached(
+                "INSERT INTO nodes (id, capabilities, slots, last_seen_ms) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (id) DO UPDATE SET capabilities = excluded.capabilities, slots = excluded.slots,
+                   last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
+            )?
+            .execute(params![id.as_str(), capabilities, slots, seen])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// All nodes, by id.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
+        self.read(move |conn| {
+            let mut query =
+                conn.prepare_cached("SELECT id, capabilities, slots, last_seen_ms FROM nodes ORDER BY id")?;
+            let rows = query.query_map([], |row| {
+                Ok(NodeRow {
+                    id: NodeId::from(row.get::<_, String>("id")?),
+                    capabilities: convert::from_json(row, "capabilities")?,
+                    slots: convert::from_json(row, "slots")?,
+                    last_seen_ms: row.get("last_seen_ms")?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}

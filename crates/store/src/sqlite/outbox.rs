@@ -1,0 +1,72 @@
+//! Events, written in the transaction of the change that they tell of.
+
+use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::{Failure, JobId};
+use rusqlite::{Connection, params};
+
+use super::Store;
+use super::convert;
+use super::fault::Fault;
+use crate::error::Result;
+use crate::outbox::OutboxRow;
+
+/// The public part of a failure.
+pub(super) fn without_detail(failure: &Failure) -> Failure {
+    Failure::new(failure.code, failure.message.clone())
+}
+
+/// Writes an event.
+pub(super) fn put(conn: &Connection, event: &Event) -> Result<(), Fault> {
+    let (job, kind): (JobId, _) = match event {
+        Event::Job { job, .. } => (*job, "job"),
+        Event::Planned { job, .. } => (*job, "planned"),
+        Event::Task { job, change, .. } => match change {
+            TaskChange::Leased { .. } => (*job, "task.leased"),
+            TaskChange::Progress(_) => (*job, "task.progress"),
+            TaskChange::Done => (*job, "task.done"),
+            TaskChange::Retry { .. } => (*job, "task.retry"),
+            TaskChange::Redo { .. } => (*job, "task.redo"),
+            TaskChange::Failed { .. } => (*job, "task.failed"),
+        },
+    };
+    conn.prepare_cached("INSERT INTO outbox (job_id, kind, body) VALUES (?1, ?2, ?3)")?.execute(params![
+        job.to_string(),
+        kind,
+        convert::json_inside(event)?
+    ])?;
+    Ok(())
+}
+
+impl Store {
+    /// Up to `limit` events after this position, in order. 0 is before the first.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn outbox_after(&self, seq: i64, limit: u32) -> Result<Vec<OutboxRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT seq, job_id, body FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+            )?;
+            let rows = query.query_map(params![seq, limit], |row| {
+                Ok(OutboxRow {
+                    seq: row.get("seq")?,
+                    job: convert::job_id(row, "job_id")?,
+                    event: convert::from_json(row, "body")?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Drops events up to this position, after they were sent. Gives their number.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn trim_outbox(&self, through: i64) -> Result<usize> {
+        self.write(move |conn| {
+            Ok(conn.prepare_cached("DELETE FROM outbox WHERE seq <= ?1")?.execute([through])?)
+        })
+        .await
+    }
+}

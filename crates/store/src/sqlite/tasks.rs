@@ -1,0 +1,119 @@
+//! Looking tasks up.
+
+use std::collections::BTreeMap;
+
+use kinora_protocol::node::Progress;
+use kinora_protocol::task::TaskKind;
+use kinora_protocol::{Attempt, JobId, NodeId, TaskId};
+use rusqlite::{OptionalExtension, Row};
+
+use super::{Store, convert};
+use crate::error::Result;
+use crate::lease::AttemptRow;
+use crate::task::{Counts, TaskRow};
+
+/// A failure is kept once, with its attempt.
+const SELECT: &str = "SELECT tasks.id, job_id, kind, ordinal, state, gate, class, priority, rank, tasks.attempt, tries,
+       max_attempts, pending_deps, tasks.node_id, lease_until_ms, progress_frames, progress_fps, cache_key, spec, output,
+       attempts.failure
+     FROM tasks JOIN task_bodies ON task_bodies.task_id = tasks.id
+     LEFT JOIN attempts ON attempts.task_id = tasks.id AND attempts.attempt = tasks.attempt";
+
+fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
+    Ok(TaskRow {
+        id: convert::task_id(row, "id")?,
+        job: convert::job_id(row, "job_id")?,
+        kind: convert::kind(row)?,
+        ordinal: row.get("ordinal")?,
+        state: convert::state(row)?,
+        gate: convert::gate(row)?,
+        class: convert::class(row)?,
+        priority: row.get("priority")?,
+        rank: row.get("rank")?,
+        attempt: Attempt(row.get("attempt")?),
+        tries: row.get("tries")?,
+        max_attempts: row.get("max_attempts")?,
+        pending_deps: row.get("pending_deps")?,
+        node: row.get::<_, Option<String>>("node_id")?.map(NodeId::from),
+        lease_until_ms: row.get("lease_until_ms")?,
+        progress: Progress {
+            frames: u64::try_from(row.get::<_, i64>("progress_frames")?).unwrap_or(0),
+            fps: row.get("progress_fps")?,
+        },
+        cache_key: convert::digest_opt(row, "cache_key")?,
+        spec: convert::from_json(row, "spec")?,
+        output: convert::from_json_opt(row, "output")?,
+        failure: convert::from_json_opt(row, "failure")?,
+    })
+}
+
+impl Store {
+    /// One task.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn task(&self, task: TaskId) -> Result<Option<TaskRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!("{SELECT} WHERE tasks.id = ?1"))?;
+            Ok(query.query_row([task.0], task_row).optional()?)
+        })
+        .await
+    }
+
+    /// All tasks of a job with their specs and results, in the order in which they were stored.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn tasks(&self, job: JobId) -> Result<Vec<TaskRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!("{SELECT} WHERE job_id = ?1 ORDER BY tasks.id"))?;
+            let rows = query.query_map([job.to_string()], task_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// All attempts of a task, in order.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn attempts(&self, task: TaskId) -> Result<Vec<AttemptRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT task_id AS id, attempt, node_id, started_ms, ended_ms, outcome, failure
+                 FROM attempts WHERE task_id = ?1 ORDER BY attempt",
+            )?;
+            let rows = query.query_map([task.0], |row| {
+                Ok(AttemptRow {
+                    lease: convert::lease(row)?,
+                    started_ms: row.get("started_ms")?,
+                    ended_ms: row.get("ended_ms")?,
+                    outcome: convert::outcome(row)?,
+                    failure: convert::from_json_opt(row, "failure")?,
+                })
+            })?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// How many tasks of a job are in which state, by kind.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn counts(&self, job: JobId) -> Result<BTreeMap<TaskKind, Counts>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT kind, state, count(*) AS number FROM tasks WHERE job_id = ?1 GROUP BY kind, state",
+            )?;
+            let mut rows = query.query([job.to_string()])?;
+            let mut counts = BTreeMap::<TaskKind, Counts>::new();
+            while let Some(row) = rows.next()? {
+                let number = u64::try_from(row.get::<_, i64>("number")?).unwrap_or(0);
+                *counts.entry(convert::kind(row)?).or_default().of(convert::state(row)?) = number;
+            }
+            Ok(counts)
+        })
+        .await
+    }
+}
