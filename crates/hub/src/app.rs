@@ -1,0 +1,7 @@
+//! Use cases, one file per resource. They know neither HTTP nor WebSockets.
+
+pub mod chunks;
+pub mod expand;
+pub mod gates;
+pub mod jobs;
+pub mod tasks;

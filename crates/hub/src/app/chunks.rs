@@ -1,0 +1,96 @@
+//! Chunks that are there already: are they still what they were? A blob is believed only after its bytes were hashed.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::Path;
+
+use kinora_jobs::judge::{self, Verdict};
+use kinora_protocol::Digest;
+use kinora_protocol::task::{Blob, ChunkSpec, TaskOutput, TaskSpec};
+use kinora_store::{Reopen, TaskState};
+
+use crate::{Hub, Result};
+
+impl Hub {
+    /// An earlier chunk with this key whose bytes are sound and which is right by today's plan.
+    pub(crate) async fn kept_chunk(
+        &self,
+        key: Option<&Digest>,
+        spec: &ChunkSpec,
+    ) -> Result<Option<TaskOutput>> {
+        let Some(key) = key else { return Ok(None) };
+        let mut found = self.store().cached_chunks(std::slice::from_ref(key)).await?;
+        let Some(kept) = found.remove(key) else { return Ok(None) };
+        let usable = match &kept.output {
+            TaskOutput::Chunk(out) => {
+                let right = !matches!(judge::chunk(spec, out), Verdict::Broken { .. } | Verdict::Redo(_));
+                right && self.is_sound(&out.blob).await
+            }
+            _ => false,
+        };
+        if usable {
+            return Ok(Some(kept.output));
+        }
+        self.store().forget_chunk(key).await?;
+        Ok(None)
+    }
+
+    /// Looks at the blobs of all done tasks of open jobs; a damaged or missing one has its task done again.
+    pub(crate) async fn check_stored_blobs(&self) -> Result<()> {
+        for job in self.store().open_jobs().await? {
+            for task in self.store().tasks(job.id).await? {
+                let (TaskState::Done, Some(blob)) = (task.state, task.output.as_ref().and_then(blob_of))
+                else {
+                    continue;
+                };
+                if self.is_sound(blob).await {
+                    continue;
+                }
+                tracing::warn!(job = %job.id, task = %task.id, "its stored result is damaged or gone; it is made again");
+                let again = Reopen { task: task.id, spec: task.spec, cache_key: task.cache_key };
+                self.store().reopen(&[again]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn is_sound(&self, blob: &Blob) -> bool {
+        let path = self.inner.blobs.join(&blob.path);
+        let (size, digest) = (blob.size, blob.digest.clone());
+        let checked = tokio::task::spawn_blocking(move || {
+            let same_size = std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == size);
+            same_size && hash(&path).is_ok_and(|found| found == digest)
+        });
+        checked.await.unwrap_or(false)
+    }
+}
+
+fn blob_of(output: &TaskOutput) -> Option<&Blob> {
+    match output {
+        TaskOutput::Probe(probe) => Some(&probe.index),
+        TaskOutput::Chunk(chunk) => Some(&chunk.blob),
+        TaskOutput::Audio { blob, .. } | TaskOutput::Join { blob } => Some(blob),
+        TaskOutput::Analyze { .. } | TaskOutput::Package(_) => None,
+    }
+}
+
+fn hash(path: &Path) -> std::io::Result<Digest> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(Digest::from_bytes(hasher.finalize().as_bytes()));
+        }
+        hasher.update(buffer.get(..read).unwrap_or_default());
+    }
+}
+
+/// The chunk spec of a task's spec.
+pub(crate) fn chunk_spec(spec: &TaskSpec) -> Option<&ChunkSpec> {
+    match spec {
+        TaskSpec::Chunk(task) => Some(&task.work),
+        _ => None,
+    }
+}

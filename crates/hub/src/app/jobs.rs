@@ -1,0 +1,100 @@
+//! Jobs: submit, take up again, look at.
+
+use kinora_protocol::event::Event;
+use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::proof::Proof;
+use kinora_protocol::task::TaskSpec;
+use kinora_protocol::{Failure, JobId};
+use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, NewTask, Retried, Submitted, TaskRow};
+
+use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
+use kinora_protocol::node::SlotClass;
+
+use crate::{Hub, Result, now_ms};
+
+impl Hub {
+    /// Takes a job. The same idempotency key gives the same job.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn submit(&self, request: JobRequest) -> Result<Submitted> {
+        let probe = NewTask {
+            ordinal: 0,
+            class: SlotClass::Other,
+            priority: request.priority,
+            rank: 0.0,
+            max_attempts: request.recipe.chunks.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS).max(1),
+            spec: TaskSpec::Probe { source: request.input.clone() },
+            done: None,
+            cache_key: None,
+            gate: Gate::None,
+        };
+        let graph = Graph { tasks: vec![probe], deps: Vec::<Dep>::new() };
+        let submitted =
+            self.store().submit(NewJob { id: JobId::generate(), request, graph }, now_ms()).await?;
+        self.inner.work.notify_waiters();
+        Ok(submitted)
+    }
+
+    /// A job as it stands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn job(&self, job: JobId) -> Result<Option<JobRow>> {
+        Ok(self.store().job(job).await?)
+    }
+
+    /// Jobs that have not ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn open_jobs(&self) -> Result<Vec<JobRow>> {
+        Ok(self.store().open_jobs().await?)
+    }
+
+    /// All tasks of a job.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn tasks(&self, job: JobId) -> Result<Vec<TaskRow>> {
+        Ok(self.store().tasks(job).await?)
+    }
+
+    /// The proof of a completed job.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn proof(&self, job: JobId) -> Result<Option<Proof>> {
+        Ok(self.store().proof(job).await?)
+    }
+
+    /// Ends a job; its nodes are told to stop.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn cancel(&self, job: JobId) -> Result<()> {
+        let change = self.store().cancel(job, now_ms()).await?;
+        if let kinora_store::PhaseChange::Changed { stopped } = change {
+            self.stop_leases(&stopped);
+            self.emit(Event::Job { job, phase: JobPhase::Cancelled, failure: None });
+        }
+        Ok(())
+    }
+
+    /// Goes on with a failed or cancelled job from what is done. `false` when it is in another phase.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn retry(&self, job: JobId) -> Result<bool> {
+        let retried = self.store().retry(job, now_ms()).await?;
+        self.check_stored_blobs().await?;
+        self.open_waiting_gates().await?;
+        self.inner.work.notify_waiters();
+        Ok(matches!(retried, Retried::Changed { .. }))
+    }
+
+    /// Tells watchers that a job failed.
+    pub(crate) fn emit_failed(&self, job: JobId, failure: Failure) {
+        self.emit(Event::Job { job, phase: JobPhase::Failed, failure: Some(failure) });
+    }
+}

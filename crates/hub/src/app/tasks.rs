@@ -1,0 +1,209 @@
+//! What nodes say about their tasks: done, failed, still at it. Each answer is decided first, then stored in one change.
+
+use kinora_jobs::judge::{self, Verdict};
+use kinora_jobs::retry::{self, Then};
+use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
+use kinora_protocol::{ErrorCode, Failure};
+use kinora_store::{
+    AfterFailure, Claimed, Completion, Expansion, FailOutcome, Graph, PhaseChange, Reopen, Reopening, Stopped,
+};
+
+use super::chunks::chunk_spec;
+use super::expand::{Expanded, NodeFacts, PHASE};
+use crate::{Hub, HubError, Result, now_ms};
+
+impl Hub {
+    /// A node says that it is done.
+    pub(crate) async fn completed(
+        &self,
+        claimed: &Claimed,
+        output: TaskOutput,
+        node: &NodeFacts,
+    ) -> Result<()> {
+        if !matches(claimed.kind, &output) {
+            let failure = Failure::new(ErrorCode::Internal, "the node answered with another kind of result");
+            return self.failed(claimed, failure).await;
+        }
+        match &output {
+            TaskOutput::Probe(probe) => {
+                let request = self.request_of(claimed).await?;
+                let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
+                self.store_expansion(claimed, output, expanded).await
+            }
+            TaskOutput::Analyze { scenes } => {
+                let request = self.request_of(claimed).await?;
+                let expanded = self.after_analyze(claimed.job, &request, scenes, node).await?;
+                self.store_expansion(claimed, output, expanded).await
+            }
+            TaskOutput::Chunk(out) => {
+                let verdict = chunk_spec(&claimed.spec).map(|spec| judge::chunk(spec, out));
+                match verdict {
+                    Some(Verdict::Broken { reason }) => {
+                        self.failed(claimed, Failure::new(ErrorCode::NotExact, reason)).await
+                    }
+                    _ => self.accept(claimed, &output).await,
+                }
+            }
+            TaskOutput::Package(package) => {
+                let proof = self.prove(claimed, package).await?;
+                let completion =
+                    self.store().complete_job(&claimed.lease, &output, Some(&proof), now_ms()).await?;
+                if matches!(completion, Completion::Accepted(_)) {
+                    self.task_event(claimed, TaskChange::Done);
+                    self.emit(Event::Job { job: claimed.job, phase: JobPhase::Completed, failure: None });
+                }
+                Ok(())
+            }
+            TaskOutput::Audio { .. } | TaskOutput::Join { .. } => self.accept(claimed, &output).await,
+        }
+    }
+
+    async fn request_of(&self, claimed: &Claimed) -> Result<JobRequest> {
+        let job = self.store().job(claimed.job).await?;
+        Ok(job.ok_or_else(|| HubError::Inconsistent(format!("job {} is gone", claimed.job)))?.request)
+    }
+
+    async fn store_expansion(&self, claimed: &Claimed, output: TaskOutput, expanded: Expanded) -> Result<()> {
+        let (graph, event) = match expanded {
+            Ok(made) => made,
+            Err(failure) => return self.failed(claimed, failure).await,
+        };
+        let phase = event.is_some().then_some(PHASE);
+        let finishing = Some((claimed.lease.clone(), output));
+        let stored = self.store().expand(claimed.job, finishing, Graph { ..graph }, phase, now_ms()).await?;
+        if let Expansion::Created { .. } = stored {
+            self.task_event(claimed, TaskChange::Done);
+            if let Some(event) = event {
+                self.emit(event);
+            }
+            // All chunks may have been there already.
+            self.open_waiting_gates().await?;
+        }
+        self.inner.work.notify_waiters();
+        Ok(())
+    }
+
+    async fn accept(&self, claimed: &Claimed, output: &TaskOutput) -> Result<()> {
+        let completion = self.store().complete(&claimed.lease, output, now_ms()).await?;
+        let Completion::Accepted(accepted) = completion else { return Ok(()) };
+        self.task_event(claimed, TaskChange::Done);
+        self.redo_if_flagged(claimed, output).await?;
+        for task in accepted.gated {
+            self.open_gate(claimed.job, task).await?;
+        }
+        self.inner.work.notify_waiters();
+        Ok(())
+    }
+
+    /// A chunk that is not what the index promises is decoded again from further back, at once. Were the hub to die before it
+    /// is opened again, the gate of the join would find it.
+    async fn redo_if_flagged(&self, claimed: &Claimed, output: &TaskOutput) -> Result<()> {
+        let (Some(spec), TaskOutput::Chunk(out)) = (chunk_spec(&claimed.spec), output) else { return Ok(()) };
+        let Verdict::Redo(preroll) = judge::chunk(spec, out) else { return Ok(()) };
+        let again = self.deeper(claimed.job, claimed.lease.task, &claimed.spec, preroll).await?;
+        self.reopen(claimed.job, &[(again, spec.ordinal, preroll)]).await
+    }
+
+    /// Opens chunks again and tells watchers.
+    pub(crate) async fn reopen(
+        &self,
+        job: kinora_protocol::JobId,
+        again: &[(Reopen, u32, kinora_protocol::task::Preroll)],
+    ) -> Result<()> {
+        let reopen: Vec<Reopen> = again.iter().map(|(r, _, _)| r.clone()).collect();
+        match self.store().reopen(&reopen).await? {
+            Reopening::Reopened { .. } => {
+                for (reopen, ordinal, preroll) in again {
+                    let change = TaskChange::Redo { preroll: *preroll };
+                    self.emit(Event::Task {
+                        job,
+                        task: reopen.task,
+                        kind: TaskKind::Chunk,
+                        ordinal: *ordinal,
+                        change,
+                    });
+                }
+            }
+            Reopening::Refused(task, why) => {
+                tracing::debug!(%job, %task, ?why, "a flagged chunk is not opened again");
+            }
+        }
+        self.inner.work.notify_waiters();
+        Ok(())
+    }
+
+    /// A node says that its attempt failed.
+    pub(crate) async fn failed(&self, claimed: &Claimed, failure: Failure) -> Result<()> {
+        let then = match retry::after(&failure, claimed.tries, claimed.max_attempts) {
+            Then::Again { delay_ms } => AfterFailure::Retry { not_before_ms: now_ms() + delay_ms },
+            Then::Never => AfterFailure::Fatal,
+        };
+        match self.store().fail(&claimed.lease, &failure, then, now_ms()).await? {
+            FailOutcome::Retrying { .. } => {
+                tracing::warn!(task = %claimed.lease.task, "tried again: {failure}");
+                self.task_event(claimed, TaskChange::Retry { failure });
+            }
+            FailOutcome::TaskFailed { stopped } => {
+                self.stop_leases(&stopped);
+                self.task_event(claimed, TaskChange::Failed { failure: failure.clone() });
+                self.emit_failed(claimed.job, failure);
+            }
+            FailOutcome::LeaseLost => {}
+        }
+        self.inner.work.notify_waiters();
+        Ok(())
+    }
+
+    /// Something that the hub had to do for a job cannot be done.
+    pub(crate) async fn fail_job(&self, job: kinora_protocol::JobId, failure: Failure) -> Result<()> {
+        let from = kinora_jobs::state::allowed_from(kinora_jobs::state::JobEvent::TaskFailed);
+        let change =
+            self.store().set_phase(job, JobPhase::Failed, &from, Some(failure.clone()), now_ms()).await?;
+        if let PhaseChange::Changed { stopped } = change {
+            self.stop_leases(&stopped);
+            self.emit_failed(job, failure);
+        }
+        Ok(())
+    }
+
+    /// Tells nodes that their work is not wanted any more.
+    pub(crate) fn stop_leases(&self, stopped: &[Stopped]) {
+        for lease in stopped.iter().map(|s| &s.lease) {
+            for node in self.nodes().iter().filter(|n| n.id == lease.node) {
+                node.cancel(lease.task, lease.attempt);
+            }
+        }
+    }
+
+    pub(crate) fn task_event(&self, claimed: &Claimed, change: TaskChange) {
+        self.emit(Event::Task {
+            job: claimed.job,
+            task: claimed.lease.task,
+            kind: claimed.kind,
+            ordinal: claimed.ordinal,
+            change,
+        });
+    }
+}
+
+fn matches(kind: TaskKind, output: &TaskOutput) -> bool {
+    let made = match output {
+        TaskOutput::Probe(_) => TaskKind::Probe,
+        TaskOutput::Analyze { .. } => TaskKind::Analyze,
+        TaskOutput::Chunk(_) => TaskKind::Chunk,
+        TaskOutput::Audio { .. } => TaskKind::Audio,
+        TaskOutput::Join { .. } => TaskKind::Join,
+        TaskOutput::Package(_) => TaskKind::Package,
+    };
+    kind == made
+}
+
+/// The package spec of a task's spec.
+pub(crate) fn package_spec(spec: &TaskSpec) -> Option<&kinora_protocol::task::PackageSpec> {
+    match spec {
+        TaskSpec::Package(task) => Some(&task.work),
+        _ => None,
+    }
+}

@@ -1,0 +1,56 @@
+//! Loops that put right what time has made wrong. Each can be run at any moment and twice.
+
+use std::time::Duration;
+
+use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::{ErrorCode, Failure};
+use kinora_store::AfterExpiry;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Hub, now_ms};
+
+/// How often leases are looked at.
+const EVERY: Duration = Duration::from_secs(1);
+
+impl Hub {
+    /// Takes back leases whose node fell silent, until `stop`.
+    pub async fn watch_leases(&self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            let now = now_ms();
+            let expired = match self.store().expire(now, now).await {
+                Ok(expired) => expired,
+                Err(error) => {
+                    tracing::error!("leases cannot be looked at: {error}");
+                    continue;
+                }
+            };
+            for lease in expired {
+                let failure = Failure::new(
+                    ErrorCode::LeaseLost,
+                    format!(
+                        "node {} fell silent during {} {}",
+                        lease.lease.node,
+                        lease.kind.name(),
+                        lease.ordinal
+                    ),
+                );
+                let change = match &lease.then {
+                    AfterExpiry::Retrying { .. } => TaskChange::Retry { failure: failure.clone() },
+                    AfterExpiry::TaskFailed { stopped } => {
+                        self.stop_leases(stopped);
+                        self.emit_failed(lease.job, failure.clone());
+                        TaskChange::Failed { failure: failure.clone() }
+                    }
+                };
+                let (job, task) = (lease.job, lease.lease.task);
+                self.emit(Event::Task { job, task, kind: lease.kind, ordinal: lease.ordinal, change });
+                self.inner.work.notify_waiters();
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! Chunks put together.
+
+use std::path::PathBuf;
+
+use kinora_media::join;
+use kinora_protocol::task::{JoinSpec, TaskOutput};
+use kinora_protocol::{ErrorCode, Failure};
+
+use super::{Attempt, blob};
+
+pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOutput, Failure> {
+    // A chunk of damaged source may hold no frame at all: nothing of it goes into the join.
+    let filled = spec.chunks.iter().zip(&spec.packets).filter(|(_, packets)| **packets > 0);
+    let chunks: Vec<PathBuf> = filled.map(|(blob, _)| attempt.path_of(blob)).collect();
+    if chunks.is_empty() {
+        return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
+    }
+    let (name, path) = attempt.blob("mp4");
+    let joined = tokio::task::spawn_blocking(move || join::join(&chunks, &path))
+        .await
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("joining stopped: {e}")))??;
+    Ok(TaskOutput::Join { blob: blob(name, joined) })
+}
