@@ -1,1 +1,26 @@
-fn main() {}
+//! The binary: reads what the user typed, runs one command, turns its outcome into an exit status. Nothing is decided here.
+
+mod cli;
+mod config;
+mod local;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments = cli::Arguments::parse();
+    let config = config::Config::read(&arguments.global);
+    config.start_log();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("kinora: the system gives no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cli::run(arguments.command, &config));
+    // Reader threads of a stopped ffprobe may still wait for a disk: nothing of theirs is wanted.
+    runtime.shutdown_background();
+    code
+}

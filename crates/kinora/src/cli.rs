@@ -1,0 +1,116 @@
+//! The command line: one definition per flag feeds parser, help, man page and completions.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use kinora_protocol::{ErrorCode, Failure};
+
+use crate::config::Config;
+
+mod doctor;
+mod encode;
+mod probe;
+
+/// Frame-exact parallel video encoding, with proof.
+#[derive(Debug, Parser)]
+#[command(name = "kinora", version, max_term_width = 100)]
+pub struct Arguments {
+    /// Flags that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// ffmpeg to use, a path or a name (also KINORA_FFMPEG); ffprobe is looked for beside it
+    #[arg(long, global = true, value_name = "PATH")]
+    pub ffmpeg: Option<PathBuf>,
+    /// Say what is going on (also KINORA_LOG, a tracing filter)
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+    /// Show no progress
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Split, encode in parallel, join and prove
+    Encode(Box<encode::EncodeArgs>),
+    /// Show what is known of a media file
+    Probe(probe::ProbeArgs),
+    /// Show what works on this machine, what is missing and how to get it
+    Doctor(doctor::DoctorArgs),
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page (roff)
+    Man,
+}
+
+/// Runs a command to its exit status: 0 done, 1 failed, 130 interrupted.
+pub async fn run(command: Command, config: &Config) -> ExitCode {
+    match command {
+        Command::Encode(args) => encode::run(*args, config).await,
+        Command::Probe(args) => report(probe::run(&args, config).await),
+        Command::Doctor(args) => doctor::run(&args, config).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "kinora", &mut std::io::stdout());
+            ExitCode::SUCCESS
+        }
+        Command::Man => report(man()),
+    }
+}
+
+fn man() -> Result<(), Failure> {
+    let mut out = Vec::new();
+    let write = |out: &mut Vec<u8>| -> std::io::Result<()> {
+        let command = Arguments::command();
+        clap_mangen::Man::new(command.clone()).render(out)?;
+        for sub in command.get_subcommands() {
+            let name = format!("kinora-{}", sub.get_name());
+            clap_mangen::Man::new(sub.clone().name(name)).render(out)?;
+        }
+        std::io::Write::write_all(&mut std::io::stdout(), out)
+    };
+    write(&mut out)
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("the manual cannot be written: {e}")))
+}
+
+/// One line for an error on standard error.
+pub fn complain(failure: &Failure) {
+    eprintln!("kinora: {}", one_line(&failure.message));
+}
+
+/// Control characters in a file's name must not reach the terminal.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn report(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            complain(&failure);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

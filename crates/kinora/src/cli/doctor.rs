@@ -1,0 +1,183 @@
+//! `kinora doctor`: what works here, what is missing and how to get it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use kinora_media::trial::{self, Trial};
+use kinora_media::{MediaError, Tools};
+use kinora_protocol::Failure;
+use kinora_protocol::encode::Encoder;
+use kinora_worker::capability;
+use serde::Serialize;
+
+use super::complain;
+use crate::config::Config;
+
+/// Flags of `kinora doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    ffmpeg: Option<String>,
+    problem: Option<String>,
+    encoders: Vec<EncoderReport>,
+    system: System,
+    advice: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct EncoderReport {
+    name: &'static str,
+    codec: &'static str,
+    software: bool,
+    works: bool,
+    reason: Option<String>,
+}
+
+#[derive(Serialize)]
+struct System {
+    os: &'static str,
+    architecture: &'static str,
+    cores: usize,
+    memory_bytes: Option<u64>,
+    render_devices: Vec<String>,
+    dies_with_parent: bool,
+}
+
+pub async fn run(args: &DoctorArgs, config: &Config) -> ExitCode {
+    let report = examine(config).await;
+    if args.json {
+        match serde_json::to_string_pretty(&report) {
+            Ok(text) => println!("{text}"),
+            Err(error) => complain(&Failure::new(kinora_protocol::ErrorCode::Internal, error.to_string())),
+        }
+    } else {
+        print(&report);
+    }
+    if report.problem.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn examine(config: &Config) -> Report {
+    let mut report = Report {
+        version: env!("CARGO_PKG_VERSION"),
+        ffmpeg: None,
+        problem: None,
+        encoders: Vec::new(),
+        system: system(),
+        advice: Vec::new(),
+    };
+    let tools = match Tools::find(&config.ffmpeg, &config.ffprobe).await {
+        Ok(tools) => tools,
+        Err(error) => {
+            report.advice.push(how_to_get_ffmpeg().to_owned());
+            report.problem = Some(error.to_string());
+            return report;
+        }
+    };
+    report.ffmpeg = Some(tools.banner.clone());
+    if let Err(error) = encoders(&tools, &mut report).await {
+        report.problem = Some(error.to_string());
+    }
+    if tools.version < (5, 1) {
+        report.advice.push("ffmpeg 5.1 or newer keeps more colour metadata; this one still works".to_owned());
+    }
+    let missing: Vec<&str> =
+        report.encoders.iter().filter(|e| e.software && !e.works).map(|e| e.name).collect();
+    if !missing.is_empty() {
+        let advice = format!(
+            "this ffmpeg lacks {}: a full build has them ({})",
+            missing.join(", "),
+            how_to_get_ffmpeg()
+        );
+        report.advice.push(advice);
+    }
+    report
+}
+
+async fn encoders(tools: &Tools, report: &mut Report) -> Result<(), MediaError> {
+    let built_in = capability::built_in(tools).await?;
+    for encoder in Encoder::ALL {
+        let outcome = if built_in.contains(&encoder) {
+            trial::encoder(tools, encoder).await
+        } else {
+            Trial::Fails("not in this build".to_owned())
+        };
+        report.encoders.push(EncoderReport {
+            name: encoder.name(),
+            codec: encoder.codec().name(),
+            software: encoder.is_software(),
+            works: outcome == Trial::Works,
+            reason: match outcome {
+                Trial::Works => None,
+                Trial::Fails(reason) => Some(reason),
+            },
+        });
+    }
+    Ok(())
+}
+
+fn system() -> System {
+    let render_devices = std::fs::read_dir("/dev/dri")
+        .map(|entries| entries.flatten().map(|e| e.path().display().to_string()).collect())
+        .unwrap_or_default();
+    System {
+        os: std::env::consts::OS,
+        architecture: std::env::consts::ARCH,
+        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        memory_bytes: memory(),
+        render_devices,
+        dies_with_parent: cfg!(target_os = "linux"),
+    }
+}
+
+/// Total memory, where the system tells in a file.
+fn memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}
+
+fn how_to_get_ffmpeg() -> &'static str {
+    match std::env::consts::OS {
+        "macos" => "brew install ffmpeg",
+        "windows" => "winget install ffmpeg",
+        _ => "apt install ffmpeg, dnf install ffmpeg, or pacman -S ffmpeg",
+    }
+}
+
+fn print(report: &Report) {
+    println!("kinora {}", report.version);
+    match (&report.ffmpeg, &report.problem) {
+        (Some(banner), _) => println!("  ok       {banner}"),
+        (None, Some(problem)) => println!("  missing  {problem}"),
+        (None, None) => {}
+    }
+    for encoder in &report.encoders {
+        match &encoder.reason {
+            None => println!("  ok       {} ({})", encoder.name, encoder.codec),
+            Some(reason) => println!("  no       {} ({}): {reason}", encoder.name, encoder.codec),
+        }
+    }
+    let system = &report.system;
+    let memory = system
+        .memory_bytes
+        .map_or("unknown".to_owned(), |m| format!("{:.1} GiB", m as f64 / (1u64 << 30) as f64));
+    println!("  system   {} {}, {} cores, memory {memory}", system.os, system.architecture, system.cores);
+    if system.render_devices.is_empty() {
+        println!("  no       graphics devices (/dev/dri): encoding runs on the processor");
+    } else {
+        println!("  ok       graphics devices: {}", system.render_devices.join(", "));
+    }
+    if !system.dies_with_parent {
+        println!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");
+    }
+    for advice in &report.advice {
+        println!("  advice   {advice}");
+    }
+}

@@ -1,0 +1,478 @@
+//! `kinora encode`: one file in, one file out, by the engine that runs a cluster.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use kinora_hub::Hub;
+use kinora_media::Tools;
+use kinora_protocol::encode::Encoder;
+use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::proof::Proof;
+use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Verify, VideoCodec};
+use kinora_protocol::task::{TaskKind, TaskOutput};
+use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::complain;
+use crate::config::Config;
+use crate::local::{Engine, Setup};
+
+mod recipe;
+mod show;
+mod state;
+
+use show::Display;
+use state::State;
+
+/// Flags of `kinora encode`.
+#[derive(Debug, Args)]
+#[command(after_help = "Interrupted, by Ctrl-C or a crash, the same command goes on where it stopped.")]
+pub struct EncodeArgs {
+    /// The video
+    pub input: PathBuf,
+    /// The result; its extension names the container (.mp4, .mkv, .mov, .webm)
+    pub output: PathBuf,
+    /// Video codec; chosen from the source when absent
+    #[arg(long, value_enum, help_heading = "Video")]
+    pub codec: Option<CodecArg>,
+    /// ffmpeg's encoder name, for example libx264 or hevc_nvenc
+    #[arg(long, value_name = "NAME", help_heading = "Video")]
+    pub encoder: Option<String>,
+    /// Constant quality in the encoder's own scale
+    #[arg(long, value_name = "N", group = "rate", help_heading = "Video")]
+    pub crf: Option<f64>,
+    /// Average video bit rate, for example 4M or 800k
+    #[arg(long, value_name = "R", group = "rate", value_parser = recipe::bits, help_heading = "Video")]
+    pub bitrate: Option<u64>,
+    /// Named quality [default: medium]
+    #[arg(long, value_enum, group = "rate", help_heading = "Video")]
+    pub quality: Option<QualityArg>,
+    /// Preset in the encoder's own words: medium, 8, …
+    #[arg(long, value_name = "P", help_heading = "Video")]
+    pub preset: Option<String>,
+    /// Output size: WIDTHxHEIGHT, or a height
+    #[arg(long, value_name = "WxH|H", help_heading = "Video")]
+    pub scale: Option<String>,
+    /// Constant output frame rate; every source frame and its time when absent
+    #[arg(long, value_name = "N[/D]", help_heading = "Video")]
+    pub fps: Option<String>,
+    /// Expert parameters as for ffmpeg, checked against an allow-list
+    #[arg(long, value_name = "PARAMS", allow_hyphen_values = true, help_heading = "Video")]
+    pub ffmpeg_params: Option<String>,
+    /// Sound; chosen from the container when absent
+    #[arg(long, value_enum, help_heading = "Sound and container")]
+    pub audio: Option<AudioArg>,
+    /// Audio bit rate per stream, for example 160k
+    #[arg(long, value_name = "R", value_parser = recipe::bits, help_heading = "Sound and container")]
+    pub audio_bitrate: Option<u64>,
+    /// Container, when the extension does not say
+    #[arg(long, value_enum, help_heading = "Sound and container")]
+    pub container: Option<ContainerArg>,
+    /// Wished chunk length in seconds; chosen from cores, encoder and length when absent
+    #[arg(long, value_name = "S", help_heading = "Splitting")]
+    pub chunk_seconds: Option<f64>,
+    /// Chunks at once; chosen from cores and encoder when absent
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Splitting")]
+    pub jobs: Option<u32>,
+    /// How often a task is tried before the job fails [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Splitting")]
+    pub max_attempts: Option<u32>,
+    /// A program that makes no progress for so many seconds is stopped and tried again
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Splitting")]
+    pub stall_timeout: u64,
+    /// How the result is checked [default: fast]
+    #[arg(long, value_enum, help_heading = "Checks and state")]
+    pub verify: Option<VerifyArg>,
+    /// Write the proof report (JSON) here
+    #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
+    pub proof: Option<PathBuf>,
+    /// Where unfinished work is kept [default: a hidden folder beside the output]
+    #[arg(long, value_name = "DIR", help_heading = "Checks and state")]
+    pub state_dir: Option<PathBuf>,
+    /// Keep the state when done: a later run with another recipe reuses its chunks
+    #[arg(long, help_heading = "Checks and state")]
+    pub keep_state: bool,
+    /// Read a recipe (TOML); flags go over it
+    #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
+    pub recipe: Option<PathBuf>,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `--codec`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum CodecArg {
+    H264,
+    Hevc,
+    Av1,
+    Vp9,
+    Ffv1,
+    Prores,
+    Copy,
+}
+
+/// `--quality`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum QualityArg {
+    Low,
+    Medium,
+    High,
+    Lossless,
+}
+
+/// `--audio`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum AudioArg {
+    Aac,
+    Opus,
+    Copy,
+    None,
+}
+
+/// `--container`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum ContainerArg {
+    Mp4,
+    Mov,
+    Mkv,
+    Webm,
+}
+
+/// `--verify`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum VerifyArg {
+    Fast,
+    Full,
+    Off,
+}
+
+impl From<CodecArg> for VideoCodec {
+    fn from(arg: CodecArg) -> Self {
+        match arg {
+            CodecArg::H264 => Self::H264,
+            CodecArg::Hevc => Self::Hevc,
+            CodecArg::Av1 => Self::Av1,
+            CodecArg::Vp9 => Self::Vp9,
+            CodecArg::Ffv1 => Self::Ffv1,
+            CodecArg::Prores => Self::Prores,
+            CodecArg::Copy => Self::Copy,
+        }
+    }
+}
+
+impl From<QualityArg> for Quality {
+    fn from(arg: QualityArg) -> Self {
+        match arg {
+            QualityArg::Low => Self::Low,
+            QualityArg::Medium => Self::Medium,
+            QualityArg::High => Self::High,
+            QualityArg::Lossless => Self::Lossless,
+        }
+    }
+}
+
+impl From<AudioArg> for AudioCodec {
+    fn from(arg: AudioArg) -> Self {
+        match arg {
+            AudioArg::Aac => Self::Aac,
+            AudioArg::Opus => Self::Opus,
+            AudioArg::Copy => Self::Copy,
+            AudioArg::None => Self::None,
+        }
+    }
+}
+
+impl From<ContainerArg> for Container {
+    fn from(arg: ContainerArg) -> Self {
+        match arg {
+            ContainerArg::Mp4 => Self::Mp4,
+            ContainerArg::Mov => Self::Mov,
+            ContainerArg::Mkv => Self::Mkv,
+            ContainerArg::Webm => Self::Webm,
+        }
+    }
+}
+
+impl From<VerifyArg> for Verify {
+    fn from(arg: VerifyArg) -> Self {
+        match arg {
+            VerifyArg::Fast => Self::Fast,
+            VerifyArg::Full => Self::Full,
+            VerifyArg::Off => Self::Off,
+        }
+    }
+}
+
+/// The object that `--json` prints.
+#[derive(Debug, Serialize)]
+struct Summary {
+    frames: u64,
+    chunks: u64,
+    reused_chunks: u64,
+    input: PathBuf,
+    output: PathBuf,
+    output_bytes: u64,
+    seconds: f64,
+    wall_seconds: f64,
+    encode_cpu_seconds: f64,
+    verified: bool,
+    notes: Vec<String>,
+}
+
+/// How a run ended.
+enum End {
+    Done(Box<Summary>),
+    Failed(Failure),
+    Interrupted,
+}
+
+/// Runs the command to its exit status.
+pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
+    let started = Instant::now();
+    let end = match encode(&args, config, started).await {
+        Ok(end) => end,
+        Err(failure) => End::Failed(failure),
+    };
+    match end {
+        End::Done(summary) => {
+            if args.json {
+                print_json(&summary);
+            } else {
+                show::summary(&summary);
+            }
+            ExitCode::SUCCESS
+        }
+        End::Failed(failure) => {
+            complain(&failure);
+            if args.json {
+                print_json(&serde_json::json!({ "error": failure }));
+            }
+            ExitCode::FAILURE
+        }
+        End::Interrupted => {
+            eprintln!("kinora: interrupted; run the same command to go on");
+            ExitCode::from(130)
+        }
+    }
+}
+
+fn print_json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("kinora: the summary cannot be written: {error}"),
+    }
+}
+
+async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<End, Failure> {
+    let recipe = recipe::build(args)?;
+    state::check_paths(&args.input, &args.output, args.proof.as_deref())?;
+    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
+    let interrupt = interruption();
+    let state = State::open(&args.output, args.state_dir.as_deref())?;
+    let setup = Setup {
+        tools: tools.clone(),
+        jobs: args.jobs,
+        wanted: wanted_encoders(&recipe),
+        stall: Duration::from_secs(args.stall_timeout),
+    };
+    let request = JobRequest {
+        input: state::absolute(&args.input)?,
+        output: state::absolute(&args.output)?,
+        idempotency_key: Some(state::key(&args.input, &args.output, &recipe, &tools.build)?),
+        recipe,
+        priority: 0,
+    };
+    let mut engine = Engine::start(state.path(), setup).await?;
+    let outcome = drive(&mut engine, request, args, config, &interrupt, started).await;
+    let stopped = engine.stop().await;
+    match outcome {
+        Ok(End::Done(summary)) => {
+            stopped?;
+            state.finish(args.keep_state)?;
+            Ok(End::Done(summary))
+        }
+        Ok(End::Failed(failure)) => {
+            state.abandon_if_useless(&failure);
+            Ok(End::Failed(failure))
+        }
+        other => other,
+    }
+}
+
+/// Hardware encoders that are asked for by name: only those are worth a trial.
+fn wanted_encoders(recipe: &Recipe) -> Vec<Encoder> {
+    let named = recipe.video.encoder.as_deref().and_then(Encoder::from_name);
+    let params = recipe.video.ffmpeg_params.as_deref().unwrap_or("");
+    named.into_iter().chain(params.split_whitespace().filter_map(Encoder::from_name)).collect()
+}
+
+/// Cancelled by Ctrl-C or a polite request to end.
+fn interruption() -> CancellationToken {
+    let token = CancellationToken::new();
+    let on_signal = token.clone();
+    tokio::spawn(async move {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
+            let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+        on_signal.cancel();
+    });
+    token
+}
+
+/// Submits the job, or takes up an earlier one, and watches it to its end.
+async fn drive(
+    engine: &mut Engine,
+    request: JobRequest,
+    args: &EncodeArgs,
+    config: &Config,
+    interrupt: &CancellationToken,
+    started: Instant,
+) -> Result<End, Failure> {
+    let hub = engine.hub.clone();
+    let mut events = hub.events();
+    let job = take_up(&hub, request).await?;
+    let before = done_chunks(&hub, job).await?;
+    let mut display = Display::new(config, !args.json || config.draw);
+    display.catch_up(&hub.tasks(job).await?);
+    let mut health = tokio::time::interval(Duration::from_millis(500));
+    loop {
+        tokio::select! {
+            () = interrupt.cancelled() => {
+                display.finish();
+                return Ok(End::Interrupted);
+            }
+            event = events.recv() => {
+                if let Ok(event) = event {
+                    display.event(&event);
+                }
+            }
+            _ = health.tick() => {
+                display.tick();
+                if let Some(failure) = engine.broken().await {
+                    display.finish();
+                    return Ok(End::Failed(failure));
+                }
+            }
+        }
+        let Some(row) = hub.job(job).await? else {
+            return Err(Failure::new(ErrorCode::Internal, "the job is gone from its store"));
+        };
+        match row.phase {
+            JobPhase::Completed => {
+                display.finish();
+                return Ok(End::Done(Box::new(summarize(&hub, job, args, &before, started).await?)));
+            }
+            JobPhase::Failed | JobPhase::Cancelled => {
+                display.finish();
+                let failure = row
+                    .failure
+                    .unwrap_or_else(|| Failure::new(ErrorCode::Cancelled, "the job was cancelled"));
+                return Ok(End::Failed(failure));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The unfinished job of the same request goes on; others in the same state are given up, but their chunks stay.
+async fn take_up(hub: &Hub, mut request: JobRequest) -> Result<JobId, Failure> {
+    let key = request.idempotency_key.clone().unwrap_or_default();
+    for open in hub.open_jobs().await? {
+        if open.request.idempotency_key.as_ref() != Some(&key) {
+            hub.cancel(open.id).await?;
+        }
+    }
+    for round in 0_u32.. {
+        if round > 0 {
+            // Done before, with the state kept: a new job, which finds all its chunks.
+            request.idempotency_key = Some(format!("{key}#{round}"));
+        }
+        let job = hub.submit(request.clone()).await?.id();
+        let phase = hub.job(job).await?.map(|row| row.phase);
+        match phase {
+            Some(JobPhase::Completed) => {}
+            Some(JobPhase::Failed | JobPhase::Cancelled) => {
+                hub.retry(job).await?;
+                return Ok(job);
+            }
+            _ => return Ok(job),
+        }
+    }
+    Err(Failure::new(ErrorCode::Internal, "too many runs are kept in this state: remove it"))
+}
+
+async fn done_chunks(hub: &Hub, job: JobId) -> Result<Vec<(TaskId, PathBuf)>, Failure> {
+    let rows = hub.tasks(job).await?;
+    let done = rows.into_iter().filter_map(|row| match row.output {
+        Some(TaskOutput::Chunk(out)) => Some((row.id, out.blob.path)),
+        _ => None,
+    });
+    Ok(done.collect())
+}
+
+async fn summarize(
+    hub: &Hub,
+    job: JobId,
+    args: &EncodeArgs,
+    before: &[(TaskId, PathBuf)],
+    started: Instant,
+) -> Result<Summary, Failure> {
+    let missing = || Failure::new(ErrorCode::Internal, "a completed job has no proof");
+    let proof = hub.proof(job).await?.ok_or_else(missing)?;
+    if let Some(path) = &args.proof {
+        write_proof(path, &proof)?;
+    }
+    let (mut chunks, mut reused, mut cpu) = (0, 0, 0.0);
+    for row in hub.tasks(job).await? {
+        match (row.kind, row.output) {
+            (TaskKind::Chunk, Some(TaskOutput::Chunk(out))) => {
+                chunks += 1;
+                let kept = row.node.is_none() || before.contains(&(row.id, out.blob.path.clone()));
+                reused += u64::from(kept);
+                cpu += if kept { 0.0 } else { out.cpu_seconds };
+            }
+            (_, Some(TaskOutput::Audio { cpu_seconds, .. })) => cpu += cpu_seconds,
+            _ => {}
+        }
+    }
+    let seconds = |c: &kinora_protocol::proof::ChunkProof| (c.ticks.1 - c.ticks.0) as f64 / c.hz as f64;
+    Ok(Summary {
+        frames: proof.output.packets,
+        chunks,
+        reused_chunks: reused,
+        input: args.input.clone(),
+        output: args.output.clone(),
+        output_bytes: proof.output.size,
+        seconds: proof.chunks.iter().map(seconds).sum(),
+        wall_seconds: started.elapsed().as_secs_f64(),
+        encode_cpu_seconds: cpu,
+        verified: proof.verified,
+        notes: proof.notes,
+    })
+}
+
+fn write_proof(path: &std::path::Path, proof: &Proof) -> Result<(), Failure> {
+    let text = serde_json::to_string_pretty(proof)
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("the proof cannot be written: {e}")))?;
+    std::fs::write(path, text + "\n")
+        .map_err(|e| Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display())))
+}

@@ -1,0 +1,66 @@
+//! Flags and recipe files to a recipe. What the recipe comes to is settled later, with the file's facts.
+
+use kinora_protocol::recipe::Recipe;
+use kinora_protocol::{ErrorCode, Failure};
+
+use super::EncodeArgs;
+
+/// `4M`, `800k`, `128000`.
+pub fn bits(text: &str) -> Result<u64, String> {
+    kinora_plan::params::bits(text)
+        .ok_or_else(|| format!("{text:?} is not a bit rate such as 4M, 800k or 128000"))
+}
+
+fn refuse(reason: String) -> Failure {
+    Failure::new(ErrorCode::BadRecipe, reason)
+}
+
+/// The recipe file, if there is one, with the flags over it.
+pub fn build(args: &EncodeArgs) -> Result<Recipe, Failure> {
+    let mut recipe = match &args.recipe {
+        None => Recipe::default(),
+        Some(path) => {
+            let text =
+                std::fs::read_to_string(path).map_err(|e| refuse(format!("{}: {e}", path.display())))?;
+            toml::from_str(&text).map_err(|e| refuse(format!("{}: {}", path.display(), e.message())))?
+        }
+    };
+    let video = &mut recipe.video;
+    video.codec = args.codec.map(Into::into).or(video.codec);
+    video.encoder = args.encoder.clone().or(video.encoder.take());
+    if args.crf.is_some() || args.bitrate.is_some() || args.quality.is_some() {
+        (video.crf, video.bitrate) = (args.crf, args.bitrate);
+        video.quality = args.quality.map(Into::into);
+    }
+    if let Some(crf) = video.crf.filter(|c| !c.is_finite()) {
+        return Err(refuse(format!("CRF {crf} is not a number")));
+    }
+    video.preset = args.preset.clone().or(video.preset.take());
+    if let Some(scale) = &args.scale {
+        video.scale = Some(scale.parse().map_err(|e| refuse(format!("--scale: {e}")))?);
+    }
+    if let Some(fps) = &args.fps {
+        video.fps = Some(fps.parse().map_err(|e| refuse(format!("--fps: {e}")))?);
+    }
+    video.ffmpeg_params = args.ffmpeg_params.clone().or(video.ffmpeg_params.take());
+    recipe.audio.codec = args.audio.map(Into::into).or(recipe.audio.codec);
+    if let Some(bits) = args.audio_bitrate {
+        let bits = u32::try_from(bits).map_err(|_| refuse(format!("--audio-bitrate: {bits} is too much")))?;
+        recipe.audio.bitrate = Some(bits);
+    }
+    let container = match args.container.map(Into::into).or(recipe.container) {
+        Some(container) => container,
+        None => kinora_hub::app::expand::container_of(&args.output)?,
+    };
+    recipe.container = Some(container);
+    recipe.chunks.seconds = args.chunk_seconds.or(recipe.chunks.seconds);
+    if let Some(seconds) = recipe.chunks.seconds.filter(|s| !(s.is_finite() && *s > 0.0)) {
+        return Err(refuse(format!("a chunk of {seconds} s cannot be made: the length must be above 0")));
+    }
+    recipe.chunks.max_attempts = args.max_attempts.or(recipe.chunks.max_attempts);
+    recipe.verify = args.verify.map(Into::into).unwrap_or(recipe.verify);
+    // Nonsense is refused before any work is done.
+    kinora_plan::params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or(""))
+        .map_err(|reason| refuse(format!("ffmpeg parameters: {reason}")))?;
+    Ok(recipe)
+}

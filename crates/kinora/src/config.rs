@@ -1,0 +1,58 @@
+//! The only reader of the environment: what the user set there, under what they typed.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::Global;
+
+/// Settings of this process.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// ffmpeg, as a path or a name.
+    pub ffmpeg: PathBuf,
+    /// ffprobe, as a path or a name.
+    pub ffprobe: PathBuf,
+    /// What is logged, in `tracing`'s filter language.
+    pub log: String,
+    /// Whether to draw on the terminal.
+    pub draw: bool,
+}
+
+impl Config {
+    /// Flags first, then `KINORA_FFMPEG`, `KINORA_FFPROBE`, `KINORA_LOG`, `NO_COLOR` and `TERM`.
+    pub fn read(global: &Global) -> Self {
+        let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+        let ffmpeg = global
+            .ffmpeg
+            .clone()
+            .or_else(|| env("KINORA_FFMPEG").map(PathBuf::from))
+            .unwrap_or("ffmpeg".into());
+        let ffprobe = env("KINORA_FFPROBE").map(PathBuf::from).unwrap_or_else(|| beside(&ffmpeg));
+        let log = env("KINORA_LOG").and_then(|v| v.into_string().ok());
+        let dumb = env("TERM").is_some_and(|t| t == "dumb");
+        Self {
+            ffmpeg,
+            ffprobe,
+            log: log.unwrap_or_else(|| if global.verbose { "info,kinora=debug" } else { "off" }.to_owned()),
+            draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// Sends the log to standard error.
+    pub fn start_log(&self) {
+        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("warn"));
+        let _ = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .with_target(false)
+            .try_init();
+    }
+}
+
+/// ffprobe in the same folder; by its name alone where ffmpeg is found by its name.
+fn beside(ffmpeg: &Path) -> PathBuf {
+    let name = if cfg!(windows) { "ffprobe.exe" } else { "ffprobe" };
+    if ffmpeg.components().count() > 1 { ffmpeg.with_file_name(name) } else { "ffprobe".into() }
+}

@@ -1,0 +1,117 @@
+//! A hub and a worker in one process, with the store in a folder of the job: the same code that runs a cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kinora_hub::{Hub, HubError, Settings};
+use kinora_media::Tools;
+use kinora_protocol::encode::Encoder;
+use kinora_protocol::node::Slots;
+use kinora_protocol::{Failure, NodeId};
+use kinora_worker::{Folders, Link, Worker, capability};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// Messages between the two that may wait.
+const BACKLOG: usize = 256;
+/// The one node of a local run: the same in each, so that a run takes up the leases of the one before it.
+const NODE: &str = "local";
+
+/// What a local run is made with.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    /// Programs.
+    pub tools: Tools,
+    /// Chunks at once, when the user says.
+    pub jobs: Option<u32>,
+    /// Encoders that the recipe names and that need a trial.
+    pub wanted: Vec<Encoder>,
+    /// A program that makes no progress for so long is stopped.
+    pub stall: Duration,
+}
+
+/// A running engine.
+pub struct Engine {
+    /// The hub.
+    pub hub: Hub,
+    stop: CancellationToken,
+    tasks: Vec<JoinHandle<Result<(), HubError>>>,
+}
+
+impl Engine {
+    /// Opens the store below `state` and starts to work on what is there.
+    ///
+    /// # Errors
+    /// When the folder cannot be used or ffmpeg cannot be run.
+    pub async fn start(state: &Path, setup: Setup) -> Result<Self, Failure> {
+        let folders = Folders { blobs: state.join("blobs"), scratch: state.join("scratch") };
+        folders.prepare().map_err(|e| {
+            Failure::new(
+                kinora_protocol::ErrorCode::Disk,
+                format!("cannot write into {}: {e}", state.display()),
+            )
+        })?;
+        let capabilities = capability::detect(&setup.tools, &setup.wanted).await?;
+        let hub = Hub::open(state, Settings { jobs: setup.jobs }).await?;
+        let stop = CancellationToken::new();
+        let (to_hub, from_node) = mpsc::channel(BACKLOG);
+        let (to_node, from_hub) = mpsc::unbounded_channel();
+        let chunks = setup.jobs.unwrap_or(capabilities.cores.max(2)).max(1);
+        let worker = Worker {
+            node: NodeId::from(NODE.to_owned()),
+            tools: setup.tools,
+            capabilities,
+            slots: Slots { chunks, other: 2 },
+            folders,
+            stall: setup.stall,
+        };
+        let (serving, watching, working) = (hub.clone(), hub.clone(), stop.clone());
+        let watch_stop = stop.clone();
+        let tasks = vec![
+            tokio::spawn(async move { serving.serve_node(from_node, to_node).await }),
+            tokio::spawn(async move {
+                watching.watch_leases(watch_stop).await;
+                Ok(())
+            }),
+            tokio::spawn(async move {
+                worker.run(Link { to_hub, from_hub }, working).await;
+                Ok(())
+            }),
+        ];
+        Ok(Self { hub, stop, tasks })
+    }
+
+    /// Whether a part of the engine has stopped by itself; its error, if it had one.
+    pub async fn broken(&mut self) -> Option<Failure> {
+        let finished = self.tasks.iter().position(JoinHandle::is_finished)?;
+        let outcome = self.tasks.swap_remove(finished).await;
+        let failure = match outcome {
+            Ok(Err(error)) => Failure::from(error),
+            Ok(Ok(())) => Failure::new(kinora_protocol::ErrorCode::Internal, "the engine stopped by itself"),
+            Err(error) => {
+                Failure::new(kinora_protocol::ErrorCode::Internal, format!("the engine broke: {error}"))
+            }
+        };
+        Some(failure)
+    }
+
+    /// Stops all programs and closes the store. What is done is kept.
+    ///
+    /// # Errors
+    /// When the store's last pages cannot be written.
+    pub async fn stop(self) -> Result<(), Failure> {
+        self.stop.cancel();
+        let mut first = None;
+        for task in self.tasks {
+            if let Ok(Err(error)) = task.await {
+                first.get_or_insert(error);
+            }
+        }
+        self.hub.close().await?;
+        match first {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+}
