@@ -167,10 +167,14 @@ pub(crate) fn reason_of(tail: &str, path: &Path) -> String {
     let last =
         last.trim().trim_start_matches("file:").trim_start_matches(&name).trim_start_matches(':').trim();
     if tail.contains("moov atom not found") {
-        return "its index (moov) is missing: the file is truncated or was never finished".to_owned();
+        return "its index (moov) is missing: it is truncated, was never finished, or is no video at all"
+            .to_owned();
     }
-    if tail.contains("not on whitelist") || tail.contains("not in whitelist") {
-        return format!("this kind of file is not taken ({last})");
+    let refused = |line: &&str| line.contains("not on whitelist") || line.contains("not in whitelist");
+    if let Some(refused) = tail.lines().find(refused) {
+        // `[hls @ 0x5588] Format not on whitelist 'mov,…'`
+        let kind = refused.trim_start_matches('[').split_whitespace().next().unwrap_or("unknown");
+        return format!("this kind of file is not taken ({kind})");
     }
     if last.contains("Invalid data found") {
         return "not a media file (no container or stream that ffmpeg knows)".to_owned();

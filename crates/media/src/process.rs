@@ -326,6 +326,7 @@ fn spawner() -> &'static mpsc::Sender<Request> {
 }
 
 async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
+    tracing::trace!(what = invocation.what, program = %invocation.program.display(), args = ?invocation.args, "runs");
     let mut command = std::process::Command::new(&invocation.program);
     command.args(&invocation.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Messages are matched on and shown: they must not depend on the user's language.

@@ -249,6 +249,11 @@ fn check_all(clips: &[PathBuf]) {
         );
         exact += usize::from(tally.problems.is_empty());
         problems.extend(tally.problems);
+        let damaged = ["truncated", "corrupt"].iter().any(|word| clip.name.contains(word));
+        if tally.repaired > 0 && !damaged {
+            problems
+                .push(format!("{}: {} chunks of a sound clip had to be repaired", clip.name, tally.repaired));
+        }
     }
     eprintln!("{exact} of {} clips exact", clips.len());
     assert!(problems.is_empty(), "{problems:#?}");

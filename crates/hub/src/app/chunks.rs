@@ -6,7 +6,7 @@ use std::path::Path;
 
 use kinora_jobs::judge::{self, Verdict};
 use kinora_protocol::Digest;
-use kinora_protocol::task::{Blob, ChunkSpec, TaskOutput, TaskSpec};
+use kinora_protocol::task::{Blob, ChunkSpec, TaskKind, TaskOutput, TaskSpec};
 use kinora_store::{Reopen, TaskState};
 
 use crate::{Hub, Result};
@@ -38,12 +38,16 @@ impl Hub {
     /// Looks at the blobs of all done tasks of open jobs; a damaged or missing one has its task done again.
     pub(crate) async fn check_stored_blobs(&self) -> Result<()> {
         for job in self.store().open_jobs().await? {
-            for task in self.store().tasks(job.id).await? {
+            let tasks = self.store().tasks(job.id).await?;
+            let expanded = tasks.iter().any(|task| task.kind == TaskKind::Package);
+            // From the last to the first: what a damaged result was used for has to be open before it can be made again.
+            for task in tasks.into_iter().rev() {
                 let (TaskState::Done, Some(blob)) = (task.state, task.output.as_ref().and_then(blob_of))
                 else {
                     continue;
                 };
-                if self.is_sound(blob).await {
+                // Once all tasks are there, the index has done its work.
+                if (task.kind == TaskKind::Probe && expanded) || self.is_sound(blob).await {
                     continue;
                 }
                 tracing::warn!(job = %job.id, task = %task.id, "its stored result is damaged or gone; it is made again");

@@ -28,6 +28,10 @@ impl Hub {
         }
         match &output {
             TaskOutput::Probe(probe) => {
+                if self.store().tasks(claimed.job).await?.len() > 1 {
+                    // Its index was damaged and is made again: what follows from it is there.
+                    return self.accept(claimed, &output).await;
+                }
                 let request = self.request_of(claimed).await?;
                 let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
                 self.store_expansion(claimed, output, expanded).await

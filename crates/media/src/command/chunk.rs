@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use kinora_protocol::encode::Encoder;
+use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
 use kinora_protocol::task::{ChunkSpec, Clock};
 
@@ -38,13 +39,22 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
     args.words(encoder::options(&spec.encode, spec.threads).finish());
     args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
-    args.words(["-movflags", "+frag_keyframe+empty_moov+default_base_moof+frag_discont+write_colr"]);
+    args.option(
+        "-movflags",
+        format!("+frag_keyframe+empty_moov+default_base_moof+frag_discont{}", colr(&spec.encode.color)),
+    );
     args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled"]);
     args.option("-video_track_timescale", hz.to_string());
     args.option("-f", format_of(spec.encode.encoder.codec())).file(paths.chunk);
     args.words(["-map", "[h]"]).words(passthrough);
     args.option("-enc_time_base", format!("1/{}", spec.clock.hz)).option("-f", "framecrc").file(paths.frames);
     args.finish()
+}
+
+/// A `colr` box where there is something to say: an empty one would claim limited range.
+pub fn colr(color: &Color) -> &'static str {
+    let said = color.space.is_some() || color.transfer.is_some() || color.primaries.is_some();
+    if said { "+write_colr" } else { "-write_colr" }
 }
 
 /// Ticks per second of the chunk's own timestamps.
@@ -76,7 +86,8 @@ pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, path: &Path) {
     if let Some(ticks) = seek {
         // Half a millisecond more: the demuxer compares in its own unit and must not land one key frame early.
         let us = time::ticks_to_us(ticks, clock.hz) + 500;
-        args.option("-seek_timestamp", "1").option("-ss", time::us_text(us));
+        // An accurate seek would also drop frames before this time plus the file's start, which is none of ours.
+        args.words(["-noaccurate_seek"]).option("-seek_timestamp", "1").option("-ss", time::us_text(us));
     }
     input::decode_limits(args);
     input::source(args, path);

@@ -8,6 +8,7 @@ use kinora_protocol::media::{Stream, StreamKind};
 use kinora_protocol::recipe::{AudioCodec, Container};
 use kinora_protocol::task::PackageSpec;
 
+use super::chunk::colr;
 use super::{Args, input};
 
 /// Text subtitle codecs that can be turned into one another.
@@ -51,7 +52,9 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
             if paths.video.is_some() {
                 args.option("-video_track_timescale", out_hz(spec).to_string());
             }
-            args.option("-movie_timescale", "90000").option("-movflags", "+faststart+write_colr");
+            let color = spec.facts.video().map(|(_, v)| v.color.clone()).unwrap_or_default();
+            args.option("-movie_timescale", "90000");
+            args.option("-movflags", format!("+faststart{}", colr(&color)));
             args.option("-write_tmcd", "0");
         }
         Container::Mkv | Container::Webm => {}
