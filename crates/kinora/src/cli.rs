@@ -8,6 +8,16 @@ use kinora_protocol::{ErrorCode, Failure};
 
 use crate::config::Config;
 
+/// A line on standard output, as `println!`.
+macro_rules! say {
+    ($($words:tt)*) => { $crate::cli::put(&mut std::io::stdout(), &$crate::cli::one_line(&format!($($words)*))) };
+}
+
+/// A line on standard error, as `eprintln!`.
+macro_rules! tell {
+    ($($words:tt)*) => { $crate::cli::put(&mut std::io::stderr(), &$crate::cli::one_line(&format!($($words)*))) };
+}
+
 mod doctor;
 mod encode;
 mod probe;
@@ -63,7 +73,9 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Probe(args) => report(probe::run(&args, config).await),
         Command::Doctor(args) => doctor::run(&args, config).await,
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "kinora", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "kinora", &mut script);
+            put(&mut std::io::stdout(), String::from_utf8_lossy(&script).trim_end());
             ExitCode::SUCCESS
         }
         Command::Man => report(man()),
@@ -79,18 +91,25 @@ fn man() -> Result<(), Failure> {
             let name = format!("kinora-{}", sub.get_name());
             clap_mangen::Man::new(sub.clone().name(name)).render(out)?;
         }
-        std::io::Write::write_all(&mut std::io::stdout(), out)
+        Ok(())
     };
     write(&mut out)
-        .map_err(|e| Failure::new(ErrorCode::Internal, format!("the manual cannot be written: {e}")))
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("the manual cannot be written: {e}")))?;
+    put(&mut std::io::stdout(), String::from_utf8_lossy(&out).trim_end());
+    Ok(())
 }
 
 /// One line for an error on standard error.
 pub fn complain(failure: &Failure) {
-    eprintln!("kinora: {}", one_line(&failure.message));
+    tell!("kinora: {}", failure.message);
 }
 
-/// Control characters in a file's name must not reach the terminal.
+/// Text and a line break. A reader that went away is no failure of ours.
+fn put(to: &mut impl std::io::Write, text: &str) {
+    let _ = writeln!(to, "{text}");
+}
+
+/// Control characters in a file's name or tags must not reach the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

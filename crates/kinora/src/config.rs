@@ -18,6 +18,8 @@ pub struct Config {
     pub log: String,
     /// Whether to draw on the terminal.
     pub draw: bool,
+    /// Whether progress is not to be shown at all.
+    pub quiet: bool,
 }
 
 impl Config {
@@ -36,6 +38,7 @@ impl Config {
             ffmpeg,
             ffprobe,
             log: log.unwrap_or_else(|| if global.verbose { "info,kinora=debug" } else { "off" }.to_owned()),
+            quiet: global.quiet,
             draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
         }
     }

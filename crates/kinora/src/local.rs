@@ -52,7 +52,7 @@ impl Engine {
                 format!("cannot write into {}: {e}", state.display()),
             )
         })?;
-        let capabilities = capability::detect(&setup.tools, &setup.wanted).await?;
+        let capabilities = capability::detect(&setup.tools, &setup.wanted).await;
         let hub = Hub::open(state, Settings { jobs: setup.jobs }).await?;
         let stop = CancellationToken::new();
         let (to_hub, from_node) = mpsc::channel(BACKLOG);

@@ -31,5 +31,9 @@ pub async fn encode(
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let (size, digest) = settle(out).await?;
+    if let Some(written) = finished.written.filter(|written| size < *written) {
+        let reason = format!("its file has {size} bytes where ffmpeg wrote {written}");
+        return Err(MediaError::not_exact(what, reason));
+    }
     Ok((size, digest, finished.cpu_seconds))
 }

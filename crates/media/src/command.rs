@@ -11,6 +11,8 @@ pub mod input;
 pub mod inspect;
 pub mod package;
 pub mod scene;
+#[cfg(test)]
+mod tests;
 
 /// An argument list under construction.
 #[derive(Debug, Clone, Default)]

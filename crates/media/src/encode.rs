@@ -61,15 +61,9 @@ pub async fn encode(
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
-    let (packets, times, span, config) = match spec.verify {
-        Verify::Off => (spec.expect.frames, spec.expect.times.clone(), None, digest::bytes(b"unchecked")),
-        Verify::Fast | Verify::Full => {
-            let written = inspect::written(tools, out, control).await?;
-            let span = written.times.first().copied().zip(written.times.last().copied());
-            (written.times.len() as u64, digest::times(written.times.iter().copied()), span, written.config)
-        }
-    };
-    let (size, digest) = settle(out).await?;
+    // Counting and hashing both read the new file: side by side.
+    let (checked, settled) = tokio::join!(check(tools, spec, out, control), settle(out));
+    let ((packets, times, span, config), (size, digest)) = (checked?, settled?);
     Ok(EncodedChunk {
         size,
         digest,
@@ -80,6 +74,24 @@ pub async fn encode(
         config,
         cpu_seconds: finished.cpu_seconds,
     })
+}
+
+type Checked = (u64, Digest, Option<(i64, i64)>, Digest);
+
+/// Counts and times the packets of a chunk.
+async fn check(
+    tools: &Tools,
+    spec: &ChunkSpec,
+    out: &Path,
+    control: &Control,
+) -> Result<Checked, MediaError> {
+    if spec.verify == Verify::Off {
+        return Ok((spec.expect.frames, spec.expect.times.clone(), None, digest::bytes(b"unchecked")));
+    }
+    let written = inspect::written(tools, out, control).await?;
+    let span = written.times.first().copied().zip(written.times.last().copied());
+    let times = digest::times(written.times.iter().copied());
+    Ok((written.times.len() as u64, times, span, written.config))
 }
 
 /// The source itself where it serves, else its window.

@@ -90,13 +90,8 @@ async fn unpublished(
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let verify = spec.settled.verify;
-    let (packets, times_checked) = match verify {
-        Verify::Off => (spec.frames, TimesCheck::Skipped),
-        Verify::Fast | Verify::Full => {
-            let written = inspect::written(tools, part, control).await?;
-            (written.times.len() as u64, check_times(tools, spec, inputs.video, &written, control).await?)
-        }
-    };
+    let (checked, settled) = tokio::join!(count(tools, spec, inputs.video, part, control), settle(part));
+    let ((packets, times_checked), (size, digest)) = (checked?, settled?);
     if packets != spec.frames {
         let reason = format!("{packets} video packets where {} were planned", spec.frames);
         return Err(MediaError::not_exact("the result", reason));
@@ -105,8 +100,23 @@ async fn unpublished(
         Verify::Full => Some(decode(tools, spec, scratch, part, control).await?),
         Verify::Fast | Verify::Off => None,
     };
-    let (size, digest) = settle(part).await?;
     Ok(PackageOutput { packets, times_checked, decoded, size, digest })
+}
+
+/// Counts the packets of the result and compares their times.
+async fn count(
+    tools: &Tools,
+    spec: &PackageSpec,
+    joined: Option<&Path>,
+    part: &Path,
+    control: &Control,
+) -> Result<(u64, TimesCheck), MediaError> {
+    if spec.settled.verify == Verify::Off {
+        return Ok((spec.frames, TimesCheck::Skipped));
+    }
+    let written = inspect::written(tools, part, control).await?;
+    let checked = check_times(tools, spec, joined, &written, control).await?;
+    Ok((written.times.len() as u64, checked))
 }
 
 /// Whether every packet of the result has the time that its chunk was checked to have.

@@ -20,6 +20,8 @@ use crate::error::MediaError;
 
 /// How long a program may take to obey a TERM before it gets a KILL.
 const TERM_GRACE: Duration = Duration::from_millis(1000);
+/// How often it is looked whether a program has ended without closing its output.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const TAIL_LINES: usize = 40;
 const TAIL_LINE_BYTES: usize = 400;
 
@@ -62,6 +64,8 @@ pub struct Finished {
     pub cpu_seconds: f64,
     /// End of standard error: warnings of a run that succeeded.
     pub tail: String,
+    /// Bytes that ffmpeg says it wrote to its first output.
+    pub written: Option<u64>,
 }
 
 /// Runs a program whose standard output is ffmpeg's `-progress` report.
@@ -70,8 +74,9 @@ pub struct Finished {
 /// See [`MediaError`]; a cancelled run leaves no process behind.
 pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished, MediaError> {
     let mut current = Progress::default();
+    let mut written = None;
     let report = Arc::clone(&control.progress);
-    run_lines(invocation, control, move |line| {
+    let finished = run_lines(invocation, control, |line| {
         let Some((key, value)) = line.split_once('=') else { return LineMeans::Nothing };
         match (key, value.trim()) {
             ("frame", value) => {
@@ -84,7 +89,10 @@ pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished,
                 current.fps = value.parse().unwrap_or(current.fps);
                 LineMeans::Nothing
             }
-            ("total_size", value) if value != "N/A" => LineMeans::Nothing,
+            ("total_size", value) => {
+                written = value.parse().ok();
+                LineMeans::Nothing
+            }
             ("progress", _) => {
                 report(current);
                 LineMeans::Nothing
@@ -92,7 +100,8 @@ pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished,
             _ => LineMeans::Nothing,
         }
     })
-    .await
+    .await?;
+    Ok(Finished { written, ..finished })
 }
 
 /// Whether a line shows that the program is alive and moving.
@@ -111,7 +120,7 @@ pub enum LineMeans {
 pub async fn run_lines(
     invocation: &Invocation,
     control: &Control,
-    mut on_line: impl FnMut(&str) -> LineMeans + Send,
+    on_line: impl FnMut(&str) -> LineMeans + Send,
 ) -> Result<Finished, MediaError> {
     if control.cancel.is_cancelled() {
         return Err(MediaError::Cancelled { what: invocation.what.clone() });
@@ -123,70 +132,94 @@ pub async fn run_lines(
     let Some(stdout) = group.child.stdout.take() else {
         return Err(unusable(invocation, "its output cannot be read"));
     };
-    let mut lines = BufReader::with_capacity(1 << 16, stdout);
-    let mut line = Vec::new();
-    let mut deadline = Instant::now() + control.stall;
-    let mut cpu_seconds = 0.0;
-    let why_stopped = loop {
-        tokio::select! {
-            biased;
-            () = control.cancel.cancelled() => break Some(Stop::Cancelled),
-            () = tokio::time::sleep_until(deadline) => break Some(Stop::Stalled),
-            read = lines.read_until(b'\n', &mut line) => {
-                match read {
-                    Ok(0) | Err(_) => break None,
-                    Ok(_) => {
-                        let text = String::from_utf8_lossy(&line);
-                        if on_line(text.trim_end()) == LineMeans::Movement {
-                            deadline = Instant::now() + control.stall;
-                        }
-                        if text.starts_with("progress=") {
-                            cpu_seconds = group.cpu_seconds().unwrap_or(cpu_seconds);
-                        }
-                        line.clear();
-                    }
-                }
-            }
-        }
-    };
-    cpu_seconds = group.cpu_seconds().unwrap_or(cpu_seconds);
-    let status = match why_stopped {
-        Some(_) => group.stop().await,
+    let mut reading = Reading { on_line, deadline: Instant::now() + control.stall, cpu_seconds: 0.0 };
+    let end = match reading.read(stdout, &group, control).await {
+        Some(stop) => End::Stopped(stop),
         // It closed its output; a program that then never exits is as stuck as one that never writes.
-        None => match tokio::time::timeout_at(deadline, wait_or_cancel(&mut group, control)).await {
-            Ok(Some(status)) => status,
-            Ok(None) => {
-                let _ = group.stop().await;
-                return Err(MediaError::Cancelled { what: invocation.what.clone() });
-            }
-            Err(_) => {
-                let _ = group.stop().await;
-                return Err(stopped(invocation, control, Stop::Stalled, text_of(&tail)));
-            }
+        None => tokio::select! {
+            status = group.child.wait() => End::Exited(status),
+            () = control.cancel.cancelled() => End::Stopped(Stop::Cancelled),
+            () = tokio::time::sleep_until(reading.deadline) => End::Stopped(Stop::Stalled),
         },
     };
+    if let End::Stopped(_) = end {
+        let _ = group.stop().await;
+    }
     if let Some(done) = stderr_done {
         // A grandchild may hold the pipe open: do not wait for it for long.
         let _ = tokio::time::timeout(Duration::from_millis(500), done).await;
     }
     let tail = text_of(&tail);
-    match (why_stopped, status) {
-        (Some(stop), _) => Err(stopped(invocation, control, stop, tail)),
-        (None, Ok(status)) if status.success() => Ok(Finished { cpu_seconds, tail }),
-        (None, Ok(status)) => Err(MediaError::ToolFailed {
+    match end {
+        End::Stopped(stop) => Err(stopped(invocation, control, stop, tail)),
+        End::Exited(Ok(status)) if status.success() => {
+            Ok(Finished { cpu_seconds: reading.cpu_seconds, tail, written: None })
+        }
+        End::Exited(Ok(status)) => Err(MediaError::ToolFailed {
             what: invocation.what.clone(),
             program: invocation.program.display().to_string(),
             status: status.to_string(),
             tail,
         }),
-        (None, Err(error)) => Err(unusable(invocation, &error.to_string())),
+        End::Exited(Err(error)) => Err(unusable(invocation, &error.to_string())),
     }
 }
 
-async fn wait_or_cancel(group: &mut Group, control: &Control) -> Option<std::io::Result<ExitStatus>> {
-    tokio::select! {
-        status = group.child.wait() => Some(status),
-        () = control.cancel.cancelled() => None,
+enum End {
+    Exited(std::io::Result<ExitStatus>),
+    Stopped(Stop),
+}
+
+/// Standard output being read, with the clock that a moving program winds up.
+struct Reading<F> {
+    on_line: F,
+    deadline: Instant,
+    cpu_seconds: f64,
+}
+
+impl<F: FnMut(&str) -> LineMeans> Reading<F> {
+    /// Reads to the end (`None`), or until the program has to be stopped.
+    async fn read(
+        &mut self,
+        stdout: impl AsyncRead + Unpin,
+        group: &Group,
+        control: &Control,
+    ) -> Option<Stop> {
+        let mut lines = BufReader::with_capacity(1 << 16, stdout);
+        let mut line = Vec::new();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut silent_since_its_end = false;
+        loop {
+            let read = tokio::select! {
+                biased;
+                () = control.cancel.cancelled() => return Some(Stop::Cancelled),
+                () = tokio::time::sleep_until(self.deadline) => return Some(Stop::Stalled),
+                read = lines.read_until(b'\n', &mut line) => read,
+                // A grandchild may hold the pipe open after the program itself has ended. What the program wrote last may
+                // still be on its way: only a second look without a word in between counts.
+                _ = look.tick() => match (group.has_ended(), silent_since_its_end) {
+                    (true, true) => Ok(0),
+                    (ended, _) => {
+                        silent_since_its_end = ended;
+                        continue;
+                    }
+                },
+            };
+            let Ok(1..) = read else {
+                // Between its last word and its being waited for, the system still knows what it used.
+                self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
+                return None;
+            };
+            silent_since_its_end = false;
+            let text = String::from_utf8_lossy(&line);
+            if (self.on_line)(text.trim_end()) == LineMeans::Movement {
+                self.deadline = Instant::now() + control.stall;
+            }
+            if text.starts_with("progress=") {
+                self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
+            }
+            line.clear();
+        }
     }
 }
 
@@ -282,6 +315,19 @@ impl Group {
     #[cfg(not(unix))]
     fn kill(&mut self) {
         let _ = self.child.start_kill();
+    }
+
+    /// Whether the leader has ended. It is not reaped: its processor time can still be read.
+    #[cfg(unix)]
+    fn has_ended(&self) -> bool {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let only_look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        self.leader.is_some_and(|pid| matches!(waitid(WaitId::Pid(pid), only_look), Ok(Some(_))))
+    }
+
+    #[cfg(not(unix))]
+    fn has_ended(&self) -> bool {
+        false
     }
 
     /// User and system time of the leader so far (Linux; elsewhere unknown).

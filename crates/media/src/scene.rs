@@ -42,7 +42,9 @@ pub async fn detect(
         })
         .await;
         match outcome {
-            Ok(_) | Err(MediaError::ToolFailed { .. } | MediaError::Stalled { .. }) => {}
+            Ok(_) | Err(MediaError::ToolFailed { .. }) => {}
+            // The next stretches would hang as well, each for the whole limit.
+            Err(MediaError::Stalled { .. }) => break,
             Err(error) => return Err(error),
         }
     }

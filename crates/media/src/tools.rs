@@ -3,11 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kinora_protocol::encode::Encoder;
+
 use crate::error::MediaError;
 use crate::process::{self, Control, Invocation, LineMeans};
 
-/// How long `-version` may take.
-const VERSION_LIMIT: Duration = Duration::from_secs(20);
+/// How long an answer may take.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// More lines than this are no answer of ffmpeg's.
+const MOST_LINES: usize = 4096;
 
 /// The programs and their version.
 #[derive(Debug, Clone)]
@@ -22,16 +26,22 @@ pub struct Tools {
     pub banner: String,
     /// Major and minor number; development builds count as the newest.
     pub version: (u32, u32),
+    /// Encoders that this build lists; those that need hardware may still not work.
+    pub built_in: Vec<Encoder>,
 }
 
 impl Tools {
-    /// Finds ffmpeg and ffprobe. `ffmpeg` is a path or a name on the PATH; ffprobe is looked for beside it.
+    /// Asks ffmpeg for its version and its encoders, at once, as each start of it takes a tenth of a second. ffprobe is of
+    /// the same build; that it is missing shows when it is first run.
     ///
     /// # Errors
-    /// When one is missing, does not answer, or is older than 4.4.
+    /// When ffmpeg is missing, does not answer, or is older than 4.4.
     pub async fn find(ffmpeg: &Path, ffprobe: &Path) -> Result<Self, MediaError> {
-        let lines = version_of(ffmpeg).await?;
-        version_of(ffprobe).await?;
+        let (lines, encoders) = tokio::join!(
+            ask(ffmpeg, &["-version"]),
+            ask(ffmpeg, &["-hide_banner", "-v", "error", "-encoders"])
+        );
+        let lines = lines?;
         let banner = lines.first().cloned().unwrap_or_default();
         let version = parse_version(&banner).ok_or_else(|| MediaError::ToolUnusable {
             program: ffmpeg.display().to_string(),
@@ -51,7 +61,9 @@ impl Tools {
             .cloned()
             .collect::<Vec<_>>()
             .join("\n");
-        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), build, banner, version })
+        let named = |line: &String| Encoder::from_name(line.split_whitespace().nth(1).unwrap_or(""));
+        let built_in = encoders?.iter().filter_map(named).collect();
+        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), build, banner, version, built_in })
     }
 
     /// Option that keeps every frame and its time; its name changed in 5.1.
@@ -60,15 +72,15 @@ impl Tools {
     }
 }
 
-async fn version_of(program: &Path) -> Result<Vec<String>, MediaError> {
+async fn ask(program: &Path, words: &[&str]) -> Result<Vec<String>, MediaError> {
     let invocation = Invocation {
-        what: format!("asking {} for its version", program.display()),
+        what: format!("asking {} what it is", program.display()),
         program: program.to_owned(),
-        args: vec!["-version".into()],
+        args: words.iter().map(Into::into).collect(),
     };
     let mut lines = Vec::new();
-    process::run_lines(&invocation, &Control::quiet(VERSION_LIMIT), |line| {
-        if lines.len() < 64 {
+    process::run_lines(&invocation, &Control::quiet(ANSWER_LIMIT), |line| {
+        if lines.len() < MOST_LINES {
             lines.push(line.to_owned());
         }
         LineMeans::Nothing

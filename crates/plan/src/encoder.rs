@@ -46,6 +46,7 @@ pub fn candidates(codec: VideoCodec) -> &'static [Encoder] {
 }
 
 /// Pixel formats that an encoder takes, in no order.
+// tidy: long because it is a table
 pub fn pixel_formats(encoder: Encoder) -> &'static [&'static str] {
     match encoder {
         Encoder::X264 => &[

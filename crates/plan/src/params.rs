@@ -360,7 +360,7 @@ pub fn bits(text: &str) -> Option<u64> {
         _ => (text, 1.0),
     };
     let value = number.parse::<f64>().ok()? * unit;
-    (value >= 1.0 && value <= 1e12).then_some(value.round() as u64)
+    (1.0..=1e12).contains(&value).then_some(value.round() as u64)
 }
 
 /// Splits at white space; quotes of either kind keep it.

@@ -323,7 +323,8 @@ fn check_picture(
     (width, height): (u32, u32),
 ) -> Result<(), Failure> {
     let (w, h) = PixelFormat::parse(pix_fmt).granularity();
-    if !(width.is_multiple_of(w) && height.is_multiple_of(h)) && !encoder::takes_odd_sizes(chosen) {
+    let whole = width.is_multiple_of(w) && height.is_multiple_of(h);
+    if !whole && !encoder::takes_odd_sizes(chosen) {
         let (even_w, even_h) = (width / w * w, height / h * h);
         return Err(refuse(format!(
             "{} cannot code {width}x{height} pictures as {pix_fmt}: use --scale {even_w}x{even_h}, or --codec vp9",

@@ -49,6 +49,10 @@ pub struct Stream {
 /// The kind of a stream with the facts of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a file has a few streams, and most have one of the two large ones"
+)]
 pub enum StreamKind {
     /// Moving pictures.
     Video(VideoFacts),

@@ -362,6 +362,7 @@ pub struct ChunkCheck {
 /// What a node gives back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "most outputs are chunks, the largest")]
 pub enum TaskOutput {
     /// Facts, with the index as a blob.
     Probe(Box<ProbeOutput>),

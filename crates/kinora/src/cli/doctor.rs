@@ -3,11 +3,10 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use kinora_media::Tools;
 use kinora_media::trial::{self, Trial};
-use kinora_media::{MediaError, Tools};
 use kinora_protocol::Failure;
 use kinora_protocol::encode::Encoder;
-use kinora_worker::capability;
 use serde::Serialize;
 
 use super::complain;
@@ -54,7 +53,7 @@ pub async fn run(args: &DoctorArgs, config: &Config) -> ExitCode {
     let report = examine(config).await;
     if args.json {
         match serde_json::to_string_pretty(&report) {
-            Ok(text) => println!("{text}"),
+            Ok(text) => super::put(&mut std::io::stdout(), &text),
             Err(error) => complain(&Failure::new(kinora_protocol::ErrorCode::Internal, error.to_string())),
         }
     } else {
@@ -81,9 +80,7 @@ async fn examine(config: &Config) -> Report {
         }
     };
     report.ffmpeg = Some(tools.banner.clone());
-    if let Err(error) = encoders(&tools, &mut report).await {
-        report.problem = Some(error.to_string());
-    }
+    encoders(&tools, &mut report).await;
     if tools.version < (5, 1) {
         report.advice.push("ffmpeg 5.1 or newer keeps more colour metadata; this one still works".to_owned());
     }
@@ -100,10 +97,9 @@ async fn examine(config: &Config) -> Report {
     report
 }
 
-async fn encoders(tools: &Tools, report: &mut Report) -> Result<(), MediaError> {
-    let built_in = capability::built_in(tools).await?;
+async fn encoders(tools: &Tools, report: &mut Report) {
     for encoder in Encoder::ALL {
-        let outcome = if built_in.contains(&encoder) {
+        let outcome = if tools.built_in.contains(&encoder) {
             trial::encoder(tools, encoder).await
         } else {
             Trial::Fails("not in this build".to_owned())
@@ -119,7 +115,6 @@ async fn encoders(tools: &Tools, report: &mut Report) -> Result<(), MediaError> 
             },
         });
     }
-    Ok(())
 }
 
 fn system() -> System {
@@ -152,32 +147,32 @@ fn how_to_get_ffmpeg() -> &'static str {
 }
 
 fn print(report: &Report) {
-    println!("kinora {}", report.version);
+    say!("kinora {}", report.version);
     match (&report.ffmpeg, &report.problem) {
-        (Some(banner), _) => println!("  ok       {banner}"),
-        (None, Some(problem)) => println!("  missing  {problem}"),
+        (Some(banner), _) => say!("  ok       {banner}"),
+        (None, Some(problem)) => say!("  missing  {problem}"),
         (None, None) => {}
     }
     for encoder in &report.encoders {
         match &encoder.reason {
-            None => println!("  ok       {} ({})", encoder.name, encoder.codec),
-            Some(reason) => println!("  no       {} ({}): {reason}", encoder.name, encoder.codec),
+            None => say!("  ok       {} ({})", encoder.name, encoder.codec),
+            Some(reason) => say!("  no       {} ({}): {reason}", encoder.name, encoder.codec),
         }
     }
     let system = &report.system;
     let memory = system
         .memory_bytes
         .map_or("unknown".to_owned(), |m| format!("{:.1} GiB", m as f64 / (1u64 << 30) as f64));
-    println!("  system   {} {}, {} cores, memory {memory}", system.os, system.architecture, system.cores);
+    say!("  system   {} {}, {} cores, memory {memory}", system.os, system.architecture, system.cores);
     if system.render_devices.is_empty() {
-        println!("  no       graphics devices (/dev/dri): encoding runs on the processor");
+        say!("  no       graphics devices (/dev/dri): encoding runs on the processor");
     } else {
-        println!("  ok       graphics devices: {}", system.render_devices.join(", "));
+        say!("  ok       graphics devices: {}", system.render_devices.join(", "));
     }
     if !system.dies_with_parent {
-        println!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");
+        say!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");
     }
     for advice in &report.advice {
-        println!("  advice   {advice}");
+        say!("  advice   {advice}");
     }
 }

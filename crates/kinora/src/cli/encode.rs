@@ -259,7 +259,7 @@ pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
             ExitCode::FAILURE
         }
         End::Interrupted => {
-            eprintln!("kinora: interrupted; run the same command to go on");
+            tell!("kinora: interrupted; run the same command to go on");
             ExitCode::from(130)
         }
     }
@@ -267,8 +267,8 @@ pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
 
 fn print_json(value: &impl Serialize) {
     match serde_json::to_string(value) {
-        Ok(text) => println!("{text}"),
-        Err(error) => eprintln!("kinora: the summary cannot be written: {error}"),
+        Ok(text) => say!("{text}"),
+        Err(error) => tell!("kinora: the summary cannot be written: {error}"),
     }
 }
 
@@ -351,7 +351,7 @@ async fn drive(
     let mut events = hub.events();
     let job = take_up(&hub, request).await?;
     let before = done_chunks(&hub, job).await?;
-    let mut display = Display::new(config, !args.json || config.draw);
+    let mut display = Display::new(config, !args.json && !config.quiet);
     display.catch_up(&hub.tasks(job).await?);
     let mut health = tokio::time::interval(Duration::from_millis(500));
     loop {

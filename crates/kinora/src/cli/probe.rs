@@ -58,18 +58,20 @@ pub async fn run(args: &ProbeArgs, config: &Config) -> Result<(), Failure> {
                 (true, size) => Ok(size),
             }
         })?;
-    let facts = probe::probe(&tools, &args.file, size).await?;
-    let video = match facts.video() {
-        Some(_) => {
-            let control = Control::quiet(Duration::from_secs(300));
-            Some(summary(&index::index(&tools, &args.file, &facts, &control).await?))
-        }
-        None => None,
+    let control = Control::quiet(Duration::from_secs(300));
+    let (facts, video) = match index::probe_and_index(&tools, &args.file, size, &control).await {
+        Ok((facts, index)) => (facts, Some(summary(&index))),
+        // Sound alone is worth a look, too.
+        Err(error) => match probe::probe(&tools, &args.file, size).await? {
+            facts if facts.video().is_none() => (facts, None),
+            _ => return Err(error.into()),
+        },
     };
     let report = Report { file: &args.file, facts: &facts, video };
     if args.json {
         let text = serde_json::to_string_pretty(&report);
-        println!("{}", text.map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?);
+        let text = text.map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
+        super::put(&mut std::io::stdout(), &text);
     } else {
         print(&report);
     }
@@ -103,7 +105,7 @@ fn summary(index: &PacketIndex) -> VideoSummary {
 
 fn print(report: &Report<'_>) {
     let facts = report.facts;
-    println!("{}  ({}, {} bytes)", report.file.display(), facts.format, facts.size);
+    say!("{}  ({}, {} bytes)", report.file.display(), facts.format, facts.size);
     for stream in &facts.streams {
         let codec = stream.codec.as_deref().unwrap_or("unknown");
         let language = stream.tags.get("language").map(|l| format!(" [{l}]")).unwrap_or_default();
@@ -126,11 +128,11 @@ fn print(report: &Report<'_>) {
             StreamKind::Attachment => "attachment".to_owned(),
             StreamKind::Data => format!("data {codec}"),
         };
-        println!("  {:>2}: {what}{language}", stream.index);
+        say!("  {:>2}: {what}{language}", stream.index);
     }
     if let Some(video) = &report.video {
         let rate = if video.variable_frame_rate { "variable frame rate" } else { "constant frame rate" };
-        println!(
+        say!(
             "  {} frames in {:.3} s, {rate}, {} key frames, starts at {} s, {}",
             video.frames,
             video.seconds,
@@ -140,6 +142,6 @@ fn print(report: &Report<'_>) {
         );
     }
     if facts.chapters > 0 {
-        println!("  {} chapters", facts.chapters);
+        say!("  {} chapters", facts.chapters);
     }
 }

@@ -37,18 +37,18 @@ pub fn first_frame(path: &Path, stream: u32) -> Vec<OsString> {
     )
 }
 
-/// Every packet of a stream with a checksum of its payload, and the stream's decoder configuration.
-pub fn packets(path: &Path, stream: u32, generate_times: bool) -> Vec<OsString> {
-    let stream = stream.to_string();
+/// Every packet of the first video stream that is no cover, with a checksum of its payload, and the stream's decoder
+/// configuration.
+pub fn packets(path: &Path, generate_times: bool) -> Vec<OsString> {
     let mut words = vec![
         "-of",
         "compact=print_section=1:nokey=0",
         "-select_streams",
-        &stream,
+        "V:0",
         "-show_data_hash",
         "murmur3",
         "-show_entries",
-        "packet=pts,dts,flags,pos,size,data_hash:stream=extradata_hash",
+        "packet=pts,dts,flags,pos,size,data_hash:stream=index,extradata_hash",
     ];
     if generate_times {
         words.extend(["-fflags", "+genpts"]);

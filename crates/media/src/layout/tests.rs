@@ -1,3 +1,5 @@
+//! Layouts of made-up files, sound and hostile.
+
 use std::io::Write;
 
 use kinora_plan::layout::Bytes;

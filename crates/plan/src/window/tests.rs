@@ -1,3 +1,5 @@
+//! Windows of made-up indexes: what they must hold, whatever the source.
+
 use proptest::prelude::*;
 
 use kinora_protocol::Rational;

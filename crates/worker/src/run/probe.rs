@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use kinora_media::{MediaError, hash, index, probe};
+use kinora_media::{MediaError, hash, index};
 use kinora_protocol::task::{ProbeOutput, TaskOutput};
 use kinora_protocol::{ErrorCode, Failure};
 
@@ -12,10 +12,9 @@ use super::{Attempt, blob};
 pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutput, Failure> {
     let tools = &attempt.worker.tools;
     let size = admit(source)?;
-    let facts = probe::probe(tools, source, size).await?;
     let file = source.to_owned();
     let hashing = tokio::task::spawn_blocking(move || hash::file(&file));
-    let found = index::index(tools, source, &facts, attempt.control).await?;
+    let (facts, found) = index::probe_and_index(tools, source, size, attempt.control).await?;
     let (hashed_size, media) =
         hashing.await.map_err(|e| Failure::new(ErrorCode::Internal, format!("hashing stopped: {e}")))??;
     if hashed_size != size {

@@ -97,7 +97,7 @@ impl Display {
         let (frames, chunks) = (self.total(), self.chunks.len());
         if let Out::Lines = self.out {
             let reused = if reused > 0 { format!(", {reused} of them done before") } else { String::new() };
-            eprintln!("kinora: {frames} frames in {chunks} chunks{reused}");
+            tell!("kinora: {frames} frames in {chunks} chunks{reused}");
         }
         if let Out::Bars { bar, .. } = &self.out {
             bar.set_length(frames);
@@ -202,7 +202,7 @@ impl Display {
                 let percent = done * 100 / total;
                 let due = self.last_line.is_none_or(|l| l.elapsed() >= LINE_EVERY);
                 if percent > self.last_percent && due {
-                    eprintln!("kinora: {percent}% ({done} of {total} frames), {rate:.0} fps, ETA {eta}");
+                    tell!("kinora: {percent}% ({done} of {total} frames), {rate:.0} fps, ETA {eta}");
                     (self.last_percent, self.last_line) = (percent, Some(Instant::now()));
                 }
             }
@@ -234,8 +234,8 @@ impl Display {
 
     fn note(&self, text: &str) {
         match &self.out {
-            Out::Bars { bar, .. } => bar.suspend(|| eprintln!("kinora: {text}")),
-            Out::Lines => eprintln!("kinora: {text}"),
+            Out::Bars { bar, .. } => bar.suspend(|| tell!("kinora: {text}")),
+            Out::Lines => tell!("kinora: {text}"),
             Out::Nothing => {}
         }
     }
@@ -279,15 +279,15 @@ pub fn summary(summary: &Summary) {
     let fps = *frames as f64 / wall_seconds.max(0.001);
     let speed = summary.seconds / wall_seconds.max(0.001);
     let size = summary.output_bytes as f64 / 1e6;
-    println!("{}: {frames} frames, {size:.2} MB", summary.output.display());
+    say!("{}: {frames} frames, {size:.2} MB", summary.output.display());
     let reused =
         if summary.reused_chunks > 0 { format!(", {} reused", summary.reused_chunks) } else { String::new() };
-    println!("  {chunks} chunks{reused}, {} ({fps:.0} fps, {speed:.2}× real time)", clock(*wall_seconds));
-    println!(
+    say!("  {chunks} chunks{reused}, {} ({fps:.0} fps, {speed:.2}× real time)", clock(*wall_seconds));
+    say!(
         "  {}",
         if summary.verified { "verified: every frame counted, timed and checked" } else { "not verified" }
     );
     for note in &summary.notes {
-        println!("  note: {note}");
+        say!("  note: {note}");
     }
 }

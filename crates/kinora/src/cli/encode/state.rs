@@ -120,15 +120,35 @@ pub fn check_paths(input: &Path, output: &Path, proof: Option<&Path>) -> Result<
         }
         let folder = parent(target);
         if !folder.is_dir() {
-            let reason = format!("{}: its folder {} does not exist", target.display(), folder.display());
+            let what = if folder.exists() { "is not a folder" } else { "does not exist" };
+            let reason = format!("{}: its folder {} {what}", target.display(), folder.display());
             return Err(Failure::new(ErrorCode::Disk, reason));
         }
     }
-    let same = std::fs::canonicalize(input).ok().zip(std::fs::canonicalize(output).ok());
-    if same.is_some_and(|(a, b)| a == b) {
+    if same(input, output) {
         return bad("it is also the output: name another file for the result");
     }
-    Ok(())
+    if let Some(proof) = proof.filter(|p| same(p, input) || same(p, output)) {
+        let reason = format!("{}: the proof needs a file of its own", proof.display());
+        return Err(Failure::new(ErrorCode::BadInput, reason));
+    }
+    std::iter::once(output).chain(proof).try_for_each(try_to_write)
+}
+
+/// Whether two paths lead to one file, which need not be there yet.
+fn same(a: &Path, b: &Path) -> bool {
+    let real = |path: &Path| {
+        let folder = || Some(std::fs::canonicalize(parent(path)).ok()?.join(path.file_name()?));
+        std::fs::canonicalize(path).ok().or_else(folder)
+    };
+    real(a).zip(real(b)).is_some_and(|(a, b)| a == b)
+}
+
+/// Hours of work are not to end at a folder that cannot be written.
+fn try_to_write(target: &Path) -> Result<(), Failure> {
+    let name = format!(".kinora.try-{}", std::process::id());
+    let path = parent(target).join(name);
+    File::create_new(&path).and_then(|_| std::fs::remove_file(&path)).map_err(|e| disk(target, &e))
 }
 
 fn parent(path: &Path) -> &Path {
