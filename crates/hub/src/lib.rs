@@ -68,10 +68,12 @@ struct Inner {
 }
 
 /// What an operator can set.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     /// Chunks at once per node; chosen by encoder and cores when absent.
     pub jobs: Option<u32>,
+    /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
+    pub own_node: Option<NodeId>,
 }
 
 impl Hub {
@@ -91,6 +93,9 @@ impl Hub {
             settings,
         };
         let hub = Self { inner: Arc::new(inner) };
+        if let Some(node) = &hub.inner.settings.own_node {
+            hub.store().release_node(node, now_ms()).await?;
+        }
         hub.check_stored_blobs().await?;
         hub.open_waiting_gates().await?;
         Ok(hub)

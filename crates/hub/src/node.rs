@@ -185,11 +185,8 @@ impl Session {
                 let encoders =
                     self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
                 let jobs = |encoder: Encoder| {
-                    let settings = self.hub.inner.settings;
-                    sizing::jobs(
-                        encoder,
-                        Capacity { cores: self.facts.cores, jobs: settings.jobs, seconds: None },
-                    )
+                    let jobs = self.hub.inner.settings.jobs;
+                    sizing::jobs(encoder, Capacity { cores: self.facts.cores, jobs, seconds: None })
                 };
                 encoders.map(jobs).min().unwrap_or(1).min(self.slots.chunks)
             }

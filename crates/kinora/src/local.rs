@@ -53,13 +53,15 @@ impl Engine {
             )
         })?;
         let capabilities = capability::detect(&setup.tools, &setup.wanted).await;
-        let hub = Hub::open(state, Settings { jobs: setup.jobs }).await?;
+        let node = NodeId::from(NODE.to_owned());
+        let settings = Settings { jobs: setup.jobs, own_node: Some(node.clone()) };
+        let hub = Hub::open(state, settings).await?;
         let stop = CancellationToken::new();
         let (to_hub, from_node) = mpsc::channel(BACKLOG);
         let (to_node, from_hub) = mpsc::unbounded_channel();
         let chunks = setup.jobs.unwrap_or(capabilities.cores.max(2)).max(1);
         let worker = Worker {
-            node: NodeId::from(NODE.to_owned()),
+            node,
             tools: setup.tools,
             capabilities,
             slots: Slots { chunks, other: 2 },

@@ -16,7 +16,7 @@ use support::{Place, Run, run, same_frames, short};
 const CHUNK: &str = "-chunk-";
 const SOUND: &str = "0:a";
 const SCENES: &str = "gt(scene";
-const RESULT: &str = ".kinora.part";
+const RESULT: &str = ".part";
 
 /// Two seconds in two chunks, with an ffmpeg that misbehaves where `part` is among its arguments.
 struct Case {

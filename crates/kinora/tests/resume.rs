@@ -170,7 +170,7 @@ fn killed_at_any_moment() -> Result<()> {
 #[test]
 fn killed_while_the_result_is_written() -> Result<()> {
     let mut job = Job::new(Duration::ZERO)?;
-    job.stub = Stub::when(&Misbehaviour::Hang, &When::ArgContains(".kinora.part".to_owned()))?;
+    job.stub = Stub::when(&Misbehaviour::Hang, &When::ArgContains(".part".to_owned()))?;
     let mut child = job.start(&[])?;
     until("the result to be written", || job.starts() > 0)?;
     child.kill()?;
@@ -342,7 +342,7 @@ fn damaged_chunks_of_an_interrupted_run() -> Result<()> {
 #[test]
 fn all_blobs_are_gone() -> Result<()> {
     let mut job = Job::new(Duration::ZERO)?;
-    job.stub = Stub::when(&Misbehaviour::Hang, &When::ArgContains(".kinora.part".to_owned()))?;
+    job.stub = Stub::when(&Misbehaviour::Hang, &When::ArgContains(".part".to_owned()))?;
     let child = job.start(&[])?;
     until("the result to be written", || job.starts() > 0)?;
     signal(&child, "INT")?;

@@ -19,24 +19,53 @@ struct Part {
     end: u64,
 }
 
+/// A chunk file and the BLAKE3 that it must still have.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The file.
+    pub path: PathBuf,
+    /// Digest of all its bytes when it was accepted.
+    pub digest: Digest,
+}
+
 /// Joins `chunks` in order into `out`, durably; gives size and BLAKE3.
 ///
 /// # Errors
-/// When a chunk is damaged or a file cannot be read or written.
-pub fn join(chunks: &[PathBuf], out: &Path) -> Result<(u64, Digest), MediaError> {
+/// When a chunk is not what it was when it was accepted, or a file cannot be read or written.
+pub fn join(chunks: &[Input], out: &Path) -> Result<(u64, Digest), MediaError> {
     let target = File::create(out).map_err(MediaError::io(out))?;
     let mut writer = Hashing::new(BufWriter::with_capacity(1 << 20, target));
-    for (ordinal, path) in chunks.iter().enumerate() {
+    for (ordinal, Input { path, digest }) in chunks.iter().enumerate() {
         let mut file = File::open(path).map_err(MediaError::io(path))?;
         let part = part(&mut file, ordinal == 0).map_err(MediaError::io(path))?;
-        file.seek(SeekFrom::Start(part.start)).map_err(MediaError::io(path))?;
-        io::copy(&mut file.take(part.end - part.start), &mut writer).map_err(MediaError::io(out))?;
+        file.rewind().map_err(MediaError::io(path))?;
+        // All of the file is hashed on the way, also what is left out of the join.
+        let mut whole = Hashing::new(io::sink());
+        io::copy(&mut (&file).take(part.start), &mut whole).map_err(MediaError::io(path))?;
+        copy_hashed(&mut (&file).take(part.end - part.start), &mut whole, &mut writer)
+            .map_err(MediaError::io(out))?;
+        io::copy(&mut file, &mut whole).map_err(MediaError::io(path))?;
+        if whole.finish().2 != *digest {
+            let reason =
+                "its bytes are not those that were accepted; run the same command again to make it anew";
+            return Err(MediaError::not_exact(path.display().to_string(), reason));
+        }
     }
     writer.flush().map_err(MediaError::io(out))?;
     let (buffered, size, digest) = writer.finish();
     let target = buffered.into_inner().map_err(|e| MediaError::io(out)(e.into_error()))?;
     target.sync_all().map_err(MediaError::io(out))?;
     Ok((size, digest))
+}
+
+fn copy_hashed(from: &mut impl Read, hash: &mut impl Write, to: &mut impl Write) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = from.read(&mut buffer)?;
+        let Some(bytes) = buffer.get(..read).filter(|b| !b.is_empty()) else { return Ok(()) };
+        hash.write_all(bytes)?;
+        to.write_all(bytes)?;
+    }
 }
 
 fn part(file: &mut File, first: bool) -> io::Result<Part> {

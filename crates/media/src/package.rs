@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kinora_plan::digest::TimesDigest;
 use kinora_plan::time;
+use kinora_protocol::JobId;
 use kinora_protocol::recipe::{Container, Verify};
 use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
@@ -33,12 +34,13 @@ pub struct Inputs<'a> {
 /// See [`MediaError`]; the unfinished file is removed.
 pub async fn package(
     tools: &Tools,
+    job: JobId,
     spec: &PackageSpec,
     inputs: Inputs<'_>,
     scratch: &Path,
     control: &Control,
 ) -> Result<PackageOutput, MediaError> {
-    let part = part_name(&spec.output);
+    let part = part_name(&spec.output, job);
     let outcome = unpublished(tools, spec, inputs, scratch, &part, control).await;
     match outcome {
         Ok(checked) => {
@@ -53,11 +55,12 @@ pub async fn package(
     }
 }
 
-/// The name under which a result grows, in the folder of the output so that a rename is enough.
-pub fn part_name(output: &Path) -> PathBuf {
+/// The name under which a result grows: in the folder of the output so that a rename is enough, and with the job in it so
+/// that two jobs with one output do not write into each other.
+fn part_name(output: &Path, job: JobId) -> PathBuf {
     let mut name = std::ffi::OsString::from(".");
     name.push(output.file_name().unwrap_or_default());
-    name.push(".kinora.part");
+    name.push(format!(".{job}.part"));
     output.with_file_name(name)
 }
 

@@ -96,7 +96,10 @@ impl Timeline {
         };
         // Before the first key frame nothing can be decoded from anywhere but the start.
         let decodable = self.keys.first().is_some_and(|key| at > *key);
-        let own_output = self.fps.is_none_or(|rate| self.output(at, rate) > self.output(before, rate));
+        let own_output = self.fps.is_none_or(|rate| {
+            let shows_at = self.output(at, rate);
+            shows_at > self.output(before, rate) && shows_at < self.output_end(rate)
+        });
         at > before && decodable && own_output
     }
 
@@ -168,6 +171,12 @@ impl Timeline {
         time::frame_at(tick - self.origin(), self.clock.hz, rate)
     }
 
+    /// One past the last output frame: the end of the last source frame is rounded as its start is, so that a last frame
+    /// that begins less than half an output frame before it is not shown.
+    fn output_end(&self, rate: Rational) -> i64 {
+        self.times.last().map_or(0, |last| self.output(last + self.last_duration(), rate))
+    }
+
     /// Cuts the timeline. The chunks cover every frame exactly once and none is empty.
     pub fn split(&self, cuts: &[usize]) -> Vec<PlannedChunk> {
         let mut bounds = vec![0];
@@ -198,7 +207,7 @@ impl Timeline {
         let first = self.output(a, rate);
         let past = match self.times.get(end) {
             Some(next) => self.output(*next, rate),
-            None => self.output(last + self.last_duration(), rate).max(self.output(last, rate) + 1),
+            None => self.output_end(rate).max(first + 1),
         };
         let guard = GUARD_SECONDS * rate.num();
         let times = digest::times((first..past).map(|n| n * rate.den() + guard));

@@ -181,6 +181,14 @@ pub fn quality_range(encoder: Encoder) -> (u32, u32) {
     }
 }
 
+/// Whether its quality scale has steps between whole numbers.
+pub fn takes_fractions(encoder: Encoder) -> bool {
+    matches!(
+        encoder,
+        Encoder::X264 | Encoder::X265 | Encoder::H264Nvenc | Encoder::HevcNvenc | Encoder::Av1Nvenc
+    )
+}
+
 /// The value that a named quality stands for, in hundredths of the encoder's scale.
 pub fn named_quality(encoder: Encoder, quality: Quality) -> u32 {
     let (low, medium, high) = match encoder {

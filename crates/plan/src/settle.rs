@@ -306,6 +306,9 @@ fn rate(chosen: Encoder, wanted: Wanted) -> Result<Rate, Failure> {
         Wanted::Crf(crf) => {
             let (least, most) = encoder::quality_range(chosen);
             let hundredths = (crf * 100.0).round();
+            if crf.fract() != 0.0 && !encoder::takes_fractions(chosen) {
+                return Err(refuse(format!("{} takes whole numbers for CRF, not {crf}", chosen.name())));
+            }
             if hundredths >= f64::from(least) && hundredths <= f64::from(most) {
                 return Ok(Rate::Quality(hundredths as u32));
             }

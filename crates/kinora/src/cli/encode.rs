@@ -454,7 +454,10 @@ async fn summarize(
             _ => {}
         }
     }
-    let seconds = |c: &kinora_protocol::proof::ChunkProof| (c.ticks.1 - c.ticks.0) as f64 / c.hz as f64;
+    let ticks = |c: &kinora_protocol::proof::ChunkProof| (c.ticks.1 - c.ticks.0) as f64 / c.hz as f64;
+    let (span, counted) = (proof.chunks.iter().map(ticks).sum::<f64>(), proof.source.decoded_frames as f64);
+    // From the first frame to the last; the last one shows for about as long as the others.
+    let seconds = if counted > 1.0 { span * counted / (counted - 1.0) } else { span };
     Ok(Summary {
         frames: proof.output.packets,
         chunks,
@@ -462,7 +465,7 @@ async fn summarize(
         input: args.input.clone(),
         output: args.output.clone(),
         output_bytes: proof.output.size,
-        seconds: proof.chunks.iter().map(seconds).sum(),
+        seconds,
         wall_seconds: started.elapsed().as_secs_f64(),
         encode_cpu_seconds: cpu,
         verified: proof.verified,

@@ -1,8 +1,6 @@
 //! Chunks put together.
 
-use std::path::PathBuf;
-
-use kinora_media::join;
+use kinora_media::join::{self, Input};
 use kinora_protocol::task::{JoinSpec, TaskOutput};
 use kinora_protocol::{ErrorCode, Failure};
 
@@ -11,7 +9,8 @@ use super::{Attempt, blob};
 pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOutput, Failure> {
     // A chunk of damaged source may hold no frame at all: nothing of it goes into the join.
     let filled = spec.chunks.iter().zip(&spec.packets).filter(|(_, packets)| **packets > 0);
-    let chunks: Vec<PathBuf> = filled.map(|(blob, _)| attempt.path_of(blob)).collect();
+    let chunks: Vec<Input> =
+        filled.map(|(blob, _)| Input { path: attempt.path_of(blob), digest: blob.digest.clone() }).collect();
     if chunks.is_empty() {
         return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
     }

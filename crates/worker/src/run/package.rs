@@ -14,6 +14,8 @@ pub(super) async fn run(
     let audio = task.work.audio.as_ref().map(|blob| attempt.path_of(blob));
     let inputs = Inputs { video: video.as_deref(), audio: audio.as_deref(), source: &task.source };
     let tools = &attempt.worker.tools;
-    let output = package::package(tools, &task.work, inputs, attempt.scratch, attempt.control).await?;
+    let output =
+        package::package(tools, attempt.grant.job, &task.work, inputs, attempt.scratch, attempt.control)
+            .await?;
     Ok(TaskOutput::Package(output))
 }
