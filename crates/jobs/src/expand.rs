@@ -11,7 +11,7 @@ use kinora_plan::window::Planner;
 use kinora_protocol::encode::{Encoder, Settled, VideoSettings};
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::AudioCodec;
-use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Stretch, Window};
+use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Window};
 
 /// A job whose source is known.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +47,10 @@ fn layout(known: &Known<'_>, settings: &VideoSettings, timeline: &Timeline) -> S
     sizing::size(encoder(settings), timeline.seconds(), known.capacity)
 }
 
+/// Cuts that are looked at in one job. A look takes about half a second, before anything else can start; a film with more cuts
+/// than this is so long that a cut beside its scene change costs nothing that could be measured.
+const MOST_STRETCHES: usize = 12;
+
 /// Where to look for scene changes before cutting; `None` when nothing needs to be looked at.
 pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let video = known.settled.video.as_ref()?;
@@ -59,13 +63,11 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let wished = timeline.wished(sizing.chunks);
     let reach = timeline.reach(&wished);
     let planner = Planner::new(known.index);
-    let stretches: Vec<Stretch> = timeline
+    let stretches: Vec<_> = timeline
         .unsure(&wished)
         .into_iter()
-        .map(|wish| {
-            let (a, b) = (wish - reach, wish + reach);
-            Stretch { a, b, window: planner.window(a, b, Preroll::Normal) }
-        })
+        .take(MOST_STRETCHES)
+        .map(|wish| planner.stretch(wish - reach, wish + reach))
         .collect();
     let worth = reach >= known.index.clock.hz;
     (worth && !stretches.is_empty()).then(|| AnalyzeSpec {
@@ -75,6 +77,11 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
         clock: known.index.clock,
         stretches,
     })
+}
+
+/// Seconds by which the encoded sound of a source is late.
+pub fn audio_guard(facts: &MediaFacts) -> i64 {
+    time::audio_guard(&facts.audio().map(|(stream, _)| stream.time_base).collect::<Vec<_>>())
 }
 
 /// The tasks of a job, cut at scene changes where there are any near.
@@ -87,6 +94,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
             work: AudioSpec {
                 settings: known.settled.audio.clone(),
                 start_us: known.index.clock.start_us,
+                guard_seconds: audio_guard(known.facts),
                 streams: known.facts.audio().map(|(_, facts)| facts.clone()).collect(),
                 generate: known.index.clock.generate,
             },
@@ -98,12 +106,12 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
     };
     let timeline = Timeline::new(known.index, video.fps);
     let sizing = layout(known, video, &timeline);
-    let wished = timeline.wished(sizing.chunks);
+    let planner = Planner::new(known.index);
+    let wished = worthwhile(known, &timeline, &planner, &sizing);
     let mut marks = timeline.irregular_keys();
     marks.extend_from_slice(scenes);
     marks.sort_unstable();
     let planned = timeline.split(&timeline.cuts(&wished, &marks));
-    let planner = Planner::new(known.index);
     let alone = planned.len() == 1;
     let chunks = (0..)
         .zip(planned)
@@ -116,6 +124,21 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         })
         .collect();
     Expansion { chunks, audio, jobs: sizing.jobs }
+}
+
+/// The wished cuts. Where each chunk has to be decoded from the start of the file, as many chunks as run at once are all that is
+/// worth it: more would decode the same again and again.
+fn worthwhile(known: &Known<'_>, timeline: &Timeline, planner: &Planner<'_>, sizing: &Sizing) -> Vec<i64> {
+    let wished = timeline.wished(sizing.chunks);
+    let hz = known.index.clock.hz;
+    let from_start = |wish: &i64| {
+        let window = planner.window(*wish, wish + hz, Preroll::Normal);
+        window.seek.is_none() && window.source_serves(known.index.size)
+    };
+    if known.capacity.seconds.is_none() && wished.last().is_some_and(from_start) {
+        return timeline.wished(sizing.chunks.min(sizing.jobs));
+    }
+    wished
 }
 
 fn spec(

@@ -31,6 +31,13 @@ pub struct Setup {
     pub stall: Duration,
 }
 
+/// An engine that is open and does not work yet: nobody takes a task while jobs are taken up.
+pub struct Opened {
+    /// The hub.
+    pub hub: Hub,
+    worker: Worker,
+}
+
 /// A running engine.
 pub struct Engine {
     /// The hub.
@@ -39,12 +46,12 @@ pub struct Engine {
     tasks: Vec<JoinHandle<Result<(), HubError>>>,
 }
 
-impl Engine {
-    /// Opens the store below `state` and starts to work on what is there.
+impl Opened {
+    /// Opens the store below `state`.
     ///
     /// # Errors
     /// When the folder cannot be used or ffmpeg cannot be run.
-    pub async fn start(state: &Path, setup: Setup) -> Result<Self, Failure> {
+    pub async fn open(state: &Path, setup: Setup) -> Result<Self, Failure> {
         let folders = Folders { blobs: state.join("blobs"), scratch: state.join("scratch") };
         folders.prepare().map_err(|e| {
             Failure::new(
@@ -56,9 +63,6 @@ impl Engine {
         let node = NodeId::from(NODE.to_owned());
         let settings = Settings { jobs: setup.jobs, own_node: Some(node.clone()) };
         let hub = Hub::open(state, settings).await?;
-        let stop = CancellationToken::new();
-        let (to_hub, from_node) = mpsc::channel(BACKLOG);
-        let (to_node, from_hub) = mpsc::unbounded_channel();
         let chunks = setup.jobs.unwrap_or(capabilities.cores.max(2)).max(1);
         let worker = Worker {
             node,
@@ -68,22 +72,29 @@ impl Engine {
             folders,
             stall: setup.stall,
         };
-        let (serving, watching, working) = (hub.clone(), hub.clone(), stop.clone());
-        let watch_stop = stop.clone();
+        Ok(Self { hub, worker })
+    }
+
+    /// Starts to work on what is there. Leases are not watched: the only node lives and dies with this process, and a machine
+    /// that sleeps for an hour must not lose what it was at.
+    pub fn start(self) -> Engine {
+        let Self { hub, worker } = self;
+        let stop = CancellationToken::new();
+        let (to_hub, from_node) = mpsc::channel(BACKLOG);
+        let (to_node, from_hub) = mpsc::unbounded_channel();
+        let (serving, working) = (hub.clone(), stop.clone());
         let tasks = vec![
             tokio::spawn(async move { serving.serve_node(from_node, to_node).await }),
-            tokio::spawn(async move {
-                watching.watch_leases(watch_stop).await;
-                Ok(())
-            }),
             tokio::spawn(async move {
                 worker.run(Link { to_hub, from_hub }, working).await;
                 Ok(())
             }),
         ];
-        Ok(Self { hub, stop, tasks })
+        Engine { hub, stop, tasks }
     }
+}
 
+impl Engine {
     /// Whether a part of the engine has stopped by itself; its error, if it had one.
     pub async fn broken(&mut self) -> Option<Failure> {
         let finished = self.tasks.iter().position(JoinHandle::is_finished)?;

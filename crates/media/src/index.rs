@@ -112,6 +112,9 @@ fn clock(facts: &MediaFacts, time_base: Rational) -> Clock {
     }
 }
 
+/// Fewer packets than this share a digest with the next group of pictures.
+const SHORTEST_GOP: u32 = 12;
+
 #[derive(Default)]
 struct Scan {
     packets: Vec<Packet>,
@@ -144,7 +147,9 @@ impl Scan {
         let pts = pts.or(dts).unwrap_or(0);
         let key = flags.contains('K');
         let ordinal = u32::try_from(self.packets.len()).unwrap_or(u32::MAX);
-        if key || self.gop_start.is_none() {
+        // Where every frame is a key frame, a digest for each would take as much room as the packets.
+        let long_enough = self.gop_start.is_none_or(|first| ordinal - first >= SHORTEST_GOP);
+        if long_enough && (key || self.gop_start.is_none()) {
             self.end_gop();
             self.gop_start = Some(ordinal);
         }

@@ -44,8 +44,10 @@ pub async fn package(
     let outcome = unpublished(tools, spec, inputs, scratch, &part, control).await;
     match outcome {
         Ok(checked) => {
-            let output = spec.output.clone();
-            blocking(move || publish(&part, &output)).await?;
+            let (output, from) = (spec.output.clone(), part.clone());
+            blocking(move || publish(&from, &output)).await.inspect_err(|_| {
+                let _ = std::fs::remove_file(&part);
+            })?;
             Ok(checked)
         }
         Err(error) => {
@@ -55,13 +57,10 @@ pub async fn package(
     }
 }
 
-/// The name under which a result grows: in the folder of the output so that a rename is enough, and with the job in it so
-/// that two jobs with one output do not write into each other.
-fn part_name(output: &Path, job: JobId) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(output.file_name().unwrap_or_default());
-    name.push(format!(".{job}.part"));
-    output.with_file_name(name)
+/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after the job so
+/// that two jobs with one output do not write into each other and no output's name makes it too long.
+pub fn part_name(output: &Path, job: JobId) -> PathBuf {
+    output.with_file_name(format!(".kinora-{job}.part"))
 }
 
 fn publish(part: &Path, output: &Path) -> Result<(), MediaError> {

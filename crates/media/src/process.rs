@@ -75,6 +75,7 @@ pub struct Finished {
 pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished, MediaError> {
     let mut current = Progress::default();
     let mut written = None;
+    let mut out_time = String::new();
     let report = Arc::clone(&control.progress);
     let finished = run_lines(invocation, control, |line| {
         let Some((key, value)) = line.split_once('=') else { return LineMeans::Nothing };
@@ -88,6 +89,11 @@ pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished,
             ("fps", value) => {
                 current.fps = value.parse().unwrap_or(current.fps);
                 LineMeans::Nothing
+            }
+            // Sound has no frames; its time moves instead.
+            ("out_time_us", value) if value != out_time => {
+                value.clone_into(&mut out_time);
+                LineMeans::Movement
             }
             ("total_size", value) => {
                 written = value.parse().ok();
@@ -132,14 +138,15 @@ pub async fn run_lines(
     let Some(stdout) = group.child.stdout.take() else {
         return Err(unusable(invocation, "its output cannot be read"));
     };
-    let mut reading = Reading { on_line, deadline: Instant::now() + control.stall, cpu_seconds: 0.0 };
+    let mut reading =
+        Reading { on_line, deadline: Instant::now() + control.stall, cpu_seconds: 0.0, bytes_read: 0 };
     let end = match reading.read(stdout, &group, control).await {
         Some(stop) => End::Stopped(stop),
         // It closed its output; a program that then never exits is as stuck as one that never writes.
         None => tokio::select! {
             status = group.child.wait() => End::Exited(status),
             () = control.cancel.cancelled() => End::Stopped(Stop::Cancelled),
-            () = tokio::time::sleep_until(reading.deadline) => End::Stopped(Stop::Stalled),
+            () = tokio::time::sleep(control.stall) => End::Stopped(Stop::Stalled),
         },
     };
     if let End::Stopped(_) = end {
@@ -175,6 +182,7 @@ struct Reading<F> {
     on_line: F,
     deadline: Instant,
     cpu_seconds: f64,
+    bytes_read: u64,
 }
 
 impl<F: FnMut(&str) -> LineMeans> Reading<F> {
@@ -197,11 +205,14 @@ impl<F: FnMut(&str) -> LineMeans> Reading<F> {
                 read = lines.read_until(b'\n', &mut line) => read,
                 // A grandchild may hold the pipe open after the program itself has ended. What the program wrote last may
                 // still be on its way: only a second look without a word in between counts.
-                _ = look.tick() => match (group.has_ended(), silent_since_its_end) {
-                    (true, true) => Ok(0),
-                    (ended, _) => {
-                        silent_since_its_end = ended;
-                        continue;
+                _ = look.tick() => {
+                    self.wind_up_if_it_reads(group, control);
+                    match (group.has_ended(), silent_since_its_end) {
+                        (true, true) => Ok(0),
+                        (ended, _) => {
+                            silent_since_its_end = ended;
+                            continue;
+                        }
                     }
                 },
             };
@@ -262,6 +273,17 @@ async fn collect_tail(pipe: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
             lines.pop_front();
         }
         lines.push_back(text);
+    }
+}
+
+impl<F> Reading<F> {
+    /// Decoding up to a late chunk, or moving the index of a large file to its front, says nothing for minutes; but a program
+    /// that still reads is alive.
+    fn wind_up_if_it_reads(&mut self, group: &Group, control: &Control) {
+        if let Some(read) = group.bytes_read().filter(|read| *read != self.bytes_read) {
+            self.bytes_read = read;
+            self.deadline = Instant::now() + control.stall;
+        }
     }
 }
 
@@ -328,6 +350,12 @@ impl Group {
     #[cfg(not(unix))]
     fn has_ended(&self) -> bool {
         false
+    }
+
+    /// Bytes that the leader has read so far (Linux; elsewhere unknown).
+    fn bytes_read(&self) -> Option<u64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.child.id()?)).ok()?;
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")?.parse().ok())
     }
 
     /// User and system time of the leader so far (Linux; elsewhere unknown).

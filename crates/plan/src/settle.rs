@@ -66,10 +66,10 @@ pub fn settle(
     let (width, height) = upright(video);
     let size = wish.scale.map(|s| resolve(s, width, height));
     let chosen = choose(&wish, video, size.unwrap_or((width, height)), container, available)?;
-    let source_format = wish.pix_fmt.take().unwrap_or_else(|| video.pix_fmt.clone());
-    let pix_fmt = encoder::closest_format(chosen, &source_format);
+    let asked = wish.pix_fmt.take();
+    let pix_fmt = pixel_format(chosen, asked.as_deref(), video, &mut notes)?;
     let rate = rate(chosen, wish.rate)?;
-    check_picture(chosen, rate, pix_fmt, &source_format, size.unwrap_or((width, height)))?;
+    check_picture(chosen, rate, pix_fmt, &video.pix_fmt, size.unwrap_or((width, height)))?;
     if let Some(preset) = &wish.preset {
         encoder::check_preset(chosen, preset).map_err(|takes| {
             refuse(format!("{} has no preset {preset:?}; it takes {takes}", chosen.name()))
@@ -95,6 +95,29 @@ pub fn settle(
     let filters = PictureFilters { scale: size, sample_aspect: aspect_after(video, (width, height), size) };
     let video = VideoSettings { encode: settings, filters, fps: wish.fps };
     Ok(Outcome { settled: settled(Some(video)), notes })
+}
+
+/// The format handed to the encoder: the one asked for or none, else the one closest to the source's.
+fn pixel_format(
+    chosen: Encoder,
+    asked: Option<&str>,
+    video: &VideoFacts,
+    notes: &mut Vec<String>,
+) -> Result<&'static str, Failure> {
+    let takes = encoder::pixel_formats(chosen);
+    if let Some(asked) = asked {
+        // ffmpeg's own short names leave the byte order of this machine out.
+        let found = takes.iter().find(|f| **f == asked || f.strip_suffix("le") == Some(asked));
+        return found.copied().ok_or_else(|| {
+            refuse(format!("{} does not take {asked}; it takes {}", chosen.name(), takes.join(", ")))
+        });
+    }
+    let closest = encoder::closest_format(chosen, &video.pix_fmt);
+    let (depth, before) = (PixelFormat::parse(closest).depth, PixelFormat::parse(&video.pix_fmt).depth);
+    if depth < before {
+        notes.push(format!("{} stores {depth} bits per sample, the source has {before}", chosen.name()));
+    }
+    Ok(closest)
 }
 
 /// Width and height as shown: ffmpeg turns the picture upright.

@@ -6,6 +6,13 @@ use kinora_protocol::Rational;
 /// whatever the source starts with. The final mux takes it off again.
 pub const GUARD_SECONDS: i64 = 16;
 
+/// The guard of the sound: whole seconds that every stream's time base can hold. AVI counts in blocks of sound, and 16 s of
+/// blocks of 24 ms would be rounded to 16.008 s.
+pub fn audio_guard(time_bases: &[Rational]) -> i64 {
+    let holds = |seconds: i64| time_bases.iter().all(|base| (seconds * base.den()) % base.num().max(1) == 0);
+    (GUARD_SECONDS..GUARD_SECONDS + 100_000).find(|seconds| holds(*seconds)).unwrap_or(GUARD_SECONDS)
+}
+
 /// `value * num / den` rounded to nearest, halves away from zero (ffmpeg's `AV_ROUND_NEAR_INF`); `den > 0`.
 pub fn rescale(value: i64, num: i64, den: i64) -> i64 {
     let product = i128::from(value) * i128::from(num);
@@ -55,6 +62,14 @@ pub fn frame_at(ticks: i64, hz: i64, rate: Rational) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_guard_of_the_sound_fits_its_time_base() {
+        let base = |num, den| Rational::new(num, den).unwrap();
+        assert_eq!(audio_guard(&[]), 16);
+        assert_eq!(audio_guard(&[base(1, 48_000)]), 16);
+        assert_eq!(audio_guard(&[base(3, 125), base(1, 44_100)]), 18);
+    }
 
     #[test]
     fn rescale_rounds_halves_away_from_zero() {

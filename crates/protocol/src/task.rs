@@ -295,6 +295,8 @@ pub struct AudioSpec {
     pub settings: AudioSettings,
     /// Start time of the source in µs.
     pub start_us: i64,
+    /// Seconds by which the sound is late, so that no muxer moves it.
+    pub guard_seconds: i64,
     /// The audio streams in file order.
     pub streams: Vec<AudioFacts>,
     /// The container has no timestamps.
@@ -326,6 +328,8 @@ pub struct JoinSpec {
 pub struct PackageSpec {
     /// Joined video; `None` copies the source's.
     pub video: Option<Blob>,
+    /// Seconds by which the encoded audio is late.
+    pub audio_guard: i64,
     /// Encoded audio; `None` copies the source's or leaves it out, as `settled` says.
     pub audio: Option<Blob>,
     /// The settled recipe.

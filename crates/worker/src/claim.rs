@@ -9,7 +9,7 @@ use kinora_protocol::node::{Capabilities, Grant, Progress, Slots, ToHub, ToNode}
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::run;
@@ -126,8 +126,15 @@ impl Worker {
             let span = tracing::info_span!(
                 "task", job = %grant.job, task = %grant.task, attempt = %grant.attempt, kind = grant.spec.kind().name()
             );
-            let result = tracing::Instrument::instrument(run::run(&worker, &grant, &control), span).await;
-            (key, result)
+            // In a task of its own: what breaks there must not look like an attempt that never ends.
+            let attempt = tokio::spawn(tracing::Instrument::instrument(
+                async move { run::run(&worker, &grant, &control).await },
+                span,
+            ));
+            let broke = |error: JoinError| {
+                Err(Failure::new(ErrorCode::Internal, format!("an attempt broke off ({error}): this is a bug")))
+            };
+            (key, attempt.await.unwrap_or_else(broke))
         });
     }
 }

@@ -95,6 +95,7 @@ impl Hub {
         let package = PackageSpec {
             video: None,
             audio: None,
+            audio_guard: expand::audio_guard(&probe.facts),
             facts: probe.facts.clone(),
             clock: index.clock,
             frames: index.packets.len() as u64,

@@ -50,7 +50,12 @@ impl Hub {
     /// Decides on all gates that wait for nothing else: after a start, and after a retry.
     pub(crate) async fn open_waiting_gates(&self) -> Result<()> {
         for (job, task) in self.store().at_gate().await? {
-            self.open_gate(job, task).await?;
+            match self.open_gate(job, task).await {
+                Err(HubError::Store(error)) => return Err(error.into()),
+                // One job that cannot go on must not keep the others from it.
+                Err(error) => self.fail_job(job, error.into()).await?,
+                Ok(()) => {}
+            }
         }
         Ok(())
     }

@@ -7,18 +7,21 @@ use std::time::{Duration, Instant};
 use clap::{Args, ValueEnum};
 use kinora_hub::Hub;
 use kinora_media::Tools;
+use kinora_media::package::part_name;
 use kinora_protocol::encode::Encoder;
+use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Verify, VideoCodec};
 use kinora_protocol::task::{TaskKind, TaskOutput};
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use serde::Serialize;
+use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::complain;
 use crate::config::Config;
-use crate::local::{Engine, Setup};
+use crate::local::{Engine, Opened, Setup};
 
 mod recipe;
 mod show;
@@ -291,8 +294,19 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         recipe,
         priority: 0,
     };
-    let mut engine = Engine::start(state.path(), setup).await?;
-    let outcome = drive(&mut engine, request, args, config, &interrupt, started).await;
+    let begun = tokio::select! {
+        begun = begin(state.path(), setup, request) => begun,
+        () = interrupt.cancelled() => return Ok(End::Interrupted),
+    };
+    let (mut engine, job, events) = match begun {
+        Ok(begun) => begun,
+        Err(failure) => {
+            state.abandon_if_useless(&failure);
+            return Err(failure);
+        }
+    };
+    let watch = Watch { job, events, interrupt: &interrupt, started };
+    let outcome = drive(&mut engine, watch, args, config).await;
     let stopped = engine.stop().await;
     match outcome {
         Ok(End::Done(summary)) => {
@@ -320,36 +334,63 @@ fn interruption() -> CancellationToken {
     let token = CancellationToken::new();
     let on_signal = token.clone();
     tokio::spawn(async move {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let Ok(mut terminate) = signal(SignalKind::terminate()) else { return };
-            let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        }
-        #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
+        asked_to_end().await;
         on_signal.cancel();
+        // Whoever asks twice does not want to wait for a disk. Nothing is lost by it, and programs die with this one.
+        asked_to_end().await;
+        std::process::exit(130);
     });
     token
 }
 
-/// Submits the job, or takes up an earlier one, and watches it to its end.
+#[cfg(unix)]
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+        _ = hangup.recv() => {}
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_end() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Opens the engine, submits the job or takes up an earlier one, and only then lets it work.
+async fn begin(
+    state: &std::path::Path,
+    setup: Setup,
+    request: JobRequest,
+) -> Result<(Engine, JobId, Receiver<Event>), Failure> {
+    let opened = Opened::open(state, setup).await?;
+    let job = take_up(&opened.hub, request).await?;
+    let events = opened.hub.events();
+    Ok((opened.start(), job, events))
+}
+
+/// What is watched, and by what it ends.
+struct Watch<'a> {
+    job: JobId,
+    events: Receiver<Event>,
+    interrupt: &'a CancellationToken,
+    started: Instant,
+}
+
+/// Watches a job to its end.
 async fn drive(
     engine: &mut Engine,
-    request: JobRequest,
+    watch: Watch<'_>,
     args: &EncodeArgs,
     config: &Config,
-    interrupt: &CancellationToken,
-    started: Instant,
 ) -> Result<End, Failure> {
     let hub = engine.hub.clone();
-    let mut events = hub.events();
-    let job = take_up(&hub, request).await?;
+    let Watch { job, mut events, interrupt, started } = watch;
     let before = done_chunks(&hub, job).await?;
     let mut display = Display::new(config, !args.json && !config.quiet);
     display.catch_up(&hub.tasks(job).await?);
@@ -399,6 +440,7 @@ async fn take_up(hub: &Hub, mut request: JobRequest) -> Result<JobId, Failure> {
     for open in hub.open_jobs().await? {
         if open.request.idempotency_key.as_ref() != Some(&key) {
             hub.cancel(open.id).await?;
+            let _ = std::fs::remove_file(part_name(&open.request.output, open.id));
         }
     }
     for round in 0_u32.. {

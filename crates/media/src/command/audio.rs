@@ -18,7 +18,7 @@ pub fn encode(spec: &AudioSpec, source: &Path, out: &Path) -> Vec<OsString> {
         args.option("-fflags", "+genpts");
     }
     args.words(["-copyts"]);
-    let offset = time::GUARD_SECONDS * 1_000_000 - spec.start_us;
+    let offset = spec.guard_seconds * 1_000_000 - spec.start_us;
     args.option("-itsoffset", time::us_text(offset));
     input::source(&mut args, source);
     args.words(["-map", "0:a"]);

@@ -89,6 +89,11 @@ pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, path: &Path) {
         // An accurate seek would also drop frames before this time plus the file's start, which is none of ours.
         args.words(["-noaccurate_seek"]).option("-seek_timestamp", "1").option("-ss", time::us_text(us));
     }
+    if clock.wraps {
+        // Where a broadcast is damaged, what is shown in place of a picture depends on the timing of decoder threads: a plain
+        // ffmpeg gives other pictures each time. One thread always gives the same.
+        args.option("-threads", "1");
+    }
     input::decode_limits(args);
     input::source(args, path);
 }

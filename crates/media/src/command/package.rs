@@ -78,17 +78,16 @@ fn muxer(container: Container) -> &'static str {
 }
 
 fn open(args: &mut Args, spec: &PackageSpec, paths: PackagePaths<'_>) -> Inputs {
-    let guard = time::us_text(-GUARD_SECONDS * 1_000_000);
     let mut count = 0;
-    let mut add = |args: &mut Args, path: Option<&Path>| {
+    let mut add = |args: &mut Args, path: Option<&Path>, guard: i64| {
         let Some(path) = path else { return usize::MAX };
-        args.option("-itsoffset", guard.as_str());
+        args.option("-itsoffset", time::us_text(-guard * 1_000_000));
         input::source(args, path);
         count += 1;
         count - 1
     };
-    let video = add(args, paths.video);
-    let audio = add(args, paths.audio);
+    let video = add(args, paths.video, GUARD_SECONDS);
+    let audio = add(args, paths.audio, spec.audio_guard);
     if spec.clock.generate {
         args.option("-fflags", "+genpts");
     }

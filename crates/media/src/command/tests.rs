@@ -161,42 +161,43 @@ fn chunk_of_a_transport_stream_that_wraps() {
     check(
         &chunk_command(&spec),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]setpts=mod(PTS-(8589900000)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294967296:end_pts=4295147296,setpts=PTS+(-4293527296),format=yuv420p[v];[y]trim=start_pts=4294967296:end_pts=4295168896,setpts=PTS+(4294932704)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/90000
-        -c:v libx264
-        -crf 23.50
-        -preset fast
-        -x264-params fps=25/1
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 90000
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/90000
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -threads 1
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]setpts=mod(PTS-(8589900000)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294967296:end_pts=4295147296,setpts=PTS+(-4293527296),format=yuv420p[v];[y]trim=start_pts=4294967296:end_pts=4295168896,setpts=PTS+(4294932704)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/90000
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 90000
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/90000
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -545,6 +546,7 @@ fn audio_spec(codec: AudioCodec, bitrate: Option<u32>) -> AudioSpec {
     AudioSpec {
         settings: AudioSettings { codec, bitrate },
         start_us: 1_400_000,
+        guard_seconds: 16,
         streams: vec![stream(2, "stereo"), stream(6, "5.1(side)")],
         generate: false,
     }
@@ -672,6 +674,7 @@ fn blob(name: &str) -> Option<Blob> {
 fn package_spec(container: Container, codec: AudioCodec, video: Option<VideoSettings>) -> PackageSpec {
     PackageSpec {
         video: video.as_ref().and_then(|_| blob("join.mp4")),
+        audio_guard: 16,
         audio: if matches!(codec, AudioCodec::Aac | AudioCodec::Opus) { blob("audio.mp4") } else { None },
         settled: Settled {
             video,
@@ -927,26 +930,27 @@ fn scenes() {
     check(
         &scene::detect(&transport(), &stretch, 1, PASSTHROUGH, Path::new("/in.ts")),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 0.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.ts
-        -filter_complex [0:1]setpts=mod(PTS-(25600)+21474836480\,8589934592),trim=start_pts=4294967296:end_pts=4294992896,setpts=PTS+(-4294941696),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
-        -map [s]
-        -fps_mode passthrough
-        -enc_time_base 1/90000
-        -f framecrc pipe:1
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 0.000500
+            -threads 1
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/in.ts
+            -filter_complex [0:1]setpts=mod(PTS-(25600)+21474836480\,8589934592),trim=start_pts=4294967296:end_pts=4294992896,setpts=PTS+(-4294941696),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
+            -map [s]
+            -fps_mode passthrough
+            -enc_time_base 1/90000
+            -f framecrc pipe:1
+        "#]],
     );
 }
 

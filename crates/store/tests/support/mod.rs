@@ -65,6 +65,7 @@ pub fn part_spec(source: &str) -> TaskSpec {
         source: source.into(),
         size: 1,
         work: AudioSpec {
+            guard_seconds: 16,
             settings: AudioSettings { codec: AudioCodec::Aac, bitrate: None },
             start_us: 0,
             streams: vec![],

@@ -1,6 +1,5 @@
 //! Progress on standard error: bars and a map of chunks on a terminal, plain lines in a pipe.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
@@ -29,7 +28,6 @@ enum Cell {
 /// The picture of a job.
 pub struct Display {
     chunks: Vec<(FrameRange, Cell)>,
-    started: Instant,
     /// Frames that were there when the encoding began.
     head_start: u64,
     encoding_since: Option<Instant>,
@@ -37,7 +35,6 @@ pub struct Display {
     out: Out,
     last_percent: u64,
     last_line: Option<Instant>,
-    rates: HashMap<u32, f32>,
 }
 
 enum Out {
@@ -58,14 +55,12 @@ impl Display {
         };
         Self {
             chunks: Vec::new(),
-            started: Instant::now(),
             head_start: 0,
             encoding_since: None,
             phase: "looking at the source".to_owned(),
             out,
             last_percent: 0,
             last_line: None,
-            rates: HashMap::new(),
         }
     }
 
@@ -133,14 +128,8 @@ impl Display {
     fn chunk(&mut self, ordinal: u32, change: &TaskChange) {
         match change {
             TaskChange::Leased { .. } => self.set(ordinal, Cell::Running(0)),
-            TaskChange::Progress(progress) => {
-                self.rates.insert(ordinal, progress.fps);
-                self.set(ordinal, Cell::Running(progress.frames));
-            }
-            TaskChange::Done => {
-                self.rates.remove(&ordinal);
-                self.set(ordinal, Cell::Done);
-            }
+            TaskChange::Progress(progress) => self.set(ordinal, Cell::Running(progress.frames)),
+            TaskChange::Done => self.set(ordinal, Cell::Done),
             TaskChange::Retry { failure } => {
                 self.set(ordinal, Cell::Again);
                 self.note(&format!("chunk {ordinal} is tried again: {failure}"));
@@ -247,7 +236,6 @@ impl Display {
             bar.finish_and_clear();
         }
         self.out = Out::Nothing;
-        let _ = self.started;
     }
 }
 
