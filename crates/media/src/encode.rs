@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kinora_plan::digest;
 use kinora_protocol::Digest;
 use kinora_protocol::recipe::Verify;
-use kinora_protocol::task::ChunkSpec;
+use kinora_protocol::task::{ChunkSpec, Window};
 
 use crate::command::chunk::{self, ChunkPaths};
 use crate::error::MediaError;
@@ -48,7 +48,7 @@ pub async fn encode(
     control: &Control,
 ) -> Result<EncodedChunk, MediaError> {
     let what = format!("chunk {}", spec.ordinal);
-    let input = input(spec, source, size, scratch).await?;
+    let input = input(&spec.window, source, size, scratch).await?;
     let frames = scratch.join("frames.crc");
     let paths = ChunkPaths { input: &input, chunk: out, frames: &frames };
     let args = chunk::encode(spec, tools.passthrough(), paths);
@@ -94,15 +94,19 @@ async fn check(
     Ok((written.times.len() as u64, times, span, written.config))
 }
 
-/// The source itself where it serves, else its window.
-async fn input(spec: &ChunkSpec, source: &Path, size: u64, scratch: &Path) -> Result<PathBuf, MediaError> {
-    if spec.window.source_serves(size) {
+/// What ffmpeg reads: the source itself where it serves, else the window, built in `scratch`.
+pub(crate) async fn input(
+    wanted: &Window,
+    source: &Path,
+    size: u64,
+    scratch: &Path,
+) -> Result<PathBuf, MediaError> {
+    if wanted.source_serves(size) {
         return Ok(source.to_owned());
     }
-    let extension = source.extension().unwrap_or_default();
-    let path = scratch.join("window").with_extension(extension);
-    let (source, spec_window, out) = (source.to_owned(), spec.window.clone(), path.clone());
-    blocking(move || window::build(&source, &spec_window, &out).map_err(MediaError::io(&out))).await?;
+    let path = scratch.join("window").with_extension(source.extension().unwrap_or_default());
+    let (source, wanted, out) = (source.to_owned(), wanted.clone(), path.clone());
+    blocking(move || window::build(&source, &wanted, &out).map_err(MediaError::io(&out))).await?;
     Ok(path)
 }
 

@@ -5,12 +5,11 @@ use std::path::Path;
 use kinora_protocol::task::AnalyzeSpec;
 
 use crate::command::scene;
-use crate::encode::blocking;
+use crate::encode;
 use crate::error::MediaError;
 use crate::inspect::FrameLine;
 use crate::process::{self, Control, Invocation, LineMeans};
 use crate::tools::Tools;
-use crate::window;
 
 /// Looks at each stretch; gives source times of first frames of scenes, in ticks, ascending.
 ///
@@ -24,15 +23,7 @@ pub async fn detect(
 ) -> Result<Vec<i64>, MediaError> {
     let mut scenes = Vec::new();
     for stretch in &spec.stretches {
-        let input = if stretch.window.source_serves(spec.size) {
-            spec.source.clone()
-        } else {
-            let path = scratch.join("stretch").with_extension(spec.source.extension().unwrap_or_default());
-            let (source, stretch_window, out) = (spec.source.clone(), stretch.window.clone(), path.clone());
-            blocking(move || window::build(&source, &stretch_window, &out).map_err(MediaError::io(&out)))
-                .await?;
-            path
-        };
+        let input = encode::input(&stretch.window, &spec.source, spec.size, scratch).await?;
         let args = scene::detect(&spec.clock, stretch, spec.stream, tools.passthrough(), &input);
         let invocation =
             Invocation { what: "looking for scene changes".to_owned(), program: tools.ffmpeg.clone(), args };

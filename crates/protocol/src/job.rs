@@ -4,8 +4,6 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::Failure;
-use crate::id::JobId;
 use crate::recipe::Recipe;
 
 /// The phase of a job, as stored and shown. Which changes are legal stands in `jobs::state`.
@@ -79,17 +77,4 @@ pub struct JobRequest {
     pub idempotency_key: Option<String>,
     /// Greater runs first.
     pub priority: i32,
-}
-
-/// A job as it stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct JobView {
-    /// Id.
-    pub id: JobId,
-    /// Phase.
-    pub phase: JobPhase,
-    /// Why it failed.
-    pub failure: Option<Failure>,
-    /// The request.
-    pub request: JobRequest,
 }

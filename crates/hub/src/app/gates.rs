@@ -16,7 +16,6 @@ use kinora_protocol::task::{
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use kinora_store::{Claimed, Reopen, TaskRow};
 
-use super::chunks::chunk_spec;
 use super::tasks::package_spec;
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -157,18 +156,15 @@ impl Hub {
         spec: &TaskSpec,
         preroll: Preroll,
     ) -> Result<Reopen> {
-        let Some(chunk) = chunk_spec(spec) else {
+        let TaskSpec::Chunk(chunk) = spec else {
             return Err(HubError::Inconsistent(format!("task {task} is no chunk")));
         };
         let probe = self.probe_of(job).await?;
         let index = self.index_of(&probe).await?;
-        let work = expand::deeper(chunk, &index, preroll);
+        let work = expand::deeper(&chunk.work, &index, preroll);
         let build = self.build_of(job).await?;
         let cache_key = Keys::new(&index, &build).of(&work);
-        let TaskSpec::Chunk(task_of_source) = spec else {
-            return Err(HubError::Inconsistent(format!("task {task} is no chunk")));
-        };
-        let spec = TaskSpec::Chunk(Box::new(SourceTask { work, ..SourceTask::clone(task_of_source) }));
+        let spec = TaskSpec::Chunk(Box::new(SourceTask { work, ..SourceTask::clone(chunk) }));
         Ok(Reopen { task, spec, cache_key })
     }
 

@@ -7,7 +7,7 @@ use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_store::{
-    AfterFailure, Claimed, Completion, Expansion, FailOutcome, Graph, PhaseChange, Reopen, Reopening, Stopped,
+    AfterFailure, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen, Reopening, Stopped,
 };
 
 use super::chunks::chunk_spec;
@@ -76,7 +76,7 @@ impl Hub {
         };
         let phase = event.is_some().then_some(PHASE);
         let finishing = Some((claimed.lease.clone(), output));
-        let stored = self.store().expand(claimed.job, finishing, Graph { ..graph }, phase, now_ms()).await?;
+        let stored = self.store().expand(claimed.job, finishing, graph, phase, now_ms()).await?;
         if let Expansion::Created { .. } = stored {
             self.task_event(claimed, TaskChange::Done);
             if let Some(event) = event {
