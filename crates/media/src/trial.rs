@@ -46,7 +46,7 @@ pub async fn encoder(tools: &Tools, encoder: Encoder) -> Trial {
     args.words(["-f", "lavfi", "-i", "testsrc2=size=256x144:rate=25", "-frames:v", "10"]);
     let upload = if vaapi { ",hwupload" } else { "" };
     args.option("-vf", format!("format={}{upload}", settings.pix_fmt));
-    args.words(encoder::options(&settings, None).finish()).words(["-f", "null", "-"]);
+    args.words(encoder::options(&settings, None, 1).finish()).words(["-f", "null", "-"]);
     let invocation = Invocation {
         what: format!("trying {}", encoder.name()),
         program: tools.ffmpeg.clone(),

@@ -167,6 +167,18 @@ pub fn takes_odd_sizes(encoder: Encoder) -> bool {
     matches!(encoder, Encoder::Aom | Encoder::Vp9 | Encoder::Ffv1 | Encoder::Prores)
 }
 
+/// How many times slower a stream of `hz` ticks per second must seem to an encoder for no tick to be lost in it. libvpx and
+/// libaom count time in units of 100 ns (`TICKS_PER_SEC` in both) and round down on the way in: a tick must be two of them.
+pub fn stretch(encoder: Encoder, hz: i64) -> i64 {
+    const TICKS_PER_SECOND: i64 = 10_000_000;
+    match encoder {
+        Encoder::Vp9 | Encoder::Aom if TICKS_PER_SECOND % hz.max(1) != 0 => {
+            (2 * hz - 1) / TICKS_PER_SECOND + 1
+        }
+        _ => 1,
+    }
+}
+
 /// Constant-quality scale: least and greatest value, in hundredths.
 pub fn quality_range(encoder: Encoder) -> (u32, u32) {
     match encoder {
@@ -282,6 +294,18 @@ pub fn closest_format(encoder: Encoder, wanted: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fine_clocks_are_stretched_to_two_encoder_ticks() {
+        for hz in [1, 25, 90_000, 1_000_000, 4_999_999, 5_000_000, 10_000_000] {
+            assert_eq!(stretch(Encoder::Vp9, hz), 1, "{hz}");
+        }
+        for hz in [5_000_001, 9_999_999, 14_112_000, 23_040_000, 1_000_000_000] {
+            let by = stretch(Encoder::Aom, hz);
+            assert!(by * 10_000_000 >= 2 * hz && (by - 1) * 10_000_000 < 2 * hz, "{hz}: {by}");
+        }
+        assert_eq!(stretch(Encoder::X264, 23_040_000), 1);
+    }
 
     #[test]
     fn the_closest_format_keeps_depth_and_chroma() {

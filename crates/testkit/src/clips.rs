@@ -69,6 +69,8 @@ pub enum Feature {
     BFrames,
     /// Distances between frames differ.
     Vfr,
+    /// More ticks per second than the 10 million that libvpx and libaom count in.
+    FineClock,
     /// 33-bit timestamps start again from 0 inside.
     PtsWrap,
     /// The first timestamp is far from 0.

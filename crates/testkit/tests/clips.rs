@@ -111,6 +111,16 @@ fn vfr_has_many_distances_and_a_pause() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn fine_clocks_have_times_that_need_them() -> Result<()> {
+    for (clip, packets) in with(Feature::FineClock)? {
+        let rate = video_time_base(&clip.path)?.1;
+        assert!(rate > 10_000_000, "{}: {rate}", clip.name);
+        assert!(distances(&packets).iter().any(|d| (d * 10_000_000) % rate != 0), "{}", clip.name);
+    }
+    Ok(())
+}
+
 /// ffprobe unwraps times, so the raw ones are read from the bytes.
 #[test]
 fn wrap_is_in_the_middle() -> Result<()> {

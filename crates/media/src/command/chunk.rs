@@ -36,8 +36,16 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     open(&mut args, &spec.clock, spec.window.seek, paths.input);
     args.option("-filter_complex", graph(spec));
     let hz = out_hz(spec);
-    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
-    args.words(encoder::options(&spec.encode, spec.threads).finish());
+    let stretch = stretch(spec);
+    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("{stretch}/{hz}"));
+    args.words(encoder::options(&spec.encode, spec.threads, stretch).finish());
+    if stretch > 1 {
+        // The first only changes the unit, the second undoes the stretching in the finer one.
+        args.option(
+            "-bsf:v",
+            format!("setts=time_base=1/{hz},setts=ts=TS/{stretch}:duration=DURATION/{stretch}"),
+        );
+    }
     args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
     args.option(
         "-movflags",
@@ -60,6 +68,11 @@ pub fn colr(color: &Color) -> &'static str {
 /// Ticks per second of the chunk's own timestamps.
 pub fn out_hz(spec: &ChunkSpec) -> i64 {
     spec.resample.map_or(spec.clock.hz, |r| r.rate.num())
+}
+
+/// How many times slower than it is the encoder sees the video: 1 but for very fine clocks.
+fn stretch(spec: &ChunkSpec) -> i64 {
+    kinora_plan::encoder::stretch(spec.encode.encoder, out_hz(spec))
 }
 
 /// The fragmented container that carries this codec between machines.
@@ -160,6 +173,10 @@ fn filters(spec: &ChunkSpec) -> String {
         let _ = write!(chain, ",setsar={aspect}");
     }
     let _ = write!(chain, ",format={}", spec.encode.pix_fmt);
+    let (hz, stretch) = (out_hz(spec), stretch(spec));
+    if stretch > 1 {
+        let _ = write!(chain, ",settb=1/{hz},setpts=PTS*{stretch},settb={stretch}/{hz}");
+    }
     if matches!(spec.encode.encoder, Encoder::H264Vaapi | Encoder::HevcVaapi) {
         chain.push_str(",hwupload");
     }

@@ -1,16 +1,16 @@
 //! Encoder settings to ffmpeg options. What an encoder can do and which settings a recipe comes to stands in
 //! `plan::encoder` and `plan::settle`; here is only how ffmpeg spells it.
 
-use kinora_protocol::encode::{EncodeSettings, Encoder, Rate, Scan};
+use kinora_protocol::encode::{EncodeSettings, Encoder, ExpertParam, Rate, Scan};
 use kinora_protocol::media::{HdrStatic, Mastering};
 
 use super::Args;
 
-/// Options for one video encoder, without the output file.
-pub fn options(settings: &EncodeSettings, threads: Option<u32>) -> Args {
+/// Options for one video encoder, without the output file. `stretch` is how many times slower than it is it sees the video.
+pub fn options(settings: &EncodeSettings, threads: Option<u32>, stretch: i64) -> Args {
     let mut args = Args::default();
     args.option("-c:v", settings.encoder.name());
-    rate(&mut args, settings);
+    rate(&mut args, settings, stretch);
     preset(&mut args, settings);
     if let Some(threads) = threads {
         args.option("-threads", threads.to_string());
@@ -22,7 +22,7 @@ pub fn options(settings: &EncodeSettings, threads: Option<u32>) -> Args {
         if Some(param.option.as_str()) == private_option(settings.encoder) {
             private.push(param.value.clone());
         } else {
-            args.option(&format!("-{}", param.option), param.value.as_str());
+            args.option(&format!("-{}", param.option), value(param, stretch));
         }
     }
     if let (Some(option), false) = (private_option(settings.encoder), private.is_empty()) {
@@ -35,6 +35,14 @@ pub fn options(settings: &EncodeSettings, threads: Option<u32>) -> Args {
     args
 }
 
+/// Limits in bits per second are for the seconds that the encoder sees.
+fn value(param: &ExpertParam, stretch: i64) -> String {
+    match (param.option.as_str(), kinora_plan::params::bits(&param.value)) {
+        ("maxrate" | "minrate", Some(bits)) if stretch > 1 => (bits / stretch.unsigned_abs()).to_string(),
+        _ => param.value.clone(),
+    }
+}
+
 fn hundredths(value: u32) -> String {
     if value.is_multiple_of(100) {
         (value / 100).to_string()
@@ -43,10 +51,10 @@ fn hundredths(value: u32) -> String {
     }
 }
 
-fn rate(args: &mut Args, settings: &EncodeSettings) {
+fn rate(args: &mut Args, settings: &EncodeSettings, stretch: i64) {
     match settings.rate {
         Rate::Bitrate(bits) => {
-            args.option("-b:v", bits.to_string());
+            args.option("-b:v", (bits / stretch.unsigned_abs().max(1)).to_string());
         }
         Rate::Quality(value) => quality(args, settings.encoder, &hundredths(value)),
         Rate::Lossless => match settings.encoder {

@@ -148,6 +148,61 @@ fn chunk_of_an_mp4() {
 }
 
 #[test]
+fn chunk_on_a_clock_finer_than_the_encoders() {
+    let rate = Rate::Bitrate(1_000_000);
+    let spec = ChunkSpec {
+        clock: Clock { hz: 23_040_000, source: ratio(1, 23_040_000), ..clock() },
+        encode: EncodeSettings { rate, preset: None, ..settings(Encoder::Vp9) },
+        ..chunk_spec()
+    };
+    check(
+        &chunk_command(&spec),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 0.001056
+        -max_pixels 35651584
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p,settb=1/23040000,setpts=PTS*5,settb=5/23040000[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 5/23040000
+        -c:v libvpx-vp9
+        -b:v 200000
+        -deadline good
+        -cpu-used 4
+        -row-mt 1
+        -bsf:v setts=time_base=1/23040000,setts=ts=TS/5:duration=DURATION/5
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 23040000
+        -f mp4 file:/b/chunk.mp4
+        -map [h]
+        -fps_mode passthrough
+        -enc_time_base 1/23040000
+        -f framecrc file:/w/frames.crc
+    "#]],
+    );
+}
+
+#[test]
 fn chunk_of_a_transport_stream_that_wraps() {
     let spec = ChunkSpec {
         a: 8_589_900_000,
@@ -400,7 +455,7 @@ fn chunk_on_vaapi() {
 }
 
 fn options(settings: &EncodeSettings) -> String {
-    shown(&encoder::options(settings, None).finish())
+    shown(&encoder::options(settings, None, 1).finish())
 }
 
 #[test]

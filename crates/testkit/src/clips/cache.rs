@@ -15,7 +15,7 @@ use super::{Clip, recipe};
 use crate::{ffmpeg, notice};
 
 /// Raise it when a recipe changes: the old set is then not taken for the new one.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Names of the clips that were left out, and why. Written last.
 const STAMP: &str = "left-out.json";
 /// How the folder of an unfinished set begins.

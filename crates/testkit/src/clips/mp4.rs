@@ -33,6 +33,14 @@ pub(super) const RECIPES: &[Recipe] = &[
         make: vfr,
     },
     Recipe {
+        name: "fine_clock",
+        container: Container::Mp4,
+        trap: "uneven times on a clock finer than some encoders' own",
+        expect: &[Feature::FineClock, Feature::BFrames],
+        needs: &["libx264", "aac"],
+        make: fine_clock,
+    },
+    Recipe {
         name: "edit_list",
         container: Container::Mp4,
         trap: "packets before the edit list's start are decoded but not shown",
@@ -164,6 +172,12 @@ fn vfr(bench: &Bench) -> Result<()> {
     let times = r"settb=1/90000,setpts=N*3600+mod(N*N*37\,11)*230+gt(N\,80)*54000";
     let timing = "-fps_mode passthrough -enc_time_base 1/90000 -video_track_timescale 90000";
     bench.encode(&format!("{} {} -vf {times} {timing} {X264} -g 40 {AAC}", pictures("25", 7), sound(7)))
+}
+
+fn fine_clock(bench: &Bench) -> Result<()> {
+    let times = r"settb=1/23040000,setpts=N*767849+mod(N*N*37\,11)*2301";
+    let timing = "-fps_mode passthrough -enc_time_base 1/23040000 -video_track_timescale 23040000";
+    bench.encode(&format!("{} {} -vf {times} {timing} {X264} -g 40 {AAC}", pictures("30", 6), sound(6)))
 }
 
 /// A copied trim that starts between key frames.
