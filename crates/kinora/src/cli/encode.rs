@@ -12,7 +12,7 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Recipe;
-use kinora_protocol::task::{TaskKind, TaskOutput};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
@@ -299,8 +299,11 @@ async fn summarize(
     if let Some(path) = &args.proof {
         write_proof(path, &proof)?;
     }
-    let (mut chunks, mut reused, mut cpu) = (0, 0, 0.0);
+    let (mut chunks, mut reused, mut cpu, mut declared) = (0, 0, 0.0, 0.0);
     for row in hub.tasks(job).await? {
+        if let TaskSpec::Package(task) = &row.spec {
+            declared = task.work.facts.duration_us.unwrap_or(0) as f64 / 1e6;
+        }
         match (row.kind, row.output) {
             (TaskKind::Chunk, Some(TaskOutput::Chunk(out))) => {
                 chunks += 1;
@@ -314,8 +317,13 @@ async fn summarize(
     }
     let ticks = |c: &kinora_protocol::proof::ChunkProof| (c.ticks.1 - c.ticks.0) as f64 / c.hz as f64;
     let (span, counted) = (proof.chunks.iter().map(ticks).sum::<f64>(), proof.source.decoded_frames as f64);
-    // From the first frame to the last; the last one shows for about as long as the others.
-    let seconds = if counted > 1.0 { span * counted / (counted - 1.0) } else { span };
+    let seconds = match &proof.chunks[..] {
+        // Copied, not split.
+        [] => declared,
+        // From the first frame to the last; the last one shows for about as long as the others.
+        _ if counted > 1.0 => span * counted / (counted - 1.0),
+        _ => span,
+    };
     Ok(Summary {
         frames: proof.output.packets,
         chunks,
