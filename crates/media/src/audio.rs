@@ -30,7 +30,7 @@ pub async fn encode(
     if !out.is_file() {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
-    let (size, digest) = settle(out).await?;
+    let (size, digest) = settle(out, control).await?;
     if let Some(written) = finished.written.filter(|written| size < *written) {
         let reason = format!("its file has {size} bytes where ffmpeg wrote {written}");
         return Err(MediaError::not_exact(what, reason));

@@ -12,7 +12,7 @@ use crate::error::MediaError;
 use crate::inspect::{self, SourceFrames};
 use crate::process::{self, Control, Invocation};
 use crate::tools::Tools;
-use crate::{hash, window};
+use crate::{fragments, hash, window};
 
 /// An encoded chunk.
 #[derive(Debug, Clone)]
@@ -27,8 +27,6 @@ pub struct EncodedChunk {
     pub packets: u64,
     /// Digest over their times.
     pub times: Digest,
-    /// Least and greatest time.
-    pub span: Option<(i64, i64)>,
     /// Digest over the decoder configuration.
     pub config: Digest,
     /// Processor seconds.
@@ -62,36 +60,34 @@ pub async fn encode(
     }
     let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
     // Counting and hashing both read the new file: side by side.
-    let (checked, settled) = tokio::join!(check(tools, spec, out, control), settle(out));
-    let ((packets, times, span, config), (size, digest)) = (checked?, settled?);
+    let (checked, settled) = tokio::join!(check(spec, out), settle(out, control));
+    let ((packets, times, config), (size, digest)) = (checked?, settled?);
     Ok(EncodedChunk {
         size,
         digest,
         source: source_frames,
         packets,
         times,
-        span,
         config,
         cpu_seconds: finished.cpu_seconds,
     })
 }
 
-type Checked = (u64, Digest, Option<(i64, i64)>, Digest);
+type Checked = (u64, Digest, Digest);
 
 /// Counts and times the packets of a chunk.
-async fn check(
-    tools: &Tools,
-    spec: &ChunkSpec,
-    out: &Path,
-    control: &Control,
-) -> Result<Checked, MediaError> {
+async fn check(spec: &ChunkSpec, out: &Path) -> Result<Checked, MediaError> {
     if spec.verify == Verify::Off {
-        return Ok((spec.expect.frames, spec.expect.times.clone(), None, digest::bytes(b"unchecked")));
+        return Ok((spec.expect.frames, spec.expect.times.clone(), digest::bytes(b"unchecked")));
     }
-    let written = inspect::written(tools, out, control).await?;
-    let span = written.times.first().copied().zip(written.times.last().copied());
-    let times = digest::times(written.times.iter().copied());
-    Ok((written.times.len() as u64, times, span, written.config))
+    let path = out.to_owned();
+    let held = blocking(move || fragments::read(&path)).await?;
+    let hz = chunk::out_hz(spec);
+    if i64::from(held.hz) != hz {
+        let reason = format!("its packets are timed in 1/{} s, planned was 1/{hz} s", held.hz);
+        return Err(MediaError::not_exact(format!("chunk {}", spec.ordinal), reason));
+    }
+    Ok((held.times.len() as u64, digest::times(held.times.iter().copied()), held.config))
 }
 
 /// What ffmpeg reads: the source itself where it serves, else the window, built in `scratch`.
@@ -113,11 +109,11 @@ pub(crate) async fn input(
 /// Hashes a finished file and makes it survive a power cut.
 ///
 /// # Errors
-/// When it cannot be read or synced.
-pub async fn settle(path: &Path) -> Result<(u64, Digest), MediaError> {
-    let path = path.to_owned();
+/// When it cannot be read or synced, or the work was cancelled.
+pub async fn settle(path: &Path, control: &Control) -> Result<(u64, Digest), MediaError> {
+    let (path, cancel) = (path.to_owned(), control.cancel.clone());
     blocking(move || {
-        let hashed = hash::file(&path)?;
+        let hashed = hash::file(&path, &cancel)?;
         let file = std::fs::File::open(&path).map_err(MediaError::io(&path))?;
         file.sync_all().map_err(MediaError::io(&path))?;
         Ok(hashed)

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use kinora_protocol::{ErrorCode, Failure};
 
+use crate::hash::Cancelled;
+
 /// An error of this crate.
 #[derive(Debug, thiserror::Error)]
 pub enum MediaError {
@@ -92,7 +94,12 @@ fn says_disk_full(tail: &str) -> bool {
 impl MediaError {
     /// For `map_err` on file operations.
     pub fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + '_ {
-        move |source| Self::Io { path: path.to_owned(), source }
+        move |source| {
+            if source.get_ref().is_some_and(|reason| reason.is::<Cancelled>()) {
+                return Self::Cancelled { what: path.display().to_string() };
+            }
+            Self::Io { path: path.to_owned(), source }
+        }
     }
 
     /// The input is refused.

@@ -5,28 +5,46 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use kinora_protocol::Digest;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::MediaError;
 
-const BUFFER: usize = 1 << 20;
+/// Why a read was given up.
+#[derive(Debug, thiserror::Error)]
+#[error("cancelled")]
+pub(crate) struct Cancelled;
+
+/// A reader that fails once the work is cancelled: files of many gigabytes are read, and nobody waits for that.
+pub struct Cancellable<'a, R> {
+    inner: R,
+    cancel: &'a CancellationToken,
+}
+
+impl<'a, R: Read> Cancellable<'a, R> {
+    /// Wraps a reader.
+    pub fn new(inner: R, cancel: &'a CancellationToken) -> Self {
+        Self { inner, cancel }
+    }
+}
+
+impl<R: Read> Read for Cancellable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(std::io::Error::other(Cancelled));
+        }
+        self.inner.read(buffer)
+    }
+}
 
 /// Size and BLAKE3 of a file.
 ///
 /// # Errors
-/// When it cannot be read.
-pub fn file(path: &Path) -> Result<(u64, Digest), MediaError> {
-    let mut source = File::open(path).map_err(MediaError::io(path))?;
+/// When it cannot be read, or the work was cancelled.
+pub fn file(path: &Path, cancel: &CancellationToken) -> Result<(u64, Digest), MediaError> {
+    let source = File::open(path).map_err(MediaError::io(path))?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER];
-    let mut size = 0;
-    loop {
-        let read = source.read(&mut buffer).map_err(MediaError::io(path))?;
-        if read == 0 {
-            return Ok((size, Digest::from_bytes(hasher.finalize().as_bytes())));
-        }
-        size += read as u64;
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+    hasher.update_reader(Cancellable::new(source, cancel)).map_err(MediaError::io(path))?;
+    Ok((hasher.count(), Digest::from_bytes(hasher.finalize().as_bytes())))
 }
 
 /// A writer that hashes what it passes on.
@@ -59,5 +77,21 @@ impl<W: Write> Write for Hashing<W> {
 
     fn flush(&mut self) -> std::io::Result<()> {
         self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cancelled_work_reads_no_further() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, b"abc").unwrap();
+        let cancel = CancellationToken::new();
+        assert_eq!(file(&path, &cancel).unwrap(), (3, Digest::from_bytes(blake3::hash(b"abc").as_bytes())));
+        cancel.cancel();
+        assert!(matches!(file(&path, &cancel), Err(MediaError::Cancelled { .. })));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use kinora_plan::digest::{self, TimesDigest};
+use kinora_plan::digest::TimesDigest;
 use kinora_protocol::{Digest, Rational};
 
 use crate::command::inspect;
@@ -131,8 +131,6 @@ pub struct Written {
     pub times: Vec<i64>,
     /// Unit of the times.
     pub time_base: Option<Rational>,
-    /// Digest over codec, size, pixel format and decoder configuration.
-    pub config: Digest,
 }
 
 /// Counts and times the packets of the first video stream.
@@ -145,17 +143,13 @@ pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Wr
         program: tools.ffprobe.clone(),
         args: inspect::written_packets(path),
     };
-    let (mut times, mut time_base, mut config) = (Vec::new(), None, String::new());
+    let (mut times, mut time_base) = (Vec::new(), None);
     let mut take = |section: &str, fields: &BTreeMap<String, String>| match section {
         "packet" if !fields.get("flags").is_some_and(|f| f.contains('D')) => {
             times.extend(fields.get("pts").and_then(|p| p.parse::<i64>().ok()));
         }
         "stream" => {
             time_base = fields.get("time_base").and_then(|t| t.parse().ok());
-            for key in ["codec_name", "width", "height", "pix_fmt", "extradata_hash"] {
-                config.push_str(fields.get(key).map_or("", String::as_str));
-                config.push('\n');
-            }
         }
         _ => {}
     };
@@ -167,7 +161,7 @@ pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Wr
     .await?;
     records.end(&mut take);
     times.sort_unstable();
-    Ok(Written { times, time_base, config: digest::bytes(config.as_bytes()) })
+    Ok(Written { times, time_base })
 }
 
 #[cfg(test)]

@@ -6,9 +6,10 @@ use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use kinora_protocol::Digest;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::MediaError;
-use crate::hash::Hashing;
+use crate::hash::{Cancellable, Hashing};
 
 /// Top-level boxes of a chunk are at most this many: one fragment is two boxes, and a chunk has a fragment per key frame.
 const MAX_BOXES: usize = 4_000_000;
@@ -31,8 +32,8 @@ pub struct Input {
 /// Joins `chunks` in order into `out`, durably; gives size and BLAKE3.
 ///
 /// # Errors
-/// When a chunk is not what it was when it was accepted, or a file cannot be read or written.
-pub fn join(chunks: &[Input], out: &Path) -> Result<(u64, Digest), MediaError> {
+/// When a chunk is not what it was when it was accepted, a file cannot be read or written, or the work was cancelled.
+pub fn join(chunks: &[Input], out: &Path, cancel: &CancellationToken) -> Result<(u64, Digest), MediaError> {
     let target = File::create(out).map_err(MediaError::io(out))?;
     let mut writer = Hashing::new(BufWriter::with_capacity(1 << 20, target));
     for (ordinal, Input { path, digest }) in chunks.iter().enumerate() {
@@ -41,10 +42,11 @@ pub fn join(chunks: &[Input], out: &Path) -> Result<(u64, Digest), MediaError> {
         file.rewind().map_err(MediaError::io(path))?;
         // All of the file is hashed on the way, also what is left out of the join.
         let mut whole = Hashing::new(io::sink());
-        io::copy(&mut (&file).take(part.start), &mut whole).map_err(MediaError::io(path))?;
-        copy_hashed(&mut (&file).take(part.end - part.start), &mut whole, &mut writer)
+        let mut source = Cancellable::new(&file, cancel);
+        io::copy(&mut source.by_ref().take(part.start), &mut whole).map_err(MediaError::io(path))?;
+        copy_hashed(&mut source.by_ref().take(part.end - part.start), &mut whole, &mut writer)
             .map_err(MediaError::io(out))?;
-        io::copy(&mut file, &mut whole).map_err(MediaError::io(path))?;
+        io::copy(&mut source, &mut whole).map_err(MediaError::io(path))?;
         if whole.finish().2 != *digest {
             let reason =
                 "its bytes are not those that were accepted; run the same command again to make it anew";

@@ -5,6 +5,7 @@ pub mod audio;
 pub mod command;
 pub mod encode;
 pub mod error;
+pub mod fragments;
 pub mod hash;
 pub mod index;
 pub mod inspect;

@@ -13,6 +13,7 @@ use crate::command::inspect as command;
 use crate::command::package::{self, PackagePaths};
 use crate::encode::{blocking, settle};
 use crate::error::MediaError;
+use crate::fragments;
 use crate::inspect::{self, PicturesDigest, Written};
 use crate::process::{self, Control, Invocation};
 use crate::tools::Tools;
@@ -92,7 +93,8 @@ async fn unpublished(
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let verify = spec.settled.verify;
-    let (checked, settled) = tokio::join!(count(tools, spec, inputs.video, part, control), settle(part));
+    let (checked, settled) =
+        tokio::join!(count(tools, spec, inputs.video, part, control), settle(part, control));
     let ((packets, times_checked), (size, digest)) = (checked?, settled?);
     if packets != spec.frames {
         let reason = format!("{packets} video packets where {} were planned", spec.frames);
@@ -117,33 +119,39 @@ async fn count(
         return Ok((spec.frames, TimesCheck::Skipped));
     }
     let written = inspect::written(tools, part, control).await?;
-    let checked = check_times(tools, spec, joined, &written, control).await?;
+    let checked = check_times(spec, joined, &written).await?;
     Ok((written.times.len() as u64, checked))
 }
 
 /// Whether every packet of the result has the time that its chunk was checked to have.
 async fn check_times(
-    tools: &Tools,
     spec: &PackageSpec,
     joined: Option<&Path>,
     written: &Written,
-    control: &Control,
 ) -> Result<TimesCheck, MediaError> {
     let Some(joined) = joined else { return Ok(TimesCheck::Skipped) };
     let hz = package::out_hz(spec);
     let guard = time::GUARD_SECONDS * hz;
     match spec.settled.container {
         Container::Mp4 | Container::Mov => {
-            let ticks = to_ticks(written, hz, "the result")?;
-            check_chunks(spec, ticks.map(|t| t + guard), "the result")?;
+            let base = written.time_base.map_or_else(|| "unknown".to_owned(), |b| b.to_string());
+            if base != format!("1/{hz}") {
+                let reason = format!("its time base is {base}, planned was 1/{hz}");
+                return Err(MediaError::not_exact("the result", reason));
+            }
+            check_chunks(spec, written.times.iter().map(|t| t + guard), "the result")?;
             Ok(TimesCheck::Exact)
         }
         // Matroska keeps milliseconds: the joined file is checked to the tick, the result against it.
         Container::Mkv | Container::Webm => {
-            let exact = inspect::written(tools, joined, control).await?;
-            let ticks: Vec<i64> = to_ticks(&exact, hz, "the joined video")?.collect();
-            check_chunks(spec, ticks.iter().copied(), "the joined video")?;
-            check_milliseconds(written, &ticks, guard, hz)?;
+            let joined = joined.to_owned();
+            let held = blocking(move || fragments::read(&joined)).await?;
+            if i64::from(held.hz) != hz {
+                let reason = format!("its time base is 1/{}, planned was 1/{hz}", held.hz);
+                return Err(MediaError::not_exact("the joined video", reason));
+            }
+            check_chunks(spec, held.times.iter().copied(), "the joined video")?;
+            check_milliseconds(written, &held.times, guard, hz)?;
             Ok(TimesCheck::Millisecond)
         }
     }
@@ -172,20 +180,6 @@ fn check_milliseconds(written: &Written, ticks: &[i64], guard: i64, hz: i64) -> 
         }
     }
     Ok(())
-}
-
-/// Times in ticks of `1/hz`; an error when the file's unit cannot hold them exactly.
-fn to_ticks<'a>(
-    written: &'a Written,
-    hz: i64,
-    what: &str,
-) -> Result<impl Iterator<Item = i64> + 'a, MediaError> {
-    let base = written.time_base.ok_or_else(|| MediaError::not_exact(what, "ffprobe names no time base"))?;
-    if base.num() != 1 || base.den() != hz {
-        let reason = format!("its time base is {base}, planned was 1/{hz}");
-        return Err(MediaError::not_exact(what, reason));
-    }
-    Ok(written.times.iter().copied())
 }
 
 fn check_chunks(

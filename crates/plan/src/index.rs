@@ -1,6 +1,8 @@
 //! The packet index of a media file's video stream: facts from the demuxer, kept compact. It must not know where the facts
 //! come from, and it decides nothing.
 
+use std::io::{Read, Write};
+
 use kinora_protocol::task::Clock;
 use serde::{Deserialize, Serialize};
 
@@ -8,6 +10,8 @@ use crate::layout::Layout;
 
 const KEY: u32 = 1 << 31;
 const NO_POSITION: u64 = u64::MAX;
+/// The one text in an index is the reason of a layout that is not understood: a few words.
+const LONGEST_TEXT: usize = 4096;
 
 /// One packet; 32 bytes, because a long film has millions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,26 +86,53 @@ impl PacketIndex {
         times
     }
 
-    /// Compact bytes for storage.
+    /// Writes itself in a compact form, packet by packet: a copy of a long film's index would be as large as the index.
     ///
     /// # Errors
-    /// Never in practice: the encoder only fails when memory runs out.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, BadIndex> {
-        Ok(postcard::to_stdvec(self)?)
+    /// When the writer fails.
+    pub fn write(&self, to: impl Write) -> Result<(), BadIndex> {
+        postcard::to_io(self, to)?;
+        Ok(())
     }
 
-    /// From [`PacketIndex::to_bytes`].
+    /// From what [`PacketIndex::write`] wrote.
     ///
     /// # Errors
-    /// [`BadIndex`] when the bytes were not written by this version.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, BadIndex> {
-        Ok(postcard::from_bytes(bytes)?)
+    /// [`BadIndex`] when it was not written by this version, or the reader fails.
+    pub fn read(from: impl Read) -> Result<Self, BadIndex> {
+        let mut scratch = [0; LONGEST_TEXT];
+        let (index, _) = postcard::from_io((from, &mut scratch))?;
+        Ok(index)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_index_comes_back_as_it_was() {
+        let packets =
+            (0..5000_i64).map(|n| Packet::new(n * 512 - 7, n * 512 - 1024, Some(48), 77, n % 25 == 0));
+        let index = PacketIndex {
+            clock: Clock {
+                source: kinora_protocol::Rational::new(1, 12_800).unwrap(),
+                hz: 12_800,
+                start_us: -3,
+                wraps: false,
+                generate: true,
+            },
+            size: u64::MAX,
+            packets: packets.collect(),
+            gops: vec![Gop { first: 0, digest: [7; 16] }],
+            config: [9; 16],
+            layout: Layout::Opaque { reason: "two words".to_owned() },
+        };
+        let mut bytes = Vec::new();
+        index.write(&mut bytes).unwrap();
+        assert_eq!(PacketIndex::read(&bytes[..]).unwrap(), index);
+        assert!(PacketIndex::read(&bytes[..bytes.len() - 1]).is_err());
+    }
 
     #[test]
     fn a_packet_keeps_its_facts_in_32_bytes() {

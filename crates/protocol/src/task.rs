@@ -214,6 +214,9 @@ pub struct ChunkSpec {
     pub verify: Verify,
     /// Threads for the encoder; its own choice when absent.
     pub threads: Option<u32>,
+    /// Threads for the decoder; its own choice when absent. They change no picture.
+    #[serde(default)]
+    pub decoder_threads: Option<u32>,
 }
 
 /// Work for a node.
@@ -366,7 +369,6 @@ pub struct ChunkCheck {
 /// What a node gives back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-#[expect(clippy::large_enum_variant, reason = "most outputs are chunks, the largest")]
 pub enum TaskOutput {
     /// Facts, with the index as a blob.
     Probe(Box<ProbeOutput>),
@@ -425,8 +427,6 @@ pub struct ChunkOutput {
     pub packets: u64,
     /// Digest over their presentation times, guard included.
     pub times: Digest,
-    /// Least and greatest presentation time, guard included; `None` when there is no packet.
-    pub span: Option<(i64, i64)>,
     /// Digest over the codec configuration: all chunks of a job must have the same.
     pub config: Digest,
     /// Processor seconds of ffmpeg.

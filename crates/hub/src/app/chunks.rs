@@ -1,7 +1,6 @@
 //! Chunks that are there already: are they still what they were? A blob is believed only after its bytes were hashed.
 
 use std::fs::File;
-use std::io::Read as _;
 use std::path::Path;
 
 use kinora_jobs::judge::{self, Verdict};
@@ -79,16 +78,9 @@ fn blob_of(output: &TaskOutput) -> Option<&Blob> {
 }
 
 fn hash(path: &Path) -> std::io::Result<Digest> {
-    let mut file = File::open(path)?;
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(Digest::from_bytes(hasher.finalize().as_bytes()));
-        }
-        hasher.update(buffer.get(..read).unwrap_or_default());
-    }
+    hasher.update_reader(File::open(path)?)?;
+    Ok(Digest::from_bytes(hasher.finalize().as_bytes()))
 }
 
 /// The chunk spec of a task's spec.

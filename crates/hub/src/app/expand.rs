@@ -161,8 +161,8 @@ impl Hub {
         let path = self.inner.blobs.join(&probe.index.path);
         let read = tokio::task::spawn_blocking(move || {
             let blob = |reason: String| HubError::Blob { path: path.clone(), reason };
-            let bytes = std::fs::read(&path).map_err(|e| blob(e.to_string()))?;
-            PacketIndex::from_bytes(&bytes).map_err(|e| blob(e.to_string()))
+            let file = std::fs::File::open(&path).map_err(|e| blob(e.to_string()))?;
+            PacketIndex::read(std::io::BufReader::new(file)).map_err(|e| blob(e.to_string()))
         });
         read.await.map_err(|e| HubError::Inconsistent(format!("reading an index stopped ({e})")))?
     }

@@ -91,6 +91,7 @@ fn chunk_spec() -> ChunkSpec {
         expect: Planned { source_frames: 50, source_times: digest(), frames: 50, times: digest() },
         verify: Verify::Fast,
         threads: None,
+        decoder_threads: None,
     }
 }
 
@@ -310,50 +311,57 @@ fn chunk_of_interlaced_pictures_in_another_size() {
     let filters = PictureFilters { scale: Some((640, 360)), sample_aspect: Some(ratio(16, 15)) };
     let encode = EncodeSettings { scan: Scan::TopFirst, ..settings(Encoder::X264) };
     check(
-        &chunk_command(&ChunkSpec { filters, encode, threads: Some(2), ..chunk_spec() }),
+        &chunk_command(&ChunkSpec {
+            filters,
+            encode,
+            threads: Some(2),
+            decoder_threads: Some(1),
+            ..chunk_spec()
+        }),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 1.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v libx264
-        -crf 23.50
-        -preset fast
-        -threads 2
-        -flags:v +ildct+ilme
-        -top 1
-        -x264-params fps=25/1
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -threads 1
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -threads 2
+            -flags:v +ildct+ilme
+            -top 1
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -1077,17 +1085,16 @@ fn looking_at_files() {
     check(
         &inspect::written_packets(path),
         expect![[r#"
-        -hide_banner
-        -v error
-        -of compact=print_section=1:nokey=0
-        -select_streams v:0
-        -show_data_hash murmur3
-        -show_entries packet=pts,flags:stream=time_base,codec_name,width,height,pix_fmt,extradata_hash
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/-in %d.mp4
-    "#]],
+            -hide_banner
+            -v error
+            -of compact=print_section=1:nokey=0
+            -select_streams v:0
+            -show_entries packet=pts,flags:stream=time_base
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/-in %d.mp4
+        "#]],
     );
     check(
         &inspect::decode(path, PASSTHROUGH, Path::new("/w/frames.crc")),

@@ -25,7 +25,6 @@ pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> 
         tail: encoded.source.tail,
         packets: encoded.packets,
         times: encoded.times,
-        span: encoded.span,
         config: encoded.config,
         cpu_seconds: encoded.cpu_seconds,
     }))

@@ -15,8 +15,13 @@ pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOu
         return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
     }
     let (name, path) = attempt.blob("mp4");
-    let joined = tokio::task::spawn_blocking(move || join::join(&chunks, &path))
+    let cancel = attempt.control.cancel.clone();
+    let out = path.clone();
+    let joined = tokio::task::spawn_blocking(move || join::join(&chunks, &out, &cancel))
         .await
-        .map_err(|e| Failure::new(ErrorCode::Internal, format!("joining stopped: {e}")))??;
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("joining stopped: {e}")))?
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+        })?;
     Ok(TaskOutput::Join { blob: blob(name, joined) })
 }

@@ -1,19 +1,22 @@
 //! Facts, packet index, layout and content hash of a file: two readers side by side, as both wait for the disk.
 
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter};
 use std::path::Path;
 
+use kinora_media::hash::Hashing;
 use kinora_media::{MediaError, hash, index};
+use kinora_plan::index::PacketIndex;
 use kinora_protocol::task::{ProbeOutput, TaskOutput};
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::{Digest, ErrorCode, Failure};
 
 use super::{Attempt, blob};
 
 pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutput, Failure> {
     let tools = &attempt.worker.tools;
     let size = admit(source)?;
-    let file = source.to_owned();
-    let hashing = tokio::task::spawn_blocking(move || hash::file(&file));
+    let (file, cancel) = (source.to_owned(), attempt.control.cancel.clone());
+    let hashing = tokio::task::spawn_blocking(move || hash::file(&file, &cancel));
     let (facts, found) = index::probe_and_index(tools, source, size, attempt.control).await?;
     let (hashed_size, media) =
         hashing.await.map_err(|e| Failure::new(ErrorCode::Internal, format!("hashing stopped: {e}")))??;
@@ -23,17 +26,26 @@ pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutp
         return Err(Failure::new(ErrorCode::BadInput, reason));
     }
     let (name, path) = attempt.blob("index");
-    let bytes = found.to_bytes().map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
-    drop(found);
-    let digest = kinora_plan::digest::bytes(&bytes);
-    let write = || -> std::io::Result<()> {
-        let mut file = std::fs::File::create(&path)?;
-        file.write_all(&bytes)?;
-        file.sync_all()
-    };
-    write().map_err(MediaError::io(&path))?;
-    let index = blob(name, (bytes.len() as u64, digest));
+    let out = path.clone();
+    let written = tokio::task::spawn_blocking(move || write(&found, &out))
+        .await
+        .map_err(|e| Failure::new(ErrorCode::Internal, format!("writing the index stopped: {e}")))?
+        .inspect_err(|_| {
+            let _ = std::fs::remove_file(&path);
+        })?;
+    let index = blob(name, written);
     Ok(TaskOutput::Probe(Box::new(ProbeOutput { media, facts, index })))
+}
+
+/// Writes an index durably; gives size and digest.
+fn write(index: &PacketIndex, path: &Path) -> Result<(u64, Digest), MediaError> {
+    let file = File::create(path).map_err(MediaError::io(path))?;
+    let mut writer = Hashing::new(BufWriter::new(file));
+    index.write(&mut writer).map_err(|e| MediaError::io(path)(io::Error::other(e)))?;
+    let (buffered, size, digest) = writer.finish();
+    let file = buffered.into_inner().map_err(|e| MediaError::io(path)(e.into_error()))?;
+    file.sync_all().map_err(MediaError::io(path))?;
+    Ok((size, digest))
 }
 
 /// Only a regular file that is not empty; asked before it is opened, as opening a pipe would wait for ever.
