@@ -119,7 +119,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
             // Nothing before the first chunk, nothing after the last: alone, it is an unsplit run.
             let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
             let window = planner.window(chunk.a, chunk.b, preroll);
-            let work = spec(known, video, ordinal, chunk, window, preroll, sizing);
+            let work = spec(known, video, ordinal, chunk, window, preroll, sizing.threads);
             SourceTask { source: known.source.to_owned(), size, work }
         })
         .collect();
@@ -148,7 +148,7 @@ fn spec(
     chunk: PlannedChunk,
     window: Window,
     preroll: Preroll,
-    sizing: Sizing,
+    threads: Option<u32>,
 ) -> ChunkSpec {
     let clock = known.index.clock;
     ChunkSpec {
@@ -167,8 +167,7 @@ fn spec(
         resample: chunk.resample,
         expect: chunk.expect,
         verify: known.settled.verify,
-        threads: sizing.threads,
-        decoder_threads: sizing.decoder_threads,
+        threads,
     }
 }
 

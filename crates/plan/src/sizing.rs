@@ -25,8 +25,6 @@ pub struct Sizing {
     pub jobs: u32,
     /// Threads for each encoder; its own choice when absent.
     pub threads: Option<u32>,
-    /// Threads for each decoder; its own choice when absent.
-    pub decoder_threads: Option<u32>,
 }
 
 /// A chunk is not worth less than this, whatever a user wishes, in seconds.
@@ -57,11 +55,7 @@ pub fn size(encoder: Encoder, total: f64, capacity: Capacity) -> Sizing {
         None => automatic(total, jobs, threading, single_threaded),
     };
     let most = (total / SHORTEST).floor().clamp(1.0, MOST_CHUNKS);
-    let chunks = wished.clamp(1.0, most) as u32;
-    let at_once = jobs.min(chunks);
-    // Decoders that fight over processors cost some percent; a decoder alone may need them all.
-    let decoder_threads = (at_once > 1).then(|| capacity.cores.div_ceil(at_once).max(1));
-    Sizing { chunks, jobs, threads, decoder_threads }
+    Sizing { chunks: wished.clamp(1.0, most) as u32, jobs, threads }
 }
 
 fn automatic(total: f64, jobs: u32, threading: encoder::Threading, single_threaded: bool) -> f64 {
@@ -108,18 +102,6 @@ mod tests {
                 (chunks, at_once),
                 "{} {seconds} {cores}",
                 encoder.name()
-            );
-        }
-    }
-
-    #[test]
-    fn decoders_share_the_processors() {
-        let cases = [(66.0, 2, Some(1)), (8.0, 2, None), (66.0, 32, Some(6)), (66.0, 1, None)];
-        for (seconds, cores, threads) in cases {
-            assert_eq!(
-                size(Encoder::X264, seconds, auto(cores)).decoder_threads,
-                threads,
-                "{seconds} {cores}"
             );
         }
     }

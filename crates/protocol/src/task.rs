@@ -214,9 +214,6 @@ pub struct ChunkSpec {
     pub verify: Verify,
     /// Threads for the encoder; its own choice when absent.
     pub threads: Option<u32>,
-    /// Threads for the decoder; its own choice when absent. They change no picture.
-    #[serde(default)]
-    pub decoder_threads: Option<u32>,
 }
 
 /// Work for a node.

@@ -33,7 +33,7 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     let mut args = input::prologue();
     args.words(["-y", "-max_error_rate", "1"]);
     hardware(&mut args, spec.encode.encoder);
-    open(&mut args, &spec.clock, spec.window.seek, spec.decoder_threads, paths.input);
+    open(&mut args, &spec.clock, spec.window.seek, paths.input);
     args.option("-filter_complex", graph(spec));
     let hz = out_hz(spec);
     let stretch = stretch(spec);
@@ -90,8 +90,8 @@ fn hardware(args: &mut Args, encoder: Encoder) {
     }
 }
 
-/// Opens the source so that its own timestamps come through; `threads` for the decoder, its own choice when absent.
-pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, threads: Option<u32>, path: &Path) {
+/// Opens the source so that its own timestamps come through.
+pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, path: &Path) {
     if clock.generate {
         args.option("-fflags", "+genpts");
     }
@@ -102,10 +102,10 @@ pub fn open(args: &mut Args, clock: &Clock, seek: Option<i64>, threads: Option<u
         // An accurate seek would also drop frames before this time plus the file's start, which is none of ours.
         args.words(["-noaccurate_seek"]).option("-seek_timestamp", "1").option("-ss", time::us_text(us));
     }
-    // Where a broadcast is damaged, what is shown in place of a picture depends on the timing of decoder threads: a plain
-    // ffmpeg gives other pictures each time. One thread always gives the same.
-    if let Some(threads) = if clock.wraps { Some(1) } else { threads } {
-        args.option("-threads", threads.to_string());
+    if clock.wraps {
+        // Where a broadcast is damaged, what is shown in place of a picture depends on the timing of decoder threads: a plain
+        // ffmpeg gives other pictures each time. One thread always gives the same.
+        args.option("-threads", "1");
     }
     input::decode_limits(args);
     input::source(args, path);

@@ -20,7 +20,7 @@ pub fn detect(
 ) -> Vec<OsString> {
     let mut args = super::Args::default();
     args.words(["-hide_banner", "-nostdin", "-v", "error", "-nostats", "-max_error_rate", "1"]);
-    chunk::open(&mut args, clock, stretch.window.seek, None, source);
+    chunk::open(&mut args, clock, stretch.window.seek, source);
     let graph = format!(
         "[0:{stream}]{}{},scale=320:-2:flags=fast_bilinear,select=gt(scene\\,{THRESHOLD})[s]",
         chunk::clocked(clock, stretch.a),

@@ -91,7 +91,6 @@ fn chunk_spec() -> ChunkSpec {
         expect: Planned { source_frames: 50, source_times: digest(), frames: 50, times: digest() },
         verify: Verify::Fast,
         threads: None,
-        decoder_threads: None,
     }
 }
 
@@ -311,13 +310,7 @@ fn chunk_of_interlaced_pictures_in_another_size() {
     let filters = PictureFilters { scale: Some((640, 360)), sample_aspect: Some(ratio(16, 15)) };
     let encode = EncodeSettings { scan: Scan::TopFirst, ..settings(Encoder::X264) };
     check(
-        &chunk_command(&ChunkSpec {
-            filters,
-            encode,
-            threads: Some(2),
-            decoder_threads: Some(1),
-            ..chunk_spec()
-        }),
+        &chunk_command(&ChunkSpec { filters, encode, threads: Some(2), ..chunk_spec() }),
         expect![[r#"
             -hide_banner
             -nostdin
@@ -332,7 +325,6 @@ fn chunk_of_interlaced_pictures_in_another_size() {
             -noaccurate_seek
             -seek_timestamp 1
             -ss 1.000500
-            -threads 1
             -max_pixels 35651584
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
