@@ -4,4 +4,7 @@ pub mod chunks;
 pub mod expand;
 pub mod gates;
 pub mod jobs;
+pub mod media;
 pub mod tasks;
+pub mod views;
+pub mod work;

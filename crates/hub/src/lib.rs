@@ -2,18 +2,22 @@
 //! file: it does not depend on `media`, so it cannot run ffmpeg. Decisions are made in `jobs`, state is kept in `store`;
 //! what is here carries the one to the other.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kinora_protocol::event::Event;
-use kinora_protocol::{ErrorCode, Failure, NodeId};
+use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
 pub mod app;
-pub mod node;
+mod dispatch;
+pub mod http;
+mod nodes;
 mod reconcile;
+pub mod session;
 
 /// Events that a slow watcher may be behind before it misses some.
 const EVENT_BACKLOG: usize = 4096;
@@ -59,11 +63,17 @@ pub struct Hub {
 
 struct Inner {
     store: Store,
+    data: PathBuf,
     blobs: PathBuf,
+    /// What capabilities are sealed with.
+    secret: [u8; 32],
+    started_ms: i64,
+    /// Bytes that jobs have moved between machines since the start.
+    moved: Mutex<HashMap<JobId, u64>>,
     events: broadcast::Sender<Event>,
     /// Rung when a task may have become ready.
     work: Notify,
-    nodes: Mutex<Vec<node::Connected>>,
+    nodes: nodes::Nodes,
     settings: Settings,
 }
 
@@ -72,6 +82,8 @@ struct Inner {
 pub struct Settings {
     /// Chunks at once per node; chosen by encoder and cores when absent.
     pub jobs: Option<u32>,
+    /// Folders below which jobs may name files, as they really are.
+    pub allowed_folders: Vec<PathBuf>,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
 }
@@ -85,11 +97,15 @@ impl Hub {
         let store = Store::open(&data.join("store.db")).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
+            secret: secret(&store).await?,
             store,
+            data: data.to_owned(),
             blobs: data.join("blobs"),
+            started_ms: now_ms(),
+            moved: Mutex::default(),
             events,
             work: Notify::new(),
-            nodes: Mutex::new(Vec::new()),
+            nodes: nodes::Nodes::default(),
             settings,
         };
         let hub = Self { inner: Arc::new(inner) };
@@ -119,18 +135,37 @@ impl Hub {
         let _ = self.inner.events.send(event);
     }
 
+    /// Counts bytes that a task moved.
+    pub(crate) fn count_moved(&self, claimed: &kinora_store::Claimed, bytes: u64) {
+        let mut moved = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        *moved.entry(claimed.job).or_default() += bytes;
+    }
+
     fn store(&self) -> &Store {
         &self.inner.store
     }
+}
 
-    fn nodes(&self) -> MutexGuard<'_, Vec<node::Connected>> {
-        self.inner.nodes.lock().unwrap_or_else(PoisonError::into_inner)
+/// The hub's secret, made once.
+async fn secret(store: &Store) -> Result<[u8; 32]> {
+    const KEY: &str = "capability_secret";
+    if let Some(kept) = store.meta(KEY).await? {
+        return Ok(*blake3::hash(kept.as_bytes()).as_bytes());
     }
+    let mut random = [0; 32];
+    getrandom::fill(&mut random)
+        .map_err(|e| HubError::Inconsistent(format!("the system gives no random numbers ({e})")))?;
+    let text = blake3::Hash::from_bytes(random).to_hex().to_string();
+    store.put_meta(KEY, &text).await?;
+    Ok(*blake3::hash(text.as_bytes()).as_bytes())
+}
 
-    /// Forgets a node's connection.
-    fn forget(&self, node: &NodeId) {
-        self.nodes().retain(|n| n.id != *node);
-    }
+/// How long a lease lasts without being renewed.
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+/// When a lease that is handed out or renewed now ends.
+pub(crate) fn lease_until() -> i64 {
+    now_ms() + i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Milliseconds since 1970, the store's clock on SQLite.

@@ -12,7 +12,28 @@ use crate::{Hub, now_ms};
 /// How often leases are looked at.
 const EVERY: Duration = Duration::from_secs(1);
 
+/// How often jobs that wait are looked at.
+const AGE_EVERY: Duration = Duration::from_secs(10);
+/// A job that nobody took from for so long rises by one step of priority.
+const AGE_AFTER_MS: i64 = 60_000;
+/// Steps that a job rises at the most.
+const MOST_AGE: u32 = 10;
+
 impl Hub {
+    /// Lets jobs that wait long go before others, until `stop`.
+    pub async fn watch_waiting(&self, stop: CancellationToken) {
+        let mut tick = tokio::time::interval(AGE_EVERY);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
+                tracing::error!("jobs that wait cannot be looked at: {error}");
+            }
+        }
+    }
+
     /// Takes back leases whose node fell silent, until `stop`.
     pub async fn watch_leases(&self, stop: CancellationToken) {
         let mut tick = tokio::time::interval(EVERY);
@@ -40,6 +61,7 @@ impl Hub {
                     ),
                 );
                 let change = match &lease.then {
+                    AfterExpiry::StillRunning => continue,
                     AfterExpiry::Retrying { .. } => TaskChange::Retry { failure: failure.clone() },
                     AfterExpiry::TaskFailed { stopped } => {
                         self.stop_leases(stopped);
@@ -49,7 +71,7 @@ impl Hub {
                 };
                 let (job, task) = (lease.job, lease.lease.task);
                 self.emit(Event::Task { job, task, kind: lease.kind, ordinal: lease.ordinal, change });
-                self.inner.work.notify_waiters();
+                self.ring();
             }
         }
     }

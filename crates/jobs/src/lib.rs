@@ -6,4 +6,5 @@ pub mod judge;
 pub mod key;
 pub mod proof;
 pub mod retry;
+pub mod schedule;
 pub mod state;

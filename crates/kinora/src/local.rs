@@ -1,8 +1,9 @@
 //! A hub and a worker in one process, with the store in a folder of the job: the same code that runs a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kinora_hub::session::Absence;
 use kinora_hub::{Hub, HubError, Settings};
 use kinora_media::Tools;
 use kinora_protocol::encode::Encoder;
@@ -29,6 +30,8 @@ pub struct Setup {
     pub wanted: Vec<Encoder>,
     /// A program that makes no progress for so long is stopped.
     pub stall: Duration,
+    /// Folders below which jobs that come over the network may name files.
+    pub allowed_folders: Vec<PathBuf>,
 }
 
 /// An engine that is open and does not work yet: nobody takes a task while jobs are taken up.
@@ -61,11 +64,16 @@ impl Opened {
         })?;
         let capabilities = capability::detect(&setup.tools, &setup.wanted).await;
         let node = NodeId::from(NODE.to_owned());
-        let settings = Settings { jobs: setup.jobs, own_node: Some(node.clone()) };
+        let settings = Settings {
+            jobs: setup.jobs,
+            own_node: Some(node.clone()),
+            allowed_folders: setup.allowed_folders,
+        };
         let hub = Hub::open(state, settings).await?;
         let chunks = setup.jobs.unwrap_or(capabilities.cores.max(2)).max(1);
         let worker = Worker {
             node,
+            name: NODE.to_owned(),
             tools: setup.tools,
             capabilities,
             slots: Slots { chunks, other: 2 },
@@ -83,8 +91,10 @@ impl Opened {
         let (to_hub, from_node) = mpsc::channel(BACKLOG);
         let (to_node, from_hub) = mpsc::unbounded_channel();
         let (serving, working) = (hub.clone(), stop.clone());
+        let (dispatching, dispatched) = (hub.clone(), stop.clone());
         let tasks = vec![
-            tokio::spawn(async move { serving.serve_node(from_node, to_node).await }),
+            tokio::spawn(async move { serving.serve_node(from_node, to_node, Absence::Final).await }),
+            tokio::spawn(async move { dispatching.dispatch(dispatched).await }),
             tokio::spawn(async move {
                 worker.run(Link { to_hub, from_hub }, working).await;
                 Ok(())
@@ -95,6 +105,15 @@ impl Opened {
 }
 
 impl Engine {
+    /// Also looks after what time makes wrong: for an engine that runs for long and has other nodes than its own.
+    pub fn keep_house(&mut self) {
+        let (hub, stop) = (self.hub.clone(), self.stop.clone());
+        self.tasks.push(tokio::spawn(async move {
+            tokio::join!(hub.watch_leases(stop.clone()), hub.watch_waiting(stop));
+            Ok(())
+        }));
+    }
+
     /// Whether a part of the engine has stopped by itself; its error, if it had one.
     pub async fn broken(&mut self) -> Option<Failure> {
         let finished = self.tasks.iter().position(JoinHandle::is_finished)?;

@@ -26,6 +26,8 @@ pub enum ErrorCode {
     LeaseLost,
     /// Another run works on the same output.
     Busy,
+    /// The hub does not answer.
+    Unreachable,
     /// A bug in Kinora.
     Internal,
 }
@@ -41,6 +43,7 @@ impl ErrorCode {
             | Self::Disk
             | Self::Cancelled
             | Self::Busy
+            | Self::Unreachable
             | Self::Internal => false,
         }
     }

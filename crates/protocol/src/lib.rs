@@ -3,6 +3,10 @@
 //! This crate is data with serde on it. It must not decide anything, touch a disk, a clock or the network,
 //! and it must not know ffmpeg's argument syntax.
 
+pub mod api;
+pub mod class;
+#[cfg(feature = "client")]
+pub mod client;
 pub mod encode;
 pub mod error;
 pub mod event;
@@ -13,6 +17,7 @@ pub mod node;
 pub mod proof;
 pub mod rational;
 pub mod recipe;
+pub mod routes;
 pub mod task;
 
 pub use error::{ErrorCode, Failure};

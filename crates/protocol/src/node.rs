@@ -29,7 +29,7 @@ pub struct Slots {
 }
 
 /// The classes of work that slots are counted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SlotClass {
     /// Heavy: one encoder each.
@@ -67,29 +67,58 @@ pub struct Progress {
     pub fps: f32,
 }
 
+/// What a node says of itself when it connects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL`] of the node.
+    pub protocol: u32,
+    /// Who. Kept by the machine, so that it survives restarts.
+    pub node: NodeId,
+    /// Name for people.
+    pub name: String,
+    /// Version of Kinora.
+    pub version: String,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How much at once.
+    pub slots: Slots,
+    /// Words that jobs may ask for.
+    #[serde(default)]
+    pub tags: Vec<String>,
+    /// Greater gets work first.
+    #[serde(default)]
+    pub priority: i32,
+    /// Attempts that it is still at, from before the connection broke.
+    #[serde(default)]
+    pub holding: Vec<(TaskId, Attempt)>,
+}
+
+/// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
+pub const PROTOCOL: u32 = 1;
+
+/// A running attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Renewal {
+    /// Task.
+    pub task: TaskId,
+    /// Fence.
+    pub attempt: Attempt,
+    /// How far.
+    pub progress: Progress,
+}
+
 /// From node to hub.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToHub {
     /// First message.
-    Hello {
-        /// Who.
-        node: NodeId,
-        /// What it can do.
-        capabilities: Capabilities,
-        /// How much at once.
-        slots: Slots,
-    },
-    /// The lease is still wanted.
+    Hello(Box<Hello>),
+    /// The leases are still wanted.
     Renew {
-        /// Task.
-        task: TaskId,
-        /// Fence.
-        attempt: Attempt,
-        /// How far.
-        progress: Progress,
+        /// All attempts in progress.
+        running: Vec<Renewal>,
     },
-    /// The task is done and its blobs are on disk.
+    /// The task is done and its blobs are where the hub keeps them.
     Complete {
         /// Task.
         task: TaskId,
@@ -107,12 +136,25 @@ pub enum ToHub {
         /// Why.
         failure: Failure,
     },
+    /// It takes no more work and finishes what runs.
+    Draining,
+    /// It goes, and has stopped what it was at.
+    Bye,
 }
 
 /// From hub to node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToNode {
+    /// Answer to the hello.
+    Welcome {
+        /// Version of the hub.
+        version: String,
+        /// Milliseconds that a lease lasts without being renewed.
+        lease_ms: u64,
+    },
+    /// The node is not taken; it need not come back as it is.
+    Refused(Failure),
     /// Work, with the right to it until the lease ends.
     Lease(Box<Grant>),
     /// Stop this attempt; its result is not wanted.
@@ -124,6 +166,8 @@ pub enum ToNode {
     },
     /// Take no more work; finish what runs.
     Drain,
+    /// Go away, and do not come back by yourself.
+    Disconnect,
 }
 
 /// One attempt of one task.

@@ -1,11 +1,11 @@
 //! Tasks: what a node leases, and what it gives back. A spec holds all that the node needs; a node asks for nothing more.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::encode::{AudioSettings, EncodeSettings, PictureFilters, Settled};
-use crate::id::Digest;
+use crate::id::{Attempt, Digest, JobId, TaskId};
 use crate::media::{AudioFacts, MediaFacts};
 use crate::rational::Rational;
 use crate::recipe::Verify;
@@ -312,6 +312,18 @@ pub struct Blob {
     pub size: u64,
     /// BLAKE3 of the bytes.
     pub digest: Digest,
+}
+
+/// Name of an attempt's result below the blob folder. It contains the attempt, so that a late one cannot overwrite another's.
+pub fn blob_name(job: JobId, kind: TaskKind, task: TaskId, attempt: Attempt) -> PathBuf {
+    let extension = if kind == TaskKind::Probe { "index" } else { "mp4" };
+    PathBuf::from(format!("{job}-{}-{task}-{attempt}.{extension}", kind.name()))
+}
+
+/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after the job so
+/// that two jobs with one output do not write into each other and no output's name makes it too long.
+pub fn part_name(output: &Path, job: JobId) -> PathBuf {
+    output.with_file_name(format!(".kinora-{job}.part"))
 }
 
 /// Chunks to put together, in order.

@@ -1,5 +1,6 @@
 //! Leases: the right of one node to one attempt of one task, and how it ends.
 
+use kinora_protocol::class::Class;
 use kinora_protocol::task::{TaskKind, TaskSpec};
 use kinora_protocol::{Attempt, Failure, JobId, NodeId, TaskId};
 
@@ -12,6 +13,26 @@ pub struct Lease {
     pub attempt: Attempt,
     /// Whose.
     pub node: NodeId,
+}
+
+/// A node that asks for one task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Who.
+    pub node: NodeId,
+    /// What it can do.
+    pub classes: Vec<Class>,
+    /// Which tasks it is not given.
+    pub avoid: Avoid,
+}
+
+/// Tasks that a node is not given although it could do them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Avoid {
+    /// It takes whatever is first.
+    Nothing,
+    /// Those that it failed at or fell silent with: another node is to try.
+    OwnFailures,
 }
 
 /// Work handed out.
@@ -70,6 +91,8 @@ pub struct Accepted {
     pub gated: Vec<TaskId>,
     /// No task of the job is left undone.
     pub last: bool,
+    /// The lease that worked on the same task and lost.
+    pub beaten: Option<Lease>,
 }
 
 /// What to do with a failed task.
@@ -92,6 +115,8 @@ pub enum FailOutcome {
         /// Tries left.
         tries_left: u32,
     },
+    /// Another node works on the task, too, and goes on.
+    StillRunning,
     /// The task and its job failed.
     TaskFailed {
         /// Other leases of the job that ended with it.
@@ -124,6 +149,8 @@ pub enum AfterExpiry {
         /// Tries left.
         tries_left: u32,
     },
+    /// Another node works on the task, too, and goes on.
+    StillRunning,
     /// It was the last try: the task and its job failed.
     TaskFailed {
         /// Other leases of the job that ended with it.

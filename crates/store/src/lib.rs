@@ -17,10 +17,10 @@ mod task;
 pub use error::{Result, StoreError};
 pub use job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
 pub use lease::{
-    Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Claimed, Completion, Expired,
-    FailOutcome, Lease, Stopped,
+    Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,
+    FailOutcome, Lease, Stopped, Wanted,
 };
-pub use media::{CachedChunk, MediaRow};
+pub use media::{CachedChunk, LibraryRow, MediaRow};
 pub use node::NodeRow;
 pub use outbox::OutboxRow;
 pub use sqlite::{Stats, Store};

@@ -1,5 +1,7 @@
 //! What is kept between jobs: media that were looked at, chunks that were made.
 
+use std::path::PathBuf;
+
 use kinora_protocol::Digest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::task::{Blob, TaskOutput};
@@ -15,6 +17,21 @@ pub struct MediaRow {
     pub facts: MediaFacts,
     /// Packet index.
     pub index: Blob,
+}
+
+/// Media that was given to the hub to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LibraryRow {
+    /// BLAKE3 of its content.
+    pub digest: Digest,
+    /// Name for people.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// Where it is.
+    pub path: PathBuf,
+    /// When it came.
+    pub created_ms: i64,
 }
 
 /// A result kept for other jobs.

@@ -8,6 +8,8 @@ use kinora_protocol::node::{Capabilities, Slots};
 pub struct NodeRow {
     /// Id.
     pub id: NodeId,
+    /// Name for people.
+    pub name: String,
     /// What it can do.
     pub capabilities: Capabilities,
     /// How much at once.

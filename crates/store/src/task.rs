@@ -13,20 +13,22 @@
 //!                     cancelled ◀── waiting, ready, leased: the job failed or was cancelled
 //! ```
 
+use kinora_protocol::class::Class;
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::node::{Progress, SlotClass};
+use kinora_protocol::node::Progress;
 use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{Attempt, Digest, Failure, JobId, NodeId, TaskId};
 
 use crate::error::StoreError;
+use crate::lease::Lease;
 
 /// A task to be stored. Its kind is that of its spec.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NewTask {
     /// Position among its kind: with job and kind, the task's name.
     pub ordinal: u32,
-    /// Which slots may take it.
-    pub class: SlotClass,
+    /// Who may take it.
+    pub class: Class,
     /// Greater goes first.
     pub priority: i32,
     /// Among equal priorities, smaller goes first.
@@ -192,8 +194,8 @@ pub struct TaskRow {
     pub state: TaskState,
     /// Gate.
     pub gate: Gate,
-    /// Which slots may take it.
-    pub class: SlotClass,
+    /// Who may take it.
+    pub class: Class,
     /// Greater goes first.
     pub priority: i32,
     /// Smaller goes first.
@@ -210,6 +212,8 @@ pub struct TaskRow {
     pub node: Option<NodeId>,
     /// When the lease ends.
     pub lease_until_ms: Option<i64>,
+    /// A second attempt that runs beside the first.
+    pub backup: Option<Lease>,
     /// How far the present attempt is.
     pub progress: Progress,
     /// Under which key its result is kept.

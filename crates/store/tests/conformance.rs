@@ -4,15 +4,17 @@
 
 mod support;
 
+use kinora_protocol::class::Class;
+use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::node::{Capabilities, Progress, SlotClass, Slots};
 use kinora_protocol::{Attempt, ErrorCode, Failure, JobId, NodeId, TaskId};
 use kinora_store::{
-    Accepted, AfterExpiry, AfterFailure, AttemptOutcome, Completion, Counts, Dep, Expansion, FailOutcome,
-    Gate, GateOpening, Graph, Lease, MediaRow, NewJob, NodeRow, PhaseChange, RefusedReopen, Reopen,
-    Reopening, Retried, Store, StoreError, Submitted, TaskState,
+    Accepted, AfterExpiry, AfterFailure, AttemptOutcome, Avoid, Completion, Counts, Dep, Expansion,
+    FailOutcome, Gate, GateOpening, Graph, Lease, MediaRow, NewJob, NewTask, NodeRow, PhaseChange,
+    RefusedReopen, Reopen, Reopening, Retried, Store, StoreError, Submitted, TaskState,
 };
 use support::*;
 
@@ -280,7 +282,7 @@ async fn jobs_of_one_rank_take_turns(store: Store) {
     submit(&store, parts(4)).await;
     claim(&store, "n").await.unwrap();
     claim(&store, "n").await.unwrap();
-    let base = store.least_rank(SlotClass::Chunk, 0).await.unwrap().unwrap();
+    let base = store.least_rank(&parts_class(), 0).await.unwrap().unwrap();
     assert!((base - 2.0).abs() < 1e-9);
     let mut late = parts(2);
     late.tasks.iter_mut().for_each(|t| t.rank += base + 0.5);
@@ -290,13 +292,13 @@ async fn jobs_of_one_rank_take_turns(store: Store) {
         turns.push(claimed.job == late);
     }
     assert_eq!(turns, [false, true, false, true]);
-    assert_eq!(store.least_rank(SlotClass::Chunk, 0).await.unwrap(), None);
+    assert_eq!(store.least_rank(&parts_class(), 0).await.unwrap(), None);
 }
 
 async fn a_claim_carries_all_that_a_node_needs(store: Store) {
     let job = submit(&store, parts(1)).await;
     assert_eq!(claim_join(&store, "n").await, None, "another class");
-    let claimed = store.claim(&node("n"), SlotClass::Chunk, 10, 15_010).await.unwrap().unwrap();
+    let claimed = claim_at(&store, "n", SlotClass::Chunk, 10).await.unwrap();
     assert_eq!((claimed.job, claimed.ordinal, claimed.tries, claimed.max_attempts), (job, 0, 1, 3));
     assert_eq!((claimed.lease.attempt, claimed.lease.node.clone()), (Attempt(1), node("n")));
     assert_eq!((claimed.spec, claimed.failed_on), (part_spec("source"), vec![]));
@@ -430,6 +432,135 @@ async fn what_a_dead_process_held_is_given_back_without_fault(store: Store) {
     assert_eq!(store.release(&[theirs.clone(), mine], 6).await.unwrap(), [true, false]);
     assert_eq!(store.release(&[theirs], 6).await.unwrap(), [false]);
     assert_eq!(store.release_node(&node("nobody"), 5).await.unwrap(), []);
+}
+
+async fn the_better_of_several_classes_is_claimed(store: Store) {
+    let class = |build: &str| Class::chunk(Encoder::X264, build.to_owned());
+    let with =
+        |ordinal, build, priority, rank| NewTask { class: class(build), priority, rank, ..part(ordinal) };
+    let tasks = vec![with(0, "a", 0, 1.0), with(1, "b", 0, 0.0), with(2, "c", 9, 9.0), with(3, "a", 1, 5.0)];
+    submit(&store, Graph { tasks, deps: vec![] }).await;
+    let known = store.classes().await.unwrap();
+    assert_eq!(known, [class("a"), class("b"), class("c")]);
+    let mut order = Vec::new();
+    let classes = || vec![class("a"), class("b"), class("never seen")];
+    while let Some(claimed) = claim_any(&store, "n", classes(), Avoid::Nothing, 0).await {
+        order.push(claimed.ordinal);
+    }
+    assert_eq!(order, [3, 1, 0]);
+}
+
+async fn a_node_does_not_get_what_it_failed_at(store: Store) {
+    submit(&store, parts(2)).await;
+    let first = claim(&store, "n").await.unwrap();
+    store.fail(&first.lease, &crash(), RETRY, 1).await.unwrap();
+    let avoiding = || claim_any(&store, "n", vec![parts_class()], Avoid::OwnFailures, 2);
+    assert_eq!(avoiding().await.unwrap().ordinal, 1);
+    assert_eq!(avoiding().await, None);
+    let other = claim(&store, "m").await.unwrap();
+    assert_eq!((other.ordinal, other.failed_on), (0, vec![node("n")]));
+    store.fail(&other.lease, &crash(), RETRY, 3).await.unwrap();
+    assert_eq!(claim(&store, "n").await.unwrap().ordinal, 0, "alone, it may try again");
+}
+
+/// One part on `slow`, with a backup on `fast`.
+async fn backed_up(store: &Store) -> (JobId, Lease, Lease) {
+    let job = submit(store, fan_in(1)).await;
+    let slow = claim(store, "slow").await.unwrap().lease;
+    assert_eq!(store.back_up(slow.task, &node("slow"), 1, 15_000).await.unwrap(), None, "its own node");
+    let fast = store.back_up(slow.task, &node("fast"), 1, 15_000).await.unwrap().unwrap();
+    assert_eq!((fast.ordinal, &fast.spec, fast.lease.attempt), (0, &part_spec("source"), Attempt(2)));
+    assert_eq!(store.back_up(slow.task, &node("third"), 1, 15_000).await.unwrap(), None, "one is enough");
+    assert_eq!(
+        store
+            .renew(&[(slow.clone(), Progress::default()), (fast.lease.clone(), Progress::default())], 20_000)
+            .await,
+        Ok(vec![true, true])
+    );
+    (job, slow, fast.lease)
+}
+
+async fn outcomes(store: &Store, task: TaskId) -> Vec<Option<AttemptOutcome>> {
+    store.attempts(task).await.unwrap().into_iter().map(|a| a.outcome).collect()
+}
+
+async fn a_backup_that_is_first_wins(store: Store) {
+    let (_, slow, fast) = backed_up(&store).await;
+    let Completion::Accepted(accepted) = complete(&store, &fast).await else { panic!() };
+    assert_eq!((accepted.beaten, accepted.released.len()), (Some(slow.clone()), 1));
+    assert_eq!(complete(&store, &slow).await, Completion::LeaseLost);
+    assert_eq!(complete(&store, &fast).await, Completion::AlreadyDone);
+    assert_eq!(
+        outcomes(&store, fast.task).await,
+        [Some(AttemptOutcome::Cancelled), Some(AttemptOutcome::Done)]
+    );
+    assert_eq!(store.task(fast.task).await.unwrap().unwrap().node, Some(node("fast")));
+}
+
+async fn a_first_attempt_that_is_first_wins(store: Store) {
+    let (_, slow, fast) = backed_up(&store).await;
+    let Completion::Accepted(accepted) = complete(&store, &slow).await else { panic!() };
+    assert_eq!(accepted.beaten, Some(fast.clone()));
+    assert_eq!(complete(&store, &fast).await, Completion::LeaseLost);
+    assert_eq!(store.fail(&fast, &crash(), RETRY, 1).await.unwrap(), FailOutcome::LeaseLost);
+    assert_eq!(
+        outcomes(&store, fast.task).await,
+        [Some(AttemptOutcome::Done), Some(AttemptOutcome::Cancelled)]
+    );
+}
+
+async fn a_backup_takes_over_from_a_lost_attempt(store: Store) {
+    let (job, slow, fast) = backed_up(&store).await;
+    assert_eq!(store.fail(&slow, &crash(), RETRY, 1).await.unwrap(), FailOutcome::StillRunning);
+    let row = store.task(fast.task).await.unwrap().unwrap();
+    assert_eq!(
+        (row.state, row.attempt, row.node, row.backup),
+        (TaskState::Leased, fast.attempt, Some(fast.node.clone()), None)
+    );
+    let third = store.back_up(fast.task, &node("slow"), 1, 10_000).await.unwrap().unwrap().lease;
+    assert_eq!(third.attempt, Attempt(3));
+    // The first runs on, the backup falls silent.
+    store.renew(&[(fast.clone(), Progress::default())], 30_000).await.unwrap();
+    let expired = store.expire(12_000, 12_000).await.unwrap();
+    assert_eq!(expired.len(), 1);
+    assert_eq!((&expired[0].lease, &expired[0].then), (&third, &AfterExpiry::StillRunning));
+    assert_eq!(store.release(std::slice::from_ref(&fast), 2).await.unwrap(), [true]);
+    assert_eq!(states(&store, job).await, [TaskState::Ready, TaskState::Waiting]);
+    assert_eq!(claim(&store, "fast").await.unwrap().lease.attempt, Attempt(4), "no number twice");
+}
+
+async fn a_cancelled_job_ends_its_backups(store: Store) {
+    let (job, slow, fast) = backed_up(&store).await;
+    let PhaseChange::Changed { stopped } = store.cancel(job, 1).await.unwrap() else { panic!() };
+    let ended: Vec<_> = stopped.into_iter().map(|s| s.lease).collect();
+    assert_eq!(ended, [slow, fast.clone()]);
+    assert_eq!(complete(&store, &fast).await, Completion::LeaseLost);
+    assert_eq!(store.release_node(&fast.node, 1).await.unwrap(), []);
+}
+
+async fn who_waits_long_goes_first(store: Store) {
+    let waiting = submit(&store, parts(2)).await;
+    let busy = parts(3).tasks.into_iter().map(|t| NewTask { priority: 1, ..t }).collect();
+    let busy = submit(&store, Graph { tasks: busy, deps: vec![] }).await;
+    let at = |now_ms| claim_at(&store, "n", SlotClass::Chunk, now_ms);
+    assert_eq!(at(50_000).await.unwrap().job, busy);
+    // The busy one was served just now.
+    assert_eq!(store.age(60_000, 30_000, 2).await.unwrap(), 2);
+    assert_eq!(store.age(60_001, 30_000, 2).await.unwrap(), 0, "not again at once");
+    assert_eq!(at(60_002).await.unwrap().job, waiting, "equal now, and of less rank");
+    assert_eq!(store.age(95_000, 30_000, 2).await.unwrap(), 1 + 2);
+    assert_eq!(store.age(130_000, 30_000, 2).await.unwrap(), 0, "both are as high as they get");
+}
+
+async fn a_returning_node_finds_its_leases(store: Store) {
+    let (_, slow, fast) = backed_up(&store).await;
+    let held = store.leases_of(&fast.node).await.unwrap();
+    assert_eq!(held.iter().map(|c| &c.lease).collect::<Vec<_>>(), [&fast]);
+    assert_eq!(held[0].spec, part_spec("source"));
+    assert_eq!(store.leases_of(&slow.node).await.unwrap()[0].lease, slow);
+    store.extend_leases(90_000).await.unwrap();
+    assert_eq!(store.expire(89_999, 0).await.unwrap(), []);
+    assert_eq!(store.expire(90_000, 0).await.unwrap().len(), 2);
 }
 
 async fn dependants_are_released_once_under_concurrent_completions(store: Store) {
@@ -611,6 +742,7 @@ async fn media_nodes_and_names_are_kept(store: Store) {
     assert_eq!(store.find_media("f").await.unwrap(), None);
 
     let mut row = NodeRow {
+        name: "kitchen".to_owned(),
         id: NodeId::generate(),
         capabilities: Capabilities { ffmpeg: "5.1".into(), encoders: vec![], cores: 2 },
         slots: Slots { chunks: 1, other: 2 },
@@ -712,6 +844,14 @@ conformance! { sqlite, Place::new();
     tries_run_out
     the_last_expiry_fails_the_job
     what_a_dead_process_held_is_given_back_without_fault
+    the_better_of_several_classes_is_claimed
+    a_node_does_not_get_what_it_failed_at
+    a_backup_that_is_first_wins
+    a_first_attempt_that_is_first_wins
+    a_backup_takes_over_from_a_lost_attempt
+    a_cancelled_job_ends_its_backups
+    who_waits_long_goes_first
+    a_returning_node_finds_its_leases
     dependants_are_released_once_under_concurrent_completions
     the_last_task_completes_its_job
     a_gate_holds_until_it_is_opened

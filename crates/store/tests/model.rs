@@ -24,6 +24,7 @@ enum Op {
     Renew { lease: usize },
     Release { lease: usize },
     ReleaseNode { node: u8 },
+    BackUp { task: usize, node: u8 },
     Expire { after_ms: i64 },
     Reopen { task: usize },
     OpenGate { task: usize },
@@ -43,6 +44,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => lease.clone().prop_map(|lease| Op::Renew { lease }),
         2 => lease.prop_map(|lease| Op::Release { lease }),
         1 => (0_u8..3).prop_map(|node| Op::ReleaseNode { node }),
+        5 => (0_usize..8, 0_u8..3).prop_map(|(task, node)| Op::BackUp { task, node }),
         2 => (0_i64..20_000).prop_map(|after_ms| Op::Expire { after_ms }),
         4 => (0_usize..8).prop_map(|task| Op::Reopen { task }),
         4 => (0_usize..8).prop_map(|task| Op::OpenGate { task }),
@@ -90,9 +92,10 @@ impl Run {
         self.rows.iter().find(|t| t.id == lease.task).unwrap()
     }
 
-    /// By what the store showed last, this lease is the one in force.
+    /// By what the store showed last, this lease is one in force.
     fn holds(&self, lease: &Lease) -> bool {
-        self.names(lease) && self.row(lease).state == TaskState::Leased
+        let row = self.row(lease);
+        (self.names(lease) && row.state == TaskState::Leased) || row.backup.as_ref() == Some(lease)
     }
 
     fn names(&self, lease: &Lease) -> bool {
@@ -115,7 +118,7 @@ impl Run {
                 if let Some(claimed) = claimed {
                     let row = self.row(&claimed.lease);
                     assert_eq!((row.state, row.pending_deps), (TaskState::Ready, 0));
-                    assert_eq!(claimed.lease.attempt.0, row.attempt.0 + 1);
+                    assert!(claimed.lease.attempt > row.attempt);
                     assert!(claimed.tries <= claimed.max_attempts);
                     self.leases.push(claimed.lease);
                 }
@@ -144,6 +147,17 @@ impl Run {
             Op::ReleaseNode { node: name } => {
                 let released = store.release_node(&node(&format!("n{name}")), self.now_ms).await.unwrap();
                 assert!(released.iter().all(|lease| self.holds(lease)));
+            }
+            Op::BackUp { task, node: name } => {
+                let name = node(&format!("n{name}"));
+                let row = self.rows[*task].clone();
+                let backup = store.back_up(row.id, &name, self.now_ms, self.now_ms + 15_000).await.unwrap();
+                let running = !store.job(self.job).await.unwrap().unwrap().phase.is_final();
+                if let Some(backup) = backup {
+                    assert!(running && row.state == TaskState::Leased && row.backup.is_none());
+                    assert!(row.node != Some(name) && backup.lease.attempt > row.attempt);
+                    self.leases.push(backup.lease);
+                }
             }
             Op::Expire { after_ms } => {
                 self.now_ms += after_ms;
@@ -177,7 +191,7 @@ impl Run {
 
     async fn complete(&mut self, index: usize) {
         let Some(lease) = self.lease(index) else { return };
-        let join = self.row(&lease).class == kinora_protocol::node::SlotClass::Other;
+        let join = self.row(&lease).class.slot == kinora_protocol::node::SlotClass::Other;
         let output = if join { join_output() } else { part_output("part") };
         let completion = self.place.store.complete(&lease, &output, self.now_ms).await.unwrap();
         match completion {
@@ -207,9 +221,15 @@ impl Run {
             assert_eq!(new.lease_until_ms.is_some(), new.state == TaskState::Leased);
             assert!(new.tries <= new.max_attempts);
             let attempts = store.attempts(new.id).await.unwrap();
-            assert_eq!(attempts.len(), new.attempt.0 as usize, "one record for each attempt");
+            assert!(
+                attempts.last().is_none_or(|a| a.lease.attempt >= new.attempt),
+                "an attempt without a record"
+            );
+            assert!(attempts.windows(2).all(|a| a[0].lease.attempt < a[1].lease.attempt));
             let running = attempts.iter().filter(|a| a.ended_ms.is_none()).count();
-            assert_eq!(running, usize::from(new.state == TaskState::Leased));
+            let leases = usize::from(new.state == TaskState::Leased) + usize::from(new.backup.is_some());
+            assert_eq!(running, leases, "{attempts:?}");
+            assert!(new.backup.is_none() || new.state == TaskState::Leased, "a backup without a first");
         }
         for Dep { after, .. } in graph().deps {
             let before = graph().deps.into_iter().filter(|d| d.after == after).map(|d| d.before);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_media::{Control, Tools};
-use kinora_protocol::node::{Capabilities, Grant, Progress, Slots, ToHub, ToNode};
+use kinora_protocol::node::{Capabilities, Grant, Hello, PROTOCOL, Progress, Renewal, Slots, ToHub, ToNode};
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId};
 use tokio::sync::mpsc;
@@ -32,6 +32,8 @@ pub struct Link {
 pub struct Worker {
     /// Its id.
     pub node: NodeId,
+    /// Its name for people.
+    pub name: String,
     /// Its programs.
     pub tools: Tools,
     /// What it can do.
@@ -57,12 +59,18 @@ impl Worker {
     /// Works until `stop` is cancelled or the hub goes away. Running programs are stopped before it returns; their leases are
     /// left to the hub, which gives them to this node again or to another.
     pub async fn run(self, mut link: Link, stop: CancellationToken) {
-        let hello = ToHub::Hello {
+        let hello = Hello {
+            protocol: PROTOCOL,
             node: self.node.clone(),
+            name: self.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: self.capabilities.clone(),
             slots: self.slots,
+            tags: Vec::new(),
+            priority: 0,
+            holding: Vec::new(),
         };
-        if link.to_hub.send(hello).await.is_err() {
+        if link.to_hub.send(ToHub::Hello(Box::new(hello))).await.is_err() {
             return;
         }
         let worker = Arc::new(self);
@@ -81,7 +89,12 @@ impl Worker {
                         }
                     }
                     // Grants stop coming; what runs is finished.
-                    Some(ToNode::Drain) => {}
+                    Some(ToNode::Drain | ToNode::Welcome { .. }) => {}
+                    Some(ToNode::Refused(failure)) => {
+                        tracing::error!("the hub does not take this node: {failure}");
+                        break;
+                    }
+                    Some(ToNode::Disconnect) => break,
                 },
                 Some(ended) = attempts.join_next(), if !attempts.is_empty() => {
                     if let Ok((key, result)) = ended {
@@ -90,11 +103,13 @@ impl Worker {
                     }
                 }
                 _ = report.tick() => {
-                    for (key, attempt) in &running {
+                    if running.is_empty() { continue }
+                    let renewal = |(key, attempt): (&Key, &Running)| {
                         let progress = *attempt.progress.lock().unwrap_or_else(PoisonError::into_inner);
-                        let renew = ToHub::Renew { task: key.0, attempt: key.1, progress };
-                        if link.to_hub.send(renew).await.is_err() { break }
-                    }
+                        Renewal { task: key.0, attempt: key.1, progress }
+                    };
+                    let running = running.iter().map(renewal).collect();
+                    if link.to_hub.send(ToHub::Renew { running }).await.is_err() { break }
                 }
             }
         }

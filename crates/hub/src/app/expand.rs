@@ -4,12 +4,13 @@
 use kinora_jobs::expand::{self, Known};
 use kinora_jobs::key::Keys;
 use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
+use kinora_jobs::schedule;
 use kinora_plan::index::PacketIndex;
 use kinora_plan::settle;
 use kinora_plan::sizing::Capacity;
+use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
-use kinora_protocol::node::SlotClass;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::task::{JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure, JobId};
@@ -51,7 +52,7 @@ impl Hub {
         };
         match expand::analyze(&known) {
             Some(spec) => {
-                let task = new_task(request, 0, SlotClass::Other, TaskSpec::Analyze(spec), Gate::None);
+                let task = new_task(request, 0, Class::LIGHT, TaskSpec::Analyze(spec), Gate::None);
                 Ok(Ok((Graph { tasks: vec![task], deps: Vec::new() }, None)))
             }
             None => self.work(job, request, probe, &index, node, &[]).await,
@@ -106,6 +107,7 @@ impl Hub {
             output: request.output.clone(),
             settled,
         };
+        let build = schedule::build_name(&node.build);
         let keys = Keys::new(index, &node.build);
         let ranks = expand::ranks(&expansion.chunks);
         let frames = expansion.chunks.iter().map(|c| c.work.frames).collect();
@@ -116,8 +118,9 @@ impl Hub {
             let done = self.kept_chunk(key.as_ref(), &chunk.work).await?;
             let ordinal = chunk.work.ordinal;
             reused.extend(done.is_some().then_some(ordinal));
+            let class = Class::chunk(chunk.work.encode.encoder, build.clone());
             let spec = TaskSpec::Chunk(Box::new(chunk));
-            let task = new_task(request, ordinal, SlotClass::Chunk, spec, Gate::None);
+            let task = new_task(request, ordinal, class, spec, Gate::None);
             tasks.push(NewTask { rank, done, cache_key: key, ..task });
         }
         let graph = finish_graph(request, probe.facts.size, tasks, expansion.audio, package);
@@ -182,7 +185,7 @@ pub fn container_of(output: &std::path::Path) -> std::result::Result<Container, 
     })
 }
 
-fn new_task(request: &JobRequest, ordinal: u32, class: SlotClass, spec: TaskSpec, gate: Gate) -> NewTask {
+fn new_task(request: &JobRequest, ordinal: u32, class: Class, spec: TaskSpec, gate: Gate) -> NewTask {
     NewTask {
         ordinal,
         class,
@@ -210,18 +213,18 @@ fn finish_graph(
     let chunks = tasks.len();
     if let Some(audio) = audio {
         before_package.push(tasks.len());
-        tasks.push(new_task(request, 0, SlotClass::Other, TaskSpec::Audio(audio), Gate::None));
+        tasks.push(new_task(request, 0, Class::LIGHT, TaskSpec::Audio(audio), Gate::None));
     }
     if chunks > 0 {
         let join = tasks.len();
         let draft = TaskSpec::Join(JoinSpec { chunks: Vec::new(), packets: Vec::new() });
-        tasks.push(new_task(request, 0, SlotClass::Other, draft, Gate::Closed));
+        tasks.push(new_task(request, 0, Class::LIGHT, draft, Gate::Closed));
         deps.extend((0..chunks).map(|before| Dep { before, after: join }));
         before_package.push(join);
     }
     let last = tasks.len();
     let source = SourceTask { source: request.input.clone(), size, work: package };
-    tasks.push(new_task(request, 0, SlotClass::Other, TaskSpec::Package(Box::new(source)), Gate::Closed));
+    tasks.push(new_task(request, 0, Class::LIGHT, TaskSpec::Package(Box::new(source)), Gate::Closed));
     deps.extend(before_package.into_iter().map(|before| Dep { before, after: last }));
     Graph { tasks, deps }
 }

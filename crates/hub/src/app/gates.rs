@@ -112,7 +112,7 @@ impl Hub {
         let from = allowed_from(JobEvent::ChunksDone);
         self.store().set_phase(job, JobPhase::Combining, &from, None, now_ms()).await?;
         self.emit(Event::Job { job, phase: JobPhase::Combining, failure: None });
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 
@@ -144,7 +144,7 @@ impl Hub {
             let from = allowed_from(JobEvent::ChunksDone);
             self.store().set_phase(job, JobPhase::Combining, &from, None, now_ms()).await?;
         }
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 

@@ -5,10 +5,10 @@ use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{Failure, JobId};
-use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, NewTask, Retried, Submitted, TaskRow};
+use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, NewTask, PhaseChange, Retried, Submitted, TaskRow};
 
 use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
-use kinora_protocol::node::SlotClass;
+use kinora_protocol::class::Class;
 
 use crate::{Hub, Result, now_ms};
 
@@ -18,9 +18,13 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it.
     pub async fn submit(&self, request: JobRequest) -> Result<Submitted> {
+        self.submit_as(JobId::generate(), request).await
+    }
+
+    pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest) -> Result<Submitted> {
         let probe = NewTask {
             ordinal: 0,
-            class: SlotClass::Other,
+            class: Class::LIGHT,
             priority: request.priority,
             rank: 0.0,
             max_attempts: request.recipe.chunks.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS).max(1),
@@ -30,9 +34,8 @@ impl Hub {
             gate: Gate::None,
         };
         let graph = Graph { tasks: vec![probe], deps: Vec::<Dep>::new() };
-        let submitted =
-            self.store().submit(NewJob { id: JobId::generate(), request, graph }, now_ms()).await?;
-        self.inner.work.notify_waiters();
+        let submitted = self.store().submit(NewJob { id, request, graph }, now_ms()).await?;
+        self.ring();
         Ok(submitted)
     }
 
@@ -68,17 +71,40 @@ impl Hub {
         Ok(self.store().proof(job).await?)
     }
 
-    /// Ends a job; its nodes are told to stop.
+    /// Ends a job; its nodes are told to stop. `false` when it has ended.
     ///
     /// # Errors
     /// When the store cannot keep it.
-    pub async fn cancel(&self, job: JobId) -> Result<()> {
+    pub async fn cancel(&self, job: JobId) -> Result<bool> {
         let change = self.store().cancel(job, now_ms()).await?;
-        if let kinora_store::PhaseChange::Changed { stopped } = change {
-            self.stop_leases(&stopped);
-            self.emit(Event::Job { job, phase: JobPhase::Cancelled, failure: None });
-        }
-        Ok(())
+        Ok(self.changed(job, change, JobPhase::Cancelled))
+    }
+
+    /// Lets no further task of a job start; those that run go on. `false` when it has ended or is paused.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn pause(&self, job: JobId) -> Result<bool> {
+        let change = self.store().pause(job, now_ms()).await?;
+        Ok(self.changed(job, change, JobPhase::Paused))
+    }
+
+    /// Lets a paused job go on. `false` when it is not paused.
+    ///
+    /// # Errors
+    /// When the store cannot keep it.
+    pub async fn resume(&self, job: JobId) -> Result<bool> {
+        let to = self.store().job(job).await?.and_then(|row| row.paused_from);
+        let change = self.store().resume(job, now_ms()).await?;
+        Ok(self.changed(job, change, to.unwrap_or(JobPhase::Processing)))
+    }
+
+    fn changed(&self, job: JobId, change: PhaseChange, phase: JobPhase) -> bool {
+        let PhaseChange::Changed { stopped } = change else { return false };
+        self.stop_leases(&stopped);
+        self.emit(Event::Job { job, phase, failure: None });
+        self.ring();
+        true
     }
 
     /// Goes on with a failed or cancelled job from what is done. `false` when it is in another phase.
@@ -89,7 +115,7 @@ impl Hub {
         let retried = self.store().retry(job, now_ms()).await?;
         self.check_stored_blobs().await?;
         self.open_waiting_gates().await?;
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(matches!(retried, Retried::Changed { .. }))
     }
 

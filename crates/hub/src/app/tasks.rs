@@ -85,7 +85,7 @@ impl Hub {
             // All chunks may have been there already.
             self.open_waiting_gates().await?;
         }
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 
@@ -93,11 +93,14 @@ impl Hub {
         let completion = self.store().complete(&claimed.lease, output, now_ms()).await?;
         let Completion::Accepted(accepted) = completion else { return Ok(()) };
         self.task_event(claimed, TaskChange::Done);
+        if let Some(beaten) = &accepted.beaten {
+            self.inner.nodes.cancel(&beaten.node, (beaten.task, beaten.attempt));
+        }
         self.redo_if_flagged(claimed, output).await?;
         for task in accepted.gated {
             self.open_gate(claimed.job, task).await?;
         }
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 
@@ -134,14 +137,17 @@ impl Hub {
                 tracing::debug!(%job, %task, ?why, "a flagged chunk is not opened again");
             }
         }
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 
     /// A node says that its attempt failed.
     pub(crate) async fn failed(&self, claimed: &Claimed, failure: Failure) -> Result<()> {
         let then = match retry::after(&failure, claimed.tries, claimed.max_attempts) {
-            Then::Again { delay_ms } => AfterFailure::Retry { not_before_ms: now_ms() + delay_ms },
+            Then::Again { delay_ms } => {
+                self.ring_in(delay_ms);
+                AfterFailure::Retry { not_before_ms: now_ms() + delay_ms }
+            }
             Then::Never => AfterFailure::Fatal,
         };
         match self.store().fail(&claimed.lease, &failure, then, now_ms()).await? {
@@ -154,9 +160,9 @@ impl Hub {
                 self.task_event(claimed, TaskChange::Failed { failure: failure.clone() });
                 self.emit_failed(claimed.job, failure);
             }
-            FailOutcome::LeaseLost => {}
+            FailOutcome::StillRunning | FailOutcome::LeaseLost => {}
         }
-        self.inner.work.notify_waiters();
+        self.ring();
         Ok(())
     }
 
@@ -175,9 +181,7 @@ impl Hub {
     /// Tells nodes that their work is not wanted any more.
     pub(crate) fn stop_leases(&self, stopped: &[Stopped]) {
         for lease in stopped.iter().map(|s| &s.lease) {
-            for node in self.nodes().iter().filter(|n| n.id == lease.node) {
-                node.cancel(lease.task, lease.attempt);
-            }
+            self.inner.nodes.cancel(&lease.node, (lease.task, lease.attempt));
         }
     }
 

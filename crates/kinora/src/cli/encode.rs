@@ -23,11 +23,11 @@ use crate::config::Config;
 use crate::local::{Engine, Opened, Setup};
 
 mod args;
-mod recipe;
+pub mod recipe;
 mod show;
 mod state;
 
-pub use args::EncodeArgs;
+pub use args::{EncodeArgs, RecipeArgs};
 use show::Display;
 use state::State;
 
@@ -92,7 +92,7 @@ fn print_json(value: &impl Serialize) {
 }
 
 async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<End, Failure> {
-    let recipe = recipe::build(args)?;
+    let recipe = recipe::build(&args.recipe, &args.output)?;
     state::check_paths(&args.input, &args.output, args.proof.as_deref())?;
     let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
     let interrupt = interruption();
@@ -102,6 +102,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         jobs: args.jobs,
         wanted: wanted_encoders(&recipe),
         stall: Duration::from_secs(args.stall_timeout),
+        allowed_folders: Vec::new(),
     };
     let request = JobRequest {
         input: state::absolute(&args.input)?,
@@ -146,7 +147,7 @@ fn wanted_encoders(recipe: &Recipe) -> Vec<Encoder> {
 }
 
 /// Cancelled by Ctrl-C or a polite request to end.
-fn interruption() -> CancellationToken {
+pub fn interruption() -> CancellationToken {
     let token = CancellationToken::new();
     let on_signal = token.clone();
     tokio::spawn(async move {

@@ -2,8 +2,8 @@
 
 use std::fmt::Display;
 
+use kinora_protocol::class::Class;
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::node::SlotClass;
 use kinora_protocol::task::TaskKind;
 use kinora_protocol::{Attempt, Digest, JobId, NodeId, TaskId};
 use rusqlite::Row;
@@ -67,8 +67,9 @@ pub(super) fn gate(row: &Row<'_>) -> rusqlite::Result<Gate> {
     named(row, "gate", &Gate::ALL, Gate::name)
 }
 
-pub(super) fn class(row: &Row<'_>) -> rusqlite::Result<SlotClass> {
-    named(row, "class", &[SlotClass::Chunk, SlotClass::Other], SlotClass::name)
+pub(super) fn class(row: &Row<'_>) -> rusqlite::Result<Class> {
+    let text: String = row.get("class")?;
+    text.parse().map_err(|error| unreadable("class", &text, error))
 }
 
 pub(super) fn phase(row: &Row<'_>) -> rusqlite::Result<JobPhase> {

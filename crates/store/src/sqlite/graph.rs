@@ -24,7 +24,7 @@ struct Row {
     ordinal: u32,
     state: TaskState,
     gate: Gate,
-    class: &'static str,
+    class: String,
     priority: i32,
     rank: f64,
     max_attempts: u32,
@@ -53,7 +53,7 @@ impl Prepared {
                 ordinal: task.ordinal,
                 state,
                 gate: task.gate,
-                class: task.class.name(),
+                class: task.class.to_string(),
                 priority: task.priority,
                 rank: task.rank,
                 max_attempts: task.max_attempts,
@@ -135,6 +135,8 @@ fn insert_task(
         )
         .optional()?;
     let Some(id) = id else { return Ok(None) };
+    conn.prepare_cached("INSERT INTO classes (class) VALUES (?1) ON CONFLICT DO NOTHING")?
+        .execute([&task.class])?;
     conn.prepare_cached("INSERT INTO task_bodies (task_id, spec, output) VALUES (?1, ?2, ?3)")?
         .execute(params![id, task.spec, task.output])?;
     if let (TaskState::Done, Some(key)) = (task.state, &task.cache_key) {
@@ -183,8 +185,8 @@ fn expand(
     let finished = match finishing {
         None => None,
         Some((lease, output)) => match outcome::finish(conn, lease, output, now_ms)? {
-            outcome::Finished::Now(task) if task.job == job => Some(task),
-            outcome::Finished::Now(task) => {
+            outcome::Finished::Now(task, _) if task.job == job => Some(task),
+            outcome::Finished::Now(task, _) => {
                 return Err(Fault::Conflict(format!(
                     "task {} is one of job {}, not of {job}",
                     task.id, task.job

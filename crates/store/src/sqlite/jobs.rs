@@ -138,6 +138,35 @@ impl Store {
         .await
     }
 
+    /// Lets tasks of jobs that nobody took from for so long go before others: one step of priority at a time, up to `most`
+    /// above what the job asked for. Gives how many tasks rose.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn age(&self, now_ms: i64, waited_ms: i64, most: u32) -> Result<usize> {
+        self.write(move |conn| {
+            let mut query = conn.prepare_cached(
+                "UPDATE jobs SET served_ms = ?1
+                 WHERE phase IN ('Queued', 'Processing', 'Combining') AND max(served_ms, created_ms) <= ?1 - ?2
+                 RETURNING id",
+            )?;
+            let jobs = query
+                .query_map([now_ms, waited_ms], |row| row.get::<_, String>("id"))?
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            let mut raise = conn.prepare_cached(
+                "UPDATE tasks SET priority = priority + 1
+                 WHERE job_id = ?1 AND state = 'ready' AND held = 0
+                   AND priority < (SELECT priority FROM jobs WHERE id = ?1) + ?2",
+            )?;
+            let mut raised = 0;
+            for job in jobs {
+                raised += raise.execute(params![job, most])?;
+            }
+            Ok(raised)
+        })
+        .await
+    }
+
     /// One job.
     ///
     /// # Errors

@@ -2,11 +2,13 @@
 //!
 //! Each file below writes the statements of one resource; nobody else has SQL.
 
+mod backup;
 mod convert;
 mod fault;
 mod graph;
 mod jobs;
 mod lease;
+mod library;
 mod media;
 mod nodes;
 mod outbox;

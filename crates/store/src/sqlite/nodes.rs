@@ -14,14 +14,14 @@ impl Store {
     /// The disk fails or the store is closed.
     pub async fn put_node(&self, node: &NodeRow) -> Result<()> {
         let (capabilities, slots) = (convert::json(&node.capabilities)?, convert::json(&node.slots)?);
-        let (id, seen) = (node.id.clone(), node.last_seen_ms);
+        let (id, name, seen) = (node.id.clone(), node.name.clone(), node.last_seen_ms);
         self.write(move |conn| {
             conn.prepare_cached(
-                "INSERT INTO nodes (id, capabilities, slots, last_seen_ms) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (id) DO UPDATE SET capabilities = excluded.capabilities, slots = excluded.slots,
+                "INSERT INTO nodes (id, capabilities, slots, last_seen_ms, name) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (id) DO UPDATE SET name = excluded.name, capabilities = excluded.capabilities, slots = excluded.slots,
                    last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
             )?
-            .execute(params![id.as_str(), capabilities, slots, seen])?;
+            .execute(params![id.as_str(), capabilities, slots, seen, name])?;
             Ok(())
         })
         .await
@@ -33,11 +33,13 @@ impl Store {
     /// The disk fails or the store is closed.
     pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
         self.read(move |conn| {
-            let mut query =
-                conn.prepare_cached("SELECT id, capabilities, slots, last_seen_ms FROM nodes ORDER BY id")?;
+            let mut query = conn.prepare_cached(
+                "SELECT id, name, capabilities, slots, last_seen_ms FROM nodes ORDER BY id",
+            )?;
             let rows = query.query_map([], |row| {
                 Ok(NodeRow {
                     id: NodeId::from(row.get::<_, String>("id")?),
+                    name: row.get("name")?,
                     capabilities: convert::from_json(row, "capabilities")?,
                     slots: convert::from_json(row, "slots")?,
                     last_seen_ms: row.get("last_seen_ms")?,

@@ -8,7 +8,7 @@ use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert, media, outbox, phase};
+use super::{Store, backup, convert, media, outbox, phase};
 use crate::error::{Result, StoreError};
 use crate::lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, Completion, Expired, FailOutcome, Lease, Stopped,
@@ -60,7 +60,7 @@ impl Ended {
 
 /// What became of a result.
 pub(super) enum Finished {
-    Now(Ended),
+    Now(Ended, Option<Lease>),
     Before,
     LeaseLost,
 }
@@ -72,6 +72,7 @@ pub(super) fn finish(
     output: &Output,
     now_ms: i64,
 ) -> Result<Finished, Fault> {
+    let beaten = backup::settle(conn, lease)?;
     let done = conn
         .prepare_cached(
             "UPDATE tasks SET state = 'done', lease_until_ms = NULL
@@ -94,10 +95,13 @@ pub(super) fn finish(
     conn.prepare_cached("UPDATE task_bodies SET output = ?2 WHERE task_id = ?1")?
         .execute(params![task.id.0, output.json])?;
     end_attempt(conn, lease, AttemptOutcome::Done, None, now_ms)?;
+    if let Some(beaten) = &beaten {
+        end_attempt(conn, beaten, AttemptOutcome::Cancelled, None, now_ms)?;
+    }
     if let Some(key) = cache_key {
         media::cache(conn, &key, &output.json, output.bytes, now_ms)?;
     }
-    Ok(Finished::Now(task))
+    Ok(Finished::Now(task, beaten))
 }
 
 fn not_leased(conn: &Connection, lease: &Lease) -> Result<Finished, Fault> {
@@ -163,15 +167,15 @@ pub(super) fn end_attempt(
 }
 
 fn complete(conn: &Connection, lease: &Lease, output: &Output, now_ms: i64) -> Result<Completion, Fault> {
-    let task = match finish(conn, lease, output, now_ms)? {
-        Finished::Now(task) => task,
+    let (task, beaten) = match finish(conn, lease, output, now_ms)? {
+        Finished::Now(task, beaten) => (task, beaten),
         Finished::Before => return Ok(Completion::AlreadyDone),
         Finished::LeaseLost => return Ok(Completion::LeaseLost),
     };
     let (released, gated) = release_dependants(conn, task.id)?;
     outbox::put(conn, &task.event(TaskChange::Done))?;
     let last = phase::all_done(conn, task.job)?;
-    Ok(Completion::Accepted(Accepted { job: task.job, released, gated, last }))
+    Ok(Completion::Accepted(Accepted { job: task.job, released, gated, last, beaten }))
 }
 
 fn complete_job(
@@ -211,9 +215,18 @@ fn fail(conn: &Connection, lease: &Lease, bad: &Bad<'_>, now_ms: i64) -> Result<
         )?
         .query_row(key, |row| Ok((Ended::from_row(row)?, row.get::<_, i64>("tries_left")?)))
         .optional()?;
-    let Some((task, tries_left)) = held else { return Ok(FailOutcome::LeaseLost) };
+    let Some((task, tries_left)) = held else {
+        if !backup::drop(conn, lease)? {
+            return Ok(FailOutcome::LeaseLost);
+        }
+        end_attempt(conn, lease, bad.outcome, Some(bad.failure), now_ms)?;
+        return Ok(FailOutcome::StillRunning);
+    };
     let tries_left = u32::try_from(tries_left).unwrap_or(0);
     end_attempt(conn, lease, bad.outcome, Some(bad.failure), now_ms)?;
+    if backup::promote(conn, task.id)? {
+        return Ok(FailOutcome::StillRunning);
+    }
     let public = outbox::without_detail(bad.failure);
     match bad.then {
         AfterFailure::Retry { not_before_ms } if tries_left > 0 => {
@@ -248,7 +261,11 @@ fn expire(conn: &Connection, now_ms: i64, retry_at_ms: i64) -> Result<Vec<Expire
     let overdue = conn
         .prepare_cached(
             "SELECT id, job_id, kind, ordinal, attempt, node_id FROM tasks INDEXED BY tasks_leased
-             WHERE state = 'leased' AND lease_until_ms <= ?1 ORDER BY id",
+             WHERE state = 'leased' AND lease_until_ms <= ?1
+             UNION ALL
+             SELECT id, job_id, kind, ordinal, backups.attempt, backups.node_id
+             FROM backups JOIN tasks ON tasks.id = backups.task_id WHERE backups.lease_until_ms <= ?1
+             ORDER BY 1",
         )?
         .query_map([now_ms], |row| {
             let Ended { job, kind, ordinal, .. } = Ended::from_row(row)?;
@@ -267,6 +284,7 @@ fn expire(conn: &Connection, now_ms: i64, retry_at_ms: i64) -> Result<Vec<Expire
         };
         let then = match fail(conn, &lease, &bad, now_ms)? {
             FailOutcome::Retrying { tries_left } => AfterExpiry::Retrying { tries_left },
+            FailOutcome::StillRunning => AfterExpiry::StillRunning,
             FailOutcome::TaskFailed { stopped } => AfterExpiry::TaskFailed { stopped },
             // An earlier one of this sweep failed the job, and this lease was among those it stopped.
             FailOutcome::LeaseLost => continue,

@@ -91,7 +91,10 @@ fn hold_tasks(conn: &Connection, job: JobId, held: bool) -> Result<(), Fault> {
 fn stop_tasks(conn: &Connection, job: JobId, now_ms: i64) -> Result<Vec<Stopped>, Fault> {
     let stopped = conn
         .prepare_cached(
-            "SELECT id, kind, ordinal, attempt, node_id FROM tasks WHERE job_id = ?1 AND state = 'leased'",
+            "SELECT id, kind, ordinal, attempt, node_id FROM tasks WHERE job_id = ?1 AND state = 'leased'
+             UNION ALL
+             SELECT id, kind, ordinal, backups.attempt, backups.node_id
+             FROM tasks JOIN backups ON backups.task_id = tasks.id WHERE job_id = ?1",
         )?
         .query_map([job.to_string()], |row| {
             Ok(Stopped {
@@ -105,6 +108,8 @@ fn stop_tasks(conn: &Connection, job: JobId, now_ms: i64) -> Result<Vec<Stopped>
     for Stopped { lease, .. } in &stopped {
         super::outcome::end_attempt(conn, lease, AttemptOutcome::Cancelled, None, now_ms)?;
     }
+    conn.prepare_cached("DELETE FROM backups WHERE task_id IN (SELECT id FROM tasks WHERE job_id = ?1)")?
+        .execute([job.to_string()])?;
     conn.prepare_cached(
         "UPDATE tasks SET state = 'cancelled', node_id = NULL, lease_until_ms = NULL
          WHERE job_id = ?1 AND state IN ('waiting', 'ready', 'leased')",

@@ -9,7 +9,8 @@ use super::fault::Fault;
 use crate::error::StoreError;
 
 /// One step per version: step n brings a file from version n to n + 1.
-const MIGRATIONS: [&str; 1] = [include_str!("migrations/0001_init.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("migrations/0001_init.sql"), include_str!("migrations/0002_cluster.sql")];
 
 /// `KNRA`: tells our files from other people's.
 const APPLICATION: i64 = 0x4b4e_5241;

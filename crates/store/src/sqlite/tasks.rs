@@ -9,15 +9,27 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::{Store, convert};
 use crate::error::Result;
-use crate::lease::AttemptRow;
+use crate::lease::{AttemptRow, Lease};
 use crate::task::{Counts, TaskRow};
 
 /// A failure is kept once, with its attempt.
 const SELECT: &str = "SELECT tasks.id, job_id, kind, ordinal, state, gate, class, priority, rank, tasks.attempt, tries,
-       max_attempts, pending_deps, tasks.node_id, lease_until_ms, progress_frames, progress_fps, cache_key, spec, output,
-       attempts.failure
+       max_attempts, pending_deps, tasks.node_id, tasks.lease_until_ms, tasks.progress_frames, tasks.progress_fps, cache_key, spec, output,
+       attempts.failure, backups.attempt AS backup_attempt, backups.node_id AS backup_node
      FROM tasks JOIN task_bodies ON task_bodies.task_id = tasks.id
-     LEFT JOIN attempts ON attempts.task_id = tasks.id AND attempts.attempt = tasks.attempt";
+     LEFT JOIN attempts ON attempts.task_id = tasks.id AND attempts.attempt = tasks.attempt
+     LEFT JOIN backups ON backups.task_id = tasks.id";
+
+fn backup(row: &Row<'_>) -> rusqlite::Result<Option<Lease>> {
+    let (attempt, node): (Option<u32>, Option<String>) =
+        (row.get("backup_attempt")?, row.get("backup_node")?);
+    let task = convert::task_id(row, "id")?;
+    Ok(attempt.zip(node).map(|(attempt, node)| Lease {
+        task,
+        attempt: Attempt(attempt),
+        node: NodeId::from(node),
+    }))
+}
 
 fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
@@ -36,6 +48,7 @@ fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
         pending_deps: row.get("pending_deps")?,
         node: row.get::<_, Option<String>>("node_id")?.map(NodeId::from),
         lease_until_ms: row.get("lease_until_ms")?,
+        backup: backup(row)?,
         progress: Progress {
             frames: u64::try_from(row.get::<_, i64>("progress_frames")?).unwrap_or(0),
             fps: row.get("progress_fps")?,

@@ -4,7 +4,7 @@ use std::sync::mpsc;
 
 use rusqlite::Connection;
 
-use super::lease::CLAIM;
+use super::lease::FIRST;
 use super::{Fault, Store};
 use crate::error::StoreError;
 
@@ -164,9 +164,9 @@ async fn a_claim_goes_by_the_index_of_ready_tasks() {
             Ok(lines.collect::<rusqlite::Result<Vec<_>>>()?.join("\n"))
         })
     };
-    let numbered = CLAIM.replace("?1", "'n'").replace("?2", "'chunk'").replace("?3", "0").replace("?4", "1");
+    let numbered = FIRST.replace("?1", "'chunk'").replace("?2", "0").replace("?3", "'n'").replace("?4", "1");
     let claim = plan(numbered).await.unwrap();
-    assert!(claim.contains("USING INDEX tasks_ready (class=?)"), "{claim}");
+    assert!(claim.contains("tasks USING INDEX tasks_ready (class=?)"), "{claim}");
     assert!(!claim.contains("TEMP B-TREE") && !claim.contains("SCAN"), "{claim}");
     let unfinished = "SELECT 1 FROM tasks WHERE job_id = 'x' AND state <> 'done'";
     let unfinished = plan(unfinished.to_owned()).await.unwrap();
@@ -178,8 +178,8 @@ async fn a_claim_goes_by_the_index_of_ready_tasks() {
 
 #[tokio::test]
 async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
+    use kinora_protocol::class::Class;
     use kinora_protocol::job::{JobPhase, JobRequest};
-    use kinora_protocol::node::SlotClass;
     use kinora_protocol::task::TaskSpec;
     use kinora_protocol::{JobId, NodeId};
 
@@ -196,7 +196,7 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
         };
         let task = crate::NewTask {
             ordinal: 0,
-            class: SlotClass::Other,
+            class: Class::LIGHT,
             priority: 0,
             rank: 0.0,
             max_attempts: 1,
@@ -220,8 +220,10 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
         .await
         .unwrap();
     let node = NodeId::from("n".to_owned());
-    let claimed = store.claim(&node, SlotClass::Other, 0, 10).await.unwrap().unwrap();
-    assert_eq!(claimed.job, jobs[1]);
+    let wanted = crate::Wanted { node, classes: vec![Class::LIGHT], avoid: crate::Avoid::Nothing };
+    let claimed = store.claim(vec![wanted.clone(), wanted], 0, 10).await.unwrap();
+    let jobs_of: Vec<_> = claimed.iter().map(|c| c.as_ref().map(|c| c.job)).collect();
+    assert_eq!(jobs_of, [None, Some(jobs[1])]);
     let failed = store.job(jobs[0]).await.unwrap().unwrap();
     assert_eq!(failed.phase, JobPhase::Failed);
     assert!(failed.failure.unwrap().message.contains("cannot read"));

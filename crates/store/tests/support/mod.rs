@@ -4,13 +4,14 @@
 
 use std::path::PathBuf;
 
+use kinora_protocol::class::Class;
 use kinora_protocol::encode::AudioSettings;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::node::SlotClass;
 use kinora_protocol::recipe::{AudioCodec, Recipe};
 use kinora_protocol::task::{AudioSpec, Blob, JoinSpec, SourceTask, TaskOutput, TaskSpec};
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, NodeId};
-use kinora_store::{Claimed, Dep, Gate, Graph, NewJob, NewTask, Store};
+use kinora_store::{Avoid, Claimed, Dep, Gate, Graph, NewJob, NewTask, Store, Wanted};
 
 /// A store in a folder that goes with it.
 pub struct Place {
@@ -92,7 +93,7 @@ pub fn join_output() -> TaskOutput {
 fn task(ordinal: u32, class: SlotClass, spec: TaskSpec) -> NewTask {
     NewTask {
         ordinal,
-        class,
+        class: Class { slot: class, ..Class::LIGHT },
         priority: 0,
         rank: f64::from(ordinal),
         max_attempts: 3,
@@ -101,6 +102,11 @@ fn task(ordinal: u32, class: SlotClass, spec: TaskSpec) -> NewTask {
         cache_key: None,
         gate: Gate::None,
     }
+}
+
+/// The class of parts.
+pub fn parts_class() -> Class {
+    Class { slot: SlotClass::Chunk, ..Class::LIGHT }
 }
 
 /// A task of which a job has many, in class `chunk`.
@@ -133,7 +139,19 @@ pub async fn submit(store: &Store, graph: Graph) -> JobId {
 }
 
 pub async fn claim_at(store: &Store, name: &str, class: SlotClass, now_ms: i64) -> Option<Claimed> {
-    store.claim(&node(name), class, now_ms, now_ms + 15_000).await.unwrap()
+    let class = Class { slot: class, ..Class::LIGHT };
+    claim_any(store, name, vec![class], Avoid::Nothing, now_ms).await
+}
+
+pub async fn claim_any(
+    store: &Store,
+    name: &str,
+    classes: Vec<Class>,
+    avoid: Avoid,
+    now_ms: i64,
+) -> Option<Claimed> {
+    let wanted = vec![Wanted { node: node(name), classes, avoid }];
+    store.claim(wanted, now_ms, now_ms + 15_000).await.unwrap().pop().unwrap()
 }
 
 /// Claims a part.

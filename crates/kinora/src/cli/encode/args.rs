@@ -15,6 +15,32 @@ pub struct EncodeArgs {
     pub input: PathBuf,
     /// The result; its extension names the container (.mp4, .mkv, .mov, .webm)
     pub output: PathBuf,
+    /// What to do
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Chunks at once; chosen from cores and encoder when absent
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Splitting")]
+    pub jobs: Option<u32>,
+    /// A program that makes no progress for so many seconds is stopped and tried again
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Splitting")]
+    pub stall_timeout: u64,
+    /// Write the proof report (JSON) here
+    #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
+    pub proof: Option<PathBuf>,
+    /// Where unfinished work is kept [default: a hidden folder beside the output]
+    #[arg(long, value_name = "DIR", help_heading = "Checks and state")]
+    pub state_dir: Option<PathBuf>,
+    /// Keep the state when done: a later run with another recipe reuses its chunks
+    #[arg(long, help_heading = "Checks and state")]
+    pub keep_state: bool,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags that make a recipe: of every command that takes one.
+#[derive(Debug, Args)]
+pub struct RecipeArgs {
     /// Video codec; chosen from the source when absent
     #[arg(long, value_enum, help_heading = "Video")]
     pub codec: Option<CodecArg>,
@@ -54,33 +80,15 @@ pub struct EncodeArgs {
     /// Wished chunk length in seconds; chosen from cores, encoder and length when absent
     #[arg(long, value_name = "S", help_heading = "Splitting")]
     pub chunk_seconds: Option<f64>,
-    /// Chunks at once; chosen from cores and encoder when absent
-    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024), help_heading = "Splitting")]
-    pub jobs: Option<u32>,
     /// How often a task is tried before the job fails [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Splitting")]
     pub max_attempts: Option<u32>,
-    /// A program that makes no progress for so many seconds is stopped and tried again
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..), help_heading = "Splitting")]
-    pub stall_timeout: u64,
     /// How the result is checked [default: fast]
     #[arg(long, value_enum, help_heading = "Checks and state")]
     pub verify: Option<VerifyArg>,
-    /// Write the proof report (JSON) here
-    #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
-    pub proof: Option<PathBuf>,
-    /// Where unfinished work is kept [default: a hidden folder beside the output]
-    #[arg(long, value_name = "DIR", help_heading = "Checks and state")]
-    pub state_dir: Option<PathBuf>,
-    /// Keep the state when done: a later run with another recipe reuses its chunks
-    #[arg(long, help_heading = "Checks and state")]
-    pub keep_state: bool,
     /// Read a recipe (TOML); flags go over it
     #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
     pub recipe: Option<PathBuf>,
-    /// Print one JSON object at the end
-    #[arg(long)]
-    pub json: bool,
 }
 
 /// `--codec`.

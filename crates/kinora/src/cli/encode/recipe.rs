@@ -1,9 +1,11 @@
 //! Flags and recipe files to a recipe. What the recipe comes to is settled later, with the file's facts.
 
+use std::path::Path;
+
 use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{ErrorCode, Failure};
 
-use super::EncodeArgs;
+use super::RecipeArgs;
 
 /// `4M`, `800k`, `128000`.
 pub fn bits(text: &str) -> Result<u64, String> {
@@ -15,8 +17,8 @@ fn refuse(reason: String) -> Failure {
     Failure::new(ErrorCode::BadRecipe, reason)
 }
 
-/// The recipe file, if there is one, with the flags over it.
-pub fn build(args: &EncodeArgs) -> Result<Recipe, Failure> {
+/// The recipe file, if there is one, with the flags over it; the container from the name of the result, where nobody says.
+pub fn build(args: &RecipeArgs, output: &Path) -> Result<Recipe, Failure> {
     let mut recipe = match &args.recipe {
         None => Recipe::default(),
         Some(path) => {
@@ -50,7 +52,7 @@ pub fn build(args: &EncodeArgs) -> Result<Recipe, Failure> {
     }
     let container = match args.container.map(Into::into).or(recipe.container) {
         Some(container) => container,
-        None => kinora_hub::app::expand::container_of(&args.output)?,
+        None => kinora_hub::app::expand::container_of(output)?,
     };
     recipe.container = Some(container);
     recipe.chunks.seconds = args.chunk_seconds.or(recipe.chunks.seconds);

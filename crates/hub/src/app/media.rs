@@ -1,0 +1,196 @@
+//! Media that the hub keeps, and files on its machine that jobs may name. A name is for people: nothing is found by it.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use kinora_protocol::api::{MediaView, NewJob, Source};
+use kinora_protocol::job::JobRequest;
+use kinora_protocol::recipe::Container;
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
+use kinora_store::{LibraryRow, Submitted};
+use tokio::io::AsyncWriteExt as _;
+
+use crate::{Hub, Result, now_ms};
+
+/// Longest name of a result, in bytes.
+const LONGEST_NAME: usize = 200;
+/// Longest extension that is kept with media.
+const LONGEST_EXTENSION: usize = 5;
+
+/// A decision of the hub's about what it was asked for.
+type Asked<T> = std::result::Result<T, Failure>;
+
+fn bad(why: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::BadInput, why)
+}
+
+impl Hub {
+    /// All media that the hub keeps, newest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn media_views(&self) -> Result<Vec<MediaView>> {
+        Ok(self.store().library().await?.into_iter().map(media_view).collect())
+    }
+
+    /// Takes a file in: hashed while it comes, durable before it is answered. The same content is kept once.
+    ///
+    /// # Errors
+    /// When it ends early, is empty, or cannot be kept; nothing of it is left then.
+    pub async fn take_media(
+        &self,
+        name: &str,
+        mut pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
+    ) -> Asked<MediaView> {
+        let folder = self.inner.data.join("media");
+        let disk =
+            |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("the hub cannot keep {name}: {e}"));
+        tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
+        let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
+        let mut file = tokio::fs::File::from_std(growing.reopen().map_err(disk)?);
+        let (mut hasher, mut size) = (blake3::Hasher::new(), 0_u64);
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(|why| bad(format!("{name} was cut off: {why}")))?;
+            hasher.update(&piece);
+            size += piece.len() as u64;
+            file.write_all(&piece).await.map_err(disk)?;
+        }
+        if size == 0 {
+            return Err(bad(format!("{name} is empty")));
+        }
+        file.flush().await.map_err(disk)?;
+        file.sync_all().await.map_err(disk)?;
+        let digest = Digest::from_bytes(hasher.finalize().as_bytes());
+        let path = folder.join(media_name(&digest, name));
+        growing.persist(&path).map_err(|e| disk(e.error))?;
+        let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms() };
+        let kept = self.store().put_library(&row).await.map_err(crate::HubError::from)?;
+        if kept.path != row.path {
+            // The same content came before, under a name with another extension.
+            let _ = tokio::fs::remove_file(&row.path).await;
+        }
+        Ok(media_view(kept))
+    }
+
+    /// Takes a job as the API has it.
+    ///
+    /// # Errors
+    /// When the store fails; what is wrong with the job is the inner error.
+    pub async fn submit_api(&self, job: NewJob, key: Option<String>) -> Result<Asked<Submitted>> {
+        let id = JobId::generate();
+        let (input, source_name) = match &job.source {
+            Source::Media(digest) => match self.store().find_library(digest).await? {
+                Some(row) => (row.path, row.name),
+                None => return Ok(Err(bad(format!("there is no media {digest}")))),
+            },
+            Source::Path(path) => match self.allowed_file(path) {
+                Ok(path) => {
+                    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    (path, name)
+                }
+                Err(failure) => return Ok(Err(failure)),
+            },
+        };
+        let output = match self.output_place(id, &job, &source_name) {
+            Ok(output) => output,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if let Some(folder) = output.parent()
+            && let Err(error) = tokio::fs::create_dir_all(folder).await
+        {
+            let why = format!("{}: {error}", folder.display());
+            return Ok(Err(Failure::new(ErrorCode::Disk, why)));
+        }
+        let request =
+            JobRequest { input, output, recipe: job.recipe, idempotency_key: key, priority: job.priority };
+        Ok(Ok(self.submit_as(id, request).await?))
+    }
+
+    /// A file that may be named: a regular one below an allowed folder, symbolic links followed first.
+    fn allowed_file(&self, path: &Path) -> Asked<PathBuf> {
+        let real = path.canonicalize().map_err(|e| bad(format!("{}: {e}", path.display())))?;
+        self.ensure_allowed(path, &real)?;
+        if !real.is_file() {
+            return Err(bad(format!("{}: it is not a regular file", path.display())));
+        }
+        Ok(real)
+    }
+
+    fn ensure_allowed(&self, asked: &Path, real: &Path) -> Asked<()> {
+        let folders = &self.inner.settings.allowed_folders;
+        if folders.iter().any(|folder| real.starts_with(folder)) {
+            return Ok(());
+        }
+        let hint = if folders.is_empty() {
+            "the hub allows no folder; start it with --allow-dir".to_owned()
+        } else {
+            let named: Vec<_> = folders.iter().map(|f| f.display().to_string()).collect();
+            format!("allowed: {}", named.join(", "))
+        };
+        Err(bad(format!("{}: it is not below an allowed folder ({hint})", asked.display())))
+    }
+
+    /// Where a job's result goes.
+    fn output_place(&self, id: JobId, job: &NewJob, source_name: &str) -> Asked<PathBuf> {
+        if let Some(path) = &job.output {
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+                return Err(bad(format!("{}: it names no file", path.display())));
+            };
+            let real = folder.canonicalize().map_err(|e| bad(format!("{}: {e}", folder.display())))?;
+            self.ensure_allowed(path, &real)?;
+            return Ok(real.join(name));
+        }
+        let name = match &job.name {
+            Some(name) => name.clone(),
+            None => {
+                let stem =
+                    Path::new(source_name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                format!("{stem}.{}", job.recipe.container.unwrap_or(Container::Mp4).extension())
+            }
+        };
+        let plain =
+            !name.contains(['/', '\\']) && !name.starts_with('.') && !name.chars().any(char::is_control);
+        if name.is_empty() || name.len() > LONGEST_NAME || !plain {
+            return Err(bad(format!(
+                "{name:?} is no name for a result: 1 to {LONGEST_NAME} bytes, no slashes"
+            )));
+        }
+        Ok(self.inner.data.join("outputs").join(id.to_string()).join(name))
+    }
+
+    /// The result of a completed job.
+    ///
+    /// # Errors
+    /// When the store cannot be read; that there is none is the inner error.
+    pub async fn output_of(&self, job: JobId) -> Result<Asked<PathBuf>> {
+        let Some(row) = self.store().job(job).await? else {
+            return Ok(Err(bad(format!("there is no job {job}"))));
+        };
+        if row.phase != kinora_protocol::job::JobPhase::Completed {
+            return Ok(Err(bad(format!("job {job} is {}: there is no result", row.phase.name()))));
+        }
+        Ok(Ok(row.request.output))
+    }
+}
+
+fn media_view(row: LibraryRow) -> MediaView {
+    MediaView { id: row.digest, name: row.name, size: row.size, created_ms: row.created_ms }
+}
+
+/// Content names the file; the extension stays, as some demuxers go by it.
+fn media_name(digest: &Digest, name: &str) -> String {
+    let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or("");
+    let plain = extension.len() <= LONGEST_EXTENSION && extension.bytes().all(|b| b.is_ascii_alphanumeric());
+    if plain && !extension.is_empty() {
+        format!("{digest}.{}", extension.to_ascii_lowercase())
+    } else {
+        digest.to_string()
+    }
+}
+
+/// A name as it is shown: without what could move a cursor.
+fn shown(name: &str) -> String {
+    let short: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
+    Path::new(&short).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

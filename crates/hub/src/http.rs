@@ -1,0 +1,56 @@
+//! The HTTP surface: requests are read, handed to a use case, answered. Nothing is decided here.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+use kinora_protocol::routes;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::Hub;
+
+mod jobs;
+mod media;
+mod nodes;
+mod problem;
+mod system;
+mod work;
+
+/// Bodies that are not streams are no larger than this.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// Answers requests until `stop`; those in progress are finished.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(hub: Hub, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+    let service = router(hub).into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
+}
+
+fn router(hub: Hub) -> Router {
+    Router::new()
+        .route(routes::HEALTH_LIVE, get(system::live))
+        .route(routes::HEALTH_READY, get(system::ready))
+        .route(routes::SYSTEM, get(system::system))
+        .route(routes::CLUSTER, get(system::cluster))
+        .route(routes::MEDIA, get(media::list).post(media::upload).layer(DefaultBodyLimit::disable()))
+        .route(routes::JOBS, get(jobs::list).post(jobs::submit))
+        .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show))
+        .route(&format!("{}/{{job}}/tasks", routes::JOBS), get(jobs::tasks))
+        .route(&format!("{}/{{job}}/proof", routes::JOBS), get(jobs::proof))
+        .route(&format!("{}/{{job}}/output", routes::JOBS), get(jobs::output))
+        .route(&format!("{}/{{job}}/{{verb}}", routes::JOBS), post(jobs::act))
+        .route(routes::NODES, get(nodes::list))
+        .route(routes::NODE_CONNECT, get(nodes::connect))
+        .route(&format!("{}/{{node}}/{{verb}}", routes::NODES), post(nodes::act))
+        .route("/api/v1/work/{capability}/source", post(work::source))
+        .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))
+        .route("/api/v1/work/{capability}/result", put(work::result).layer(DefaultBodyLimit::disable()))
+        .fallback(problem::no_such_route)
+        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .with_state(hub)
+}

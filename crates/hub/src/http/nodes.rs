@@ -1,0 +1,115 @@
+//! Nodes: the WebSocket that they open, and what is shown of them.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use futures_util::{SinkExt as _, StreamExt as _};
+use kinora_protocol::api::{NodeView, Page};
+use kinora_protocol::node::{ToHub, ToNode};
+use kinora_protocol::{ErrorCode, Failure, NodeId};
+use tokio::sync::mpsc;
+
+use super::problem::Refusal;
+use crate::Hub;
+use crate::session::Absence;
+
+/// A node's longest message: a result with the facts of a large file.
+const LONGEST_MESSAGE: usize = 8 << 20;
+/// How often a silent node is asked whether it is there.
+const PING: Duration = Duration::from_secs(5);
+/// A node that says nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Messages of a node that may wait.
+const BACKLOG: usize = 64;
+
+pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<NodeView>>, Refusal> {
+    Ok(Json(Page { items: hub.node_views().await?, next: None }))
+}
+
+pub(super) async fn act(
+    State(hub): State<Hub>,
+    Path((node, verb)): Path<(String, String)>,
+) -> Result<StatusCode, Refusal> {
+    let node = NodeId::from(node);
+    let known = match verb.as_str() {
+        "drain" => hub.drain_node(&node),
+        "undrain" => hub.undrain_node(&node),
+        "disconnect" => hub.disconnect_node(&node),
+        other => return Err(Refusal::not_found(format!("{other:?} for nodes"))),
+    };
+    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::not_found(format!("node {node} connected"))) }
+}
+
+pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+    upgrade
+        .max_message_size(LONGEST_MESSAGE)
+        .on_upgrade(move |socket| async move { converse(hub, socket).await })
+}
+
+/// Carries messages between the socket and the conversation until one of them ends.
+async fn converse(hub: Hub, socket: WebSocket) {
+    let (mut out, mut incoming) = socket.split();
+    let (to_hub, from_node) = mpsc::channel(BACKLOG);
+    let (to_node, mut from_hub) = mpsc::unbounded_channel::<ToNode>();
+    let last_words = to_node.clone();
+    let talk = tokio::spawn(async move { hub.serve_node(from_node, to_node, Absence::Temporary).await });
+    let write = tokio::spawn(async move {
+        let mut ping = tokio::time::interval(PING);
+        loop {
+            let message = tokio::select! {
+                message = from_hub.recv() => match message {
+                    None => break,
+                    Some(message) => match serde_json::to_string(&message) {
+                        Ok(text) => Message::Text(text.into()),
+                        Err(error) => {
+                            tracing::error!("a message cannot be written: {error}");
+                            break;
+                        }
+                    },
+                },
+                _ = ping.tick() => Message::Ping(Vec::new().into()),
+            };
+            if out.send(message).await.is_err() {
+                break;
+            }
+        }
+        let _ = out.close().await;
+    });
+    while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE, incoming.next()).await {
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(_) => break,
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Binary(_) => {
+                refuse(&last_words, "a message of bytes, where text was expected");
+                break;
+            }
+        };
+        match serde_json::from_str::<ToHub>(&text) {
+            Ok(message) => {
+                if to_hub.send(message).await.is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                refuse(&last_words, &format!("a message that is none of the node protocol: {error}"));
+                break;
+            }
+        }
+    }
+    drop((to_hub, last_words));
+    match talk.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!("a conversation with a node ended: {error}"),
+        Err(error) => tracing::error!("a conversation with a node broke: {error}"),
+    }
+    let _ = write.await;
+}
+
+fn refuse(to_node: &mpsc::UnboundedSender<ToNode>, why: &str) {
+    let _ = to_node.send(ToNode::Refused(Failure::new(ErrorCode::BadInput, format!("the hub got {why}"))));
+}

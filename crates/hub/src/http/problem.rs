@@ -1,0 +1,92 @@
+//! Errors as RFC 9457 has them.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use kinora_protocol::api::Problem;
+use kinora_protocol::{ErrorCode, Failure};
+
+use crate::HubError;
+use crate::app::work::Denied;
+
+/// An answer that is an error.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    failure: Failure,
+}
+
+impl Refusal {
+    pub(super) fn new(status: StatusCode, code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { status, failure: Failure::new(code, detail) }
+    }
+
+    pub(super) fn not_found(what: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorCode::BadInput, format!("there is no {what}"))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = Problem {
+            kind: "about:blank".to_owned(),
+            title: self.status.canonical_reason().unwrap_or("Error").to_owned(),
+            status: self.status.as_u16(),
+            code: self.failure.code,
+            detail: self.failure.message,
+        };
+        let mut response = (self.status, Json(problem)).into_response();
+        let json = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let status = match failure.code {
+            ErrorCode::BadInput | ErrorCode::BadRecipe => StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorCode::LeaseLost | ErrorCode::Busy | ErrorCode::Cancelled => StatusCode::CONFLICT,
+            ErrorCode::Disk => StatusCode::INSUFFICIENT_STORAGE,
+            ErrorCode::Unreachable => StatusCode::BAD_GATEWAY,
+            ErrorCode::ToolMissing | ErrorCode::ToolFailed | ErrorCode::NotExact | ErrorCode::Internal => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        };
+        Self { status, failure }
+    }
+}
+
+impl From<HubError> for Refusal {
+    fn from(error: HubError) -> Self {
+        Self::from(Failure::from(error))
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Forged => {
+                Self::new(StatusCode::FORBIDDEN, ErrorCode::BadInput, "this is no capability of this hub's")
+            }
+            Denied::LeaseLost(failure) => Self { status: StatusCode::CONFLICT, failure },
+            Denied::OutOfBounds(failure) => Self { status: StatusCode::FORBIDDEN, failure },
+            Denied::Garbled(failure) => Self { status: StatusCode::UNPROCESSABLE_ENTITY, failure },
+            Denied::Disk(failure) => Self { status: StatusCode::INSUFFICIENT_STORAGE, failure },
+        }
+    }
+}
+
+/// For paths that are not served.
+pub(super) async fn no_such_route(uri: Uri) -> Refusal {
+    Refusal::not_found(format!("{} here", uri.path()))
+}
+
+/// For methods that a path does not take.
+pub(super) async fn no_such_method(uri: Uri) -> Refusal {
+    Refusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        ErrorCode::BadInput,
+        format!("{} does not take this method", uri.path()),
+    )
+}

@@ -1,0 +1,250 @@
+//! The nodes that are connected, what they hold and how fast they are: kept in memory, as it is true only while they are
+//! there. Nothing here waits for a disk or a network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use kinora_jobs::schedule;
+use kinora_plan::sizing::{self, Capacity};
+use kinora_protocol::class::Class;
+use kinora_protocol::encode::Encoder;
+use kinora_protocol::node::{Grant, Hello, Progress, SlotClass, ToNode};
+use kinora_protocol::{Attempt, NodeId, TaskId};
+use kinora_store::{Avoid, Claimed, Wanted};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::Hub;
+use crate::app::chunks::chunk_spec;
+
+/// Task and fence.
+pub(crate) type Key = (TaskId, Attempt);
+
+/// Which conversation with a node it is: a node that comes back takes the place of its older self.
+pub(crate) type SessionId = u64;
+
+/// How a node stands with the hub.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It gets work.
+    Active,
+    /// It finishes what it has.
+    Draining,
+}
+
+/// A lease that a node holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Held {
+    pub(crate) claimed: Claimed,
+    pub(crate) progress: Progress,
+    /// When the store last heard of it.
+    pub(crate) renewed: Instant,
+    /// The hub has the result and is busy with it.
+    pub(crate) finishing: bool,
+}
+
+/// A connected node.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) session: SessionId,
+    pub(crate) hello: Hello,
+    pub(crate) build: String,
+    pub(crate) standing: Standing,
+    pub(crate) held: HashMap<Key, Held>,
+    to_node: mpsc::UnboundedSender<ToNode>,
+}
+
+impl Node {
+    pub(crate) fn tell(&self, message: ToNode) -> bool {
+        self.to_node.send(message).is_ok()
+    }
+
+    fn busy(&self, slot: SlotClass) -> u32 {
+        let count = self.held.values().filter(|h| SlotClass::of(h.claimed.kind) == slot).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// How many of a kind of work at once: an encoder that threads well by itself gets fewer.
+    fn limit(&self, slot: SlotClass, jobs: Option<u32>) -> u32 {
+        match slot {
+            SlotClass::Other => self.hello.slots.other,
+            SlotClass::Chunk => {
+                let encoders =
+                    self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
+                let cores = self.hello.capabilities.cores;
+                let at_once =
+                    |encoder: Encoder| sizing::jobs(encoder, Capacity { cores, jobs, seconds: None });
+                encoders.map(at_once).min().unwrap_or(1).min(self.hello.slots.chunks)
+            }
+        }
+    }
+
+    fn free(&self, slot: SlotClass, jobs: Option<u32>) -> u32 {
+        match self.standing {
+            Standing::Active => self.limit(slot, jobs).saturating_sub(self.busy(slot)),
+            Standing::Draining => 0,
+        }
+    }
+
+    fn serves(&self, class: &Class) -> bool {
+        schedule::serves(class, &self.hello.capabilities, &self.build)
+    }
+}
+
+impl Hub {
+    /// Lets a node finish what it has and take nothing more. Whether it is there.
+    pub fn drain_node(&self, node: &NodeId) -> bool {
+        let drain = |node: &mut Node| {
+            node.standing = Standing::Draining;
+            node.tell(ToNode::Drain);
+        };
+        self.inner.nodes.with(node, drain).is_some()
+    }
+
+    /// Gives a draining node work again. Whether it is there.
+    pub fn undrain_node(&self, node: &NodeId) -> bool {
+        let known = self.inner.nodes.with(node, |node| node.standing = Standing::Active).is_some();
+        self.ring();
+        known
+    }
+
+    /// Sends a node away. Whether it is there.
+    pub fn disconnect_node(&self, node: &NodeId) -> bool {
+        self.inner.nodes.with(node, |node| node.tell(ToNode::Disconnect)).is_some()
+    }
+}
+
+/// All connected nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    nodes: BTreeMap<NodeId, Node>,
+    sessions: SessionId,
+}
+
+impl Nodes {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a node in; an older conversation with it ends.
+    pub(crate) fn connect(
+        &self,
+        hello: Hello,
+        held: Vec<Claimed>,
+        to_node: mpsc::UnboundedSender<ToNode>,
+    ) -> SessionId {
+        let mut table = self.table();
+        table.sessions += 1;
+        let session = table.sessions;
+        let now = Instant::now();
+        let held = held.into_iter().map(|claimed| {
+            let key = (claimed.lease.task, claimed.lease.attempt);
+            (key, Held { claimed, progress: Progress::default(), renewed: now, finishing: false })
+        });
+        let node = Node {
+            session,
+            build: schedule::build_name(&hello.capabilities.ffmpeg),
+            standing: Standing::Active,
+            held: held.collect(),
+            to_node,
+            hello,
+        };
+        table.nodes.insert(node.hello.node.clone(), node);
+        session
+    }
+
+    /// Lets a node go, unless it has come back meanwhile. Whether it was let go.
+    pub(crate) fn disconnect(&self, id: &NodeId, session: SessionId) -> bool {
+        let mut table = self.table();
+        let mine = table.nodes.get(id).is_some_and(|n| n.session == session);
+        if mine {
+            table.nodes.remove(id);
+        }
+        mine
+    }
+
+    /// Looks at or changes one node.
+    pub(crate) fn with<T>(&self, id: &NodeId, work: impl FnOnce(&mut Node) -> T) -> Option<T> {
+        self.table().nodes.get_mut(id).map(work)
+    }
+
+    /// As [`Nodes::with`], if the conversation is still the one that is meant.
+    pub(crate) fn within<T>(
+        &self,
+        id: &NodeId,
+        session: SessionId,
+        work: impl FnOnce(&mut Node) -> T,
+    ) -> Option<T> {
+        self.table().nodes.get_mut(id).filter(|n| n.session == session).map(work)
+    }
+
+    /// Looks at all of them.
+    pub(crate) fn each(&self, mut look: impl FnMut(&Node)) {
+        self.table().nodes.values().for_each(&mut look);
+    }
+
+    /// Tells a node to stop an attempt, if it is there.
+    pub(crate) fn cancel(&self, id: &NodeId, (task, attempt): Key) {
+        self.with(id, |node| {
+            node.held.remove(&(task, attempt));
+            node.tell(ToNode::Cancel { task, attempt })
+        });
+    }
+
+    /// Who should be asked for which work: for each free slot one asker, as long as there is work of its classes. `ready` is
+    /// what waits, by class, with its number.
+    pub(crate) fn askers(&self, ready: &[(Class, u32)], jobs: Option<u32>) -> Vec<Wanted> {
+        let table = self.table();
+        let mut nodes: Vec<&Node> = table.nodes.values().collect();
+        nodes.sort_by_key(|n| std::cmp::Reverse(n.hello.priority));
+        let mut left: Vec<(&Class, u32)> = ready.iter().map(|(class, count)| (class, *count)).collect();
+        let servers = |class: &Class| nodes.iter().filter(|n| n.serves(class)).count();
+        let several: Vec<bool> = ready.iter().map(|(class, _)| servers(class) > 1).collect();
+        let mut askers = Vec::new();
+        for node in &nodes {
+            for slot in [SlotClass::Other, SlotClass::Chunk] {
+                for _ in 0..node.free(slot, jobs) {
+                    let mine = |(class, count): &(&Class, u32)| {
+                        *count > 0 && class.slot == slot && node.serves(class)
+                    };
+                    let Some(first) = left.iter().position(&mine) else { break };
+                    let classes =
+                        left.iter().filter(|e| mine(e)).map(|(class, _)| (*class).clone()).collect();
+                    if let Some((_, count)) = left.get_mut(first) {
+                        *count -= 1;
+                    }
+                    let others = several.get(first).copied().unwrap_or(false);
+                    let avoid = if others { Avoid::OwnFailures } else { Avoid::Nothing };
+                    askers.push(Wanted { node: node.hello.node.clone(), classes, avoid });
+                }
+            }
+        }
+        askers
+    }
+
+    /// Gives a lease to its node. `false`: it is gone.
+    pub(crate) fn grant(&self, claimed: &Claimed) -> bool {
+        let grant = Grant {
+            job: claimed.job,
+            task: claimed.lease.task,
+            attempt: claimed.lease.attempt,
+            spec: claimed.spec.clone(),
+        };
+        let granted = self.with(&claimed.lease.node, |node| {
+            let held = Held {
+                claimed: claimed.clone(),
+                progress: Progress::default(),
+                renewed: Instant::now(),
+                finishing: false,
+            };
+            node.held.insert((grant.task, grant.attempt), held);
+            node.tell(ToNode::Lease(Box::new(grant)))
+        });
+        granted.unwrap_or(false)
+    }
+}

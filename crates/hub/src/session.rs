@@ -1,0 +1,254 @@
+//! The conversation with one node: its words are carried to the use cases. How messages travel is the caller's business;
+//! what the node gets to do is decided by the dispatcher.
+
+use std::time::Duration;
+
+use kinora_protocol::event::TaskChange;
+use kinora_protocol::node::{Hello, PROTOCOL, Renewal, ToHub, ToNode};
+use kinora_protocol::task::TaskOutput;
+use kinora_protocol::{ErrorCode, Failure, NodeId};
+use kinora_store::{Claimed, NodeRow};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use crate::app::expand::NodeFacts;
+use crate::nodes::{Held, Key, SessionId, Standing};
+use crate::{Hub, HubError, LEASE, Result, lease_until, now_ms};
+
+/// How often a lease is written anew; progress in between is only passed on.
+const RENEW: Duration = Duration::from_secs(5);
+
+/// What a node that leaves without a word is thought to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Absence {
+    /// It lives and dies with the connection: its work is given to others at once.
+    Final,
+    /// It works on and comes back: its leases run out by themselves.
+    Temporary,
+}
+
+/// How a conversation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// The connection is gone.
+    Cut,
+    /// The node said that it has stopped.
+    Bye,
+}
+
+struct Session {
+    hub: Hub,
+    node: NodeId,
+    id: SessionId,
+    facts: NodeFacts,
+    /// Results that the hub is busy with; the node may say more meanwhile.
+    finishing: JoinSet<(Key, Result<()>)>,
+}
+
+impl Hub {
+    /// Talks with a node until its side is closed.
+    ///
+    /// # Errors
+    /// When the store fails: then the hub cannot go on.
+    pub async fn serve_node(
+        &self,
+        mut from_node: mpsc::Receiver<ToHub>,
+        to_node: mpsc::UnboundedSender<ToNode>,
+        absence: Absence,
+    ) -> Result<()> {
+        let Some(ToHub::Hello(hello)) = from_node.recv().await else { return Ok(()) };
+        if let Some(failure) = refusal(&hello) {
+            let _ = to_node.send(ToNode::Refused(failure));
+            return Ok(());
+        }
+        let mut session = self.meet(*hello, to_node).await?;
+        let outcome = session.converse(&mut from_node).await;
+        let gone = self.inner.nodes.disconnect(&session.node, session.id);
+        // What the hub was busy with is brought to its end, whoever made it.
+        while let Some(done) = session.finishing.join_next().await {
+            if let Ok((_, Err(error))) = done {
+                tracing::error!("a result could not be taken: {error}");
+            }
+        }
+        let over = absence == Absence::Final || matches!(outcome, Ok(Ending::Bye));
+        if gone && over {
+            self.store().release_node(&session.node, now_ms()).await?;
+        }
+        self.ring();
+        outcome.map(|_| ())
+    }
+
+    /// Takes a node in with what it still holds.
+    async fn meet(&self, hello: Hello, to_node: mpsc::UnboundedSender<ToNode>) -> Result<Session> {
+        let node = hello.node.clone();
+        let row = NodeRow {
+            id: node.clone(),
+            name: hello.name.clone(),
+            capabilities: hello.capabilities.clone(),
+            slots: hello.slots,
+            last_seen_ms: now_ms(),
+        };
+        self.store().put_node(&row).await?;
+        let (kept, forgotten): (Vec<Claimed>, Vec<Claimed>) = self
+            .store()
+            .leases_of(&node)
+            .await?
+            .into_iter()
+            .partition(|c| hello.holding.contains(&(c.lease.task, c.lease.attempt)));
+        // Whatever else it held in an earlier life, it does not work on now.
+        let forgotten: Vec<_> = forgotten.into_iter().map(|c| c.lease).collect();
+        self.store().release(&forgotten, now_ms()).await?;
+        let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        let _ = to_node.send(ToNode::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), lease_ms });
+        for (task, attempt) in &hello.holding {
+            if !kept.iter().any(|c| (c.lease.task, c.lease.attempt) == (*task, *attempt)) {
+                let _ = to_node.send(ToNode::Cancel { task: *task, attempt: *attempt });
+            }
+        }
+        let facts = NodeFacts {
+            encoders: hello.capabilities.encoders.clone(),
+            build: hello.capabilities.ffmpeg.clone(),
+            cores: hello.capabilities.cores,
+        };
+        let id = self.inner.nodes.connect(hello, kept, to_node);
+        self.ring();
+        Ok(Session { hub: self.clone(), node, id, facts, finishing: JoinSet::new() })
+    }
+}
+
+/// Why a node cannot be taken.
+fn refusal(hello: &Hello) -> Option<Failure> {
+    let word = |why: String| Some(Failure::new(ErrorCode::BadInput, why));
+    if hello.protocol != PROTOCOL {
+        let who = if hello.protocol < PROTOCOL { "the worker" } else { "the hub" };
+        return word(format!(
+            "node {} speaks version {} of the node protocol and the hub version {PROTOCOL}: upgrade {who}",
+            hello.name, hello.protocol
+        ));
+    }
+    if hello.capabilities.encoders.is_empty() {
+        return word(format!("node {} has no encoder that works: see `kinora doctor` there", hello.name));
+    }
+    None
+}
+
+impl Session {
+    async fn converse(&mut self, from_node: &mut mpsc::Receiver<ToHub>) -> Result<Ending> {
+        let mut tick = tokio::time::interval(RENEW);
+        loop {
+            tokio::select! {
+                message = from_node.recv() => match message {
+                    None => return Ok(Ending::Cut),
+                    Some(ToHub::Bye) => return Ok(Ending::Bye),
+                    Some(message) => self.hear(message).await?,
+                },
+                Some(done) = self.finishing.join_next(), if !self.finishing.is_empty() => {
+                    let Ok((key, outcome)) = done else { continue };
+                    self.within(|node| node.held.remove(&key));
+                    self.hub.ring();
+                    outcome?;
+                }
+                _ = tick.tick() => self.renew_finishing().await?,
+            }
+            if self.within(|_| ()).is_none() {
+                // It has come back by another connection.
+                return Ok(Ending::Cut);
+            }
+        }
+    }
+
+    fn within<T>(&self, work: impl FnOnce(&mut crate::nodes::Node) -> T) -> Option<T> {
+        self.hub.inner.nodes.within(&self.node, self.id, work)
+    }
+
+    async fn hear(&mut self, message: ToHub) -> Result<()> {
+        match message {
+            ToHub::Hello(_) | ToHub::Bye => Ok(()),
+            ToHub::Renew { running } => self.renew(&running).await,
+            ToHub::Complete { task, attempt, output } => {
+                self.complete((task, attempt), *output);
+                Ok(())
+            }
+            ToHub::Fail { task, attempt, failure } => {
+                let Some(held) = self.within(|n| n.held.remove(&(task, attempt))).flatten() else {
+                    return Ok(());
+                };
+                self.hub.failed(&held.claimed, failure).await
+            }
+            ToHub::Draining => {
+                self.within(|n| n.standing = Standing::Draining);
+                Ok(())
+            }
+        }
+    }
+
+    /// A result may take long to judge (an index is read, kept chunks are hashed); meanwhile the lease is renewed here.
+    fn complete(&mut self, key: Key, output: TaskOutput) {
+        let begun = self.within(|node| {
+            let held = node.held.get_mut(&key).filter(|h| !h.finishing)?;
+            held.finishing = true;
+            Some(held.claimed.clone())
+        });
+        let Some(claimed) = begun.flatten() else {
+            self.within(|n| n.tell(ToNode::Cancel { task: key.0, attempt: key.1 }));
+            return;
+        };
+        let (hub, facts) = (self.hub.clone(), self.facts.clone());
+        self.finishing.spawn(async move {
+            let outcome = match hub.completed(&claimed, output, &facts).await {
+                // What the hub could not do with a result fails the job; only a failing store ends the conversation.
+                Err(HubError::Store(error)) => Err(error.into()),
+                Err(error) => hub.fail_job(claimed.job, Failure::from(error)).await,
+                Ok(()) => Ok(()),
+            };
+            (key, outcome)
+        });
+    }
+
+    async fn renew(&mut self, running: &[Renewal]) -> Result<()> {
+        let mut due = Vec::new();
+        for Renewal { task, attempt, progress } in running {
+            let key = (*task, *attempt);
+            let known = self.within(|node| {
+                let held = node.held.get_mut(&key)?;
+                held.progress = *progress;
+                let overdue = held.renewed.elapsed() >= RENEW;
+                if overdue {
+                    held.renewed = Instant::now();
+                }
+                Some((held.claimed.clone(), overdue))
+            });
+            let Some((claimed, overdue)) = known.flatten() else {
+                // It works on something that is not its any more.
+                self.within(|n| n.tell(ToNode::Cancel { task: *task, attempt: *attempt }));
+                continue;
+            };
+            self.hub.task_event(&claimed, TaskChange::Progress(*progress));
+            if overdue {
+                due.push((claimed.lease, *progress));
+            }
+        }
+        self.write_renewals(due).await
+    }
+
+    async fn renew_finishing(&mut self) -> Result<()> {
+        let finishing = |held: &Held| held.finishing.then(|| (held.claimed.lease.clone(), held.progress));
+        let due = self.within(|n| n.held.values().filter_map(finishing).collect::<Vec<_>>());
+        self.write_renewals(due.unwrap_or_default()).await
+    }
+
+    async fn write_renewals(
+        &mut self,
+        due: Vec<(kinora_store::Lease, kinora_protocol::node::Progress)>,
+    ) -> Result<()> {
+        if due.is_empty() {
+            return Ok(());
+        }
+        let kept = self.hub.store().renew(&due, lease_until()).await?;
+        for ((lease, _), _) in due.iter().zip(kept).filter(|(_, kept)| !kept) {
+            self.hub.inner.nodes.cancel(&self.node, (lease.task, lease.attempt));
+        }
+        Ok(())
+    }
+}

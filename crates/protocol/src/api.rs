@@ -1,0 +1,262 @@
+//! What the HTTP surface takes and gives: views of what the store and the nodes hold, for people and programs.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ErrorCode, Failure};
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
+use crate::job::JobPhase;
+use crate::node::{Capabilities, Progress, Slots};
+use crate::recipe::Recipe;
+use crate::task::TaskKind;
+
+/// An error as RFC 9457 has it, with our code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// Always `about:blank`: the code says it all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable code.
+    pub code: ErrorCode,
+    /// One sentence that names the thing and the reason.
+    pub detail: String,
+}
+
+/// Bytes of a source that a node wants, each by offset and length, in the order in which they are sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ranges {
+    /// Offset and length.
+    pub ranges: Vec<(u64, u64)>,
+}
+
+/// The hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SystemView {
+    /// Version of Kinora.
+    pub version: String,
+    /// Version of the node protocol.
+    pub node_protocol: u32,
+    /// Milliseconds since 1970 at its start.
+    pub started_ms: i64,
+    /// Folders below which files may be named in place of being uploaded.
+    pub allowed_folders: Vec<PathBuf>,
+}
+
+/// The cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ClusterView {
+    /// Nodes that are connected.
+    pub nodes: u32,
+    /// Processors of these together.
+    pub cores: u32,
+    /// Attempts in progress.
+    pub running: u32,
+    /// Output frames per second, all of them together.
+    pub fps: f32,
+    /// Jobs by phase, those that have not ended.
+    pub jobs: BTreeMap<String, u32>,
+}
+
+/// A media file that the hub knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MediaView {
+    /// BLAKE3 of its content.
+    pub id: Digest,
+    /// Name for people.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// When it came.
+    pub created_ms: i64,
+}
+
+/// Where the input of a job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// Media that was uploaded.
+    Media(Digest),
+    /// A file on the hub's machine, below an allowed folder.
+    Path(PathBuf),
+}
+
+/// A job as it is submitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewJob {
+    /// What to work on.
+    pub source: Source,
+    /// What to do.
+    #[serde(default)]
+    pub recipe: Recipe,
+    /// Name of the result, whose extension names the container; made from the source's when absent.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Where the result goes on the hub's machine, below an allowed folder; kept by the hub when absent.
+    #[serde(default)]
+    pub output: Option<PathBuf>,
+    /// Greater runs first.
+    #[serde(default)]
+    pub priority: i32,
+}
+
+/// A job as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobView {
+    /// Id.
+    pub id: JobId,
+    /// Phase.
+    pub phase: JobPhase,
+    /// The phase that a paused job goes on with.
+    pub paused_from: Option<JobPhase>,
+    /// Name of the result.
+    pub name: String,
+    /// What is done.
+    pub recipe: Recipe,
+    /// Greater runs first.
+    pub priority: i32,
+    /// Output frames; 0 until the plan stands.
+    pub frames: u64,
+    /// Those that are done.
+    pub done: u64,
+    /// Output frames per second now.
+    pub fps: f32,
+    /// Seconds to go, by the present speed.
+    pub eta_seconds: Option<f64>,
+    /// Chunks.
+    pub chunks: ChunkCounts,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// When it was submitted.
+    pub created_ms: i64,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// Which node did how much.
+    pub shares: Vec<Share>,
+}
+
+/// How many chunks are how far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkCounts {
+    /// All.
+    pub total: u32,
+    /// A node is at them.
+    pub running: u32,
+    /// Done.
+    pub done: u32,
+    /// Of these, taken from earlier work.
+    pub reused: u32,
+}
+
+/// The part of one node in a job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Share {
+    /// Who.
+    pub node: NodeId,
+    /// Chunks done.
+    pub chunks: u32,
+    /// Output frames done.
+    pub frames: u64,
+}
+
+/// A task of a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TaskView {
+    /// Id.
+    pub id: TaskId,
+    /// Kind.
+    pub kind: TaskKind,
+    /// Position among its kind.
+    pub ordinal: u32,
+    /// `waiting`, `ready`, `leased`, `done`, `failed` or `cancelled`.
+    pub state: String,
+    /// Output frames, of a chunk.
+    pub frames: Option<(u64, u64)>,
+    /// Who has it, or did it.
+    pub node: Option<NodeId>,
+    /// How far the present attempt is.
+    pub progress: Progress,
+    /// All attempts, in order.
+    pub attempts: Vec<AttemptView>,
+}
+
+/// An attempt, past or present.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttemptView {
+    /// Fence.
+    pub attempt: Attempt,
+    /// Whose.
+    pub node: NodeId,
+    /// Start.
+    pub started_ms: i64,
+    /// End.
+    pub ended_ms: Option<i64>,
+    /// `done`, `failed`, `expired`, `released` or `cancelled`.
+    pub outcome: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+}
+
+/// The state of a node, as shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NodeState {
+    /// It has just come.
+    Connected,
+    /// It is being measured.
+    Benchmarking,
+    /// It works.
+    Processing,
+    /// It has nothing to do.
+    Idle,
+    /// It finishes what it has and takes nothing more.
+    Draining,
+    /// It is not there.
+    Disconnected,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeView {
+    /// Id.
+    pub id: NodeId,
+    /// Name for people.
+    pub name: String,
+    /// State.
+    pub state: NodeState,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How much at once.
+    pub slots: Slots,
+    /// What it is at.
+    pub running: Vec<RunningView>,
+    /// When it was last heard of.
+    pub last_seen_ms: i64,
+}
+
+/// An attempt that a node is at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunningView {
+    /// Job.
+    pub job: JobId,
+    /// Kind.
+    pub kind: TaskKind,
+    /// Position among its kind.
+    pub ordinal: u32,
+    /// How far.
+    pub progress: Progress,
+}
+
+/// A part of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Page<T> {
+    /// The entries.
+    pub items: Vec<T>,
+    /// What to ask for to get the next part; none after the last.
+    pub next: Option<String>,
+}

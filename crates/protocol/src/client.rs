@@ -1,0 +1,297 @@
+//! The typed client of a hub's HTTP surface: the command line, workers and tests talk to a hub by it and by nothing else.
+
+use std::path::Path;
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use reqwest::{Method, RequestBuilder, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::io::ReaderStream;
+
+use crate::api::{JobView, MediaView, NewJob, NodeView, Page, Problem, SystemView, TaskView};
+use crate::error::{ErrorCode, Failure};
+use crate::id::{JobId, NodeId};
+use crate::proof::Proof;
+use crate::routes;
+
+/// How long a hub may take to answer at all.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A hub, as seen from elsewhere. Clones share connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    base: String,
+    http: reqwest::Client,
+}
+
+/// What can be told to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobVerb {
+    /// End it.
+    Cancel,
+    /// Start nothing more of it.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Try it again from what is done.
+    Retry,
+}
+
+impl JobVerb {
+    /// The word in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// What can be told to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeVerb {
+    /// Finish, and take nothing more.
+    Drain,
+    /// Take work again.
+    Undrain,
+    /// Go away.
+    Disconnect,
+}
+
+impl NodeVerb {
+    /// The word in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Disconnect => "disconnect",
+        }
+    }
+}
+
+type Answer<T> = Result<T, Failure>;
+
+impl Client {
+    /// For a hub at an address such as `http://127.0.0.1:8000`.
+    ///
+    /// # Errors
+    /// When the address is none.
+    pub fn new(hub: &str) -> Answer<Self> {
+        let bad =
+            |why: String| Failure::new(ErrorCode::BadInput, format!("{hub:?} is no address of a hub: {why}"));
+        let base = hub.trim_end_matches('/').to_owned();
+        if !base.starts_with("http://") {
+            return Err(bad("write http://HOST:PORT".to_owned()));
+        }
+        let url = reqwest::Url::parse(&base).map_err(|e| bad(e.to_string()))?;
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(bad("it names no host".to_owned()));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .build()
+            .map_err(|e| Failure::new(ErrorCode::Internal, format!("no connections can be made: {e}")))?;
+        Ok(Self { base, http })
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    async fn send(&self, request: RequestBuilder) -> Answer<Response> {
+        let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let said = answer.bytes().await.map_err(|e| self.unreachable(&e))?;
+        Err(match serde_json::from_slice::<Problem>(&said) {
+            Ok(problem) => Failure::new(problem.code, problem.detail),
+            Err(_) => {
+                let why = format!("{} answered {status}, and not like a hub of Kinora", self.base);
+                Failure::new(ErrorCode::BadInput, why)
+            }
+        })
+    }
+
+    fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        // The outermost words only say that it did not work.
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(source) = cause.source() {
+            cause = source;
+        }
+        Failure::new(ErrorCode::Unreachable, format!("the hub at {} cannot be reached: {cause}", self.base))
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Answer<T> {
+        let answer = self.send(request).await?;
+        let said = answer.bytes().await.map_err(|e| self.unreachable(&e))?;
+        serde_json::from_slice(&said).map_err(|error| {
+            let why =
+                format!("the hub at {} gave an answer that this version cannot read: {error}", self.base);
+            Failure::new(ErrorCode::Internal, why)
+        })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Answer<T> {
+        self.json(self.request(Method::GET, path)).await
+    }
+
+    async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Answer<T> {
+        self.json(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// The hub itself.
+    ///
+    /// # Errors
+    /// As all calls: it cannot be reached, or says no.
+    pub async fn system(&self) -> Answer<SystemView> {
+        self.get(routes::SYSTEM).await
+    }
+
+    /// Gives the hub a file to keep. `sent` hears how many bytes went out.
+    ///
+    /// # Errors
+    /// The file cannot be read, or as all calls.
+    pub async fn upload(&self, path: &Path, sent: impl Fn(u64) + Send + Sync + 'static) -> Answer<MediaView> {
+        let unreadable =
+            |e: std::io::Error| Failure::new(ErrorCode::BadInput, format!("{}: {e}", path.display()));
+        let facts = tokio::fs::metadata(path).await.map_err(unreadable)?;
+        if !facts.is_file() {
+            return Err(Failure::new(
+                ErrorCode::BadInput,
+                format!("{}: it is not a regular file", path.display()),
+            ));
+        }
+        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
+        let pieces =
+            ReaderStream::with_capacity(file, 256 << 10).inspect_ok(move |piece| sent(piece.len() as u64));
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let body = reqwest::Body::wrap_stream(pieces);
+        let part = reqwest::multipart::Part::stream_with_length(body, facts.len()).file_name(name);
+        let form = reqwest::multipart::Form::new().part("file", part);
+        self.json(self.request(Method::POST, routes::MEDIA).multipart(form)).await
+    }
+
+    /// All media.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn media(&self) -> Answer<Page<MediaView>> {
+        self.get(routes::MEDIA).await
+    }
+
+    /// Submits a job; the same key again gives the same job.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn submit(&self, job: &NewJob, key: Option<&str>) -> Answer<JobView> {
+        let mut request = self.request(Method::POST, routes::JOBS).json(job);
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.json(request).await
+    }
+
+    /// A part of the jobs, newest first.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn jobs(&self, after: Option<&str>, limit: u32) -> Answer<Page<JobView>> {
+        let request = self.request(Method::GET, routes::JOBS).query(&[("limit", limit.to_string())]);
+        let request = after.into_iter().fold(request, |request, after| request.query(&[("after", after)]));
+        self.json(request).await
+    }
+
+    /// One job.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn job(&self, job: JobId) -> Answer<JobView> {
+        self.get(&routes::job(job)).await
+    }
+
+    /// The tasks of a job.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn tasks(&self, job: JobId) -> Answer<Page<TaskView>> {
+        self.get(&routes::of_job(job, "tasks")).await
+    }
+
+    /// The proof of a completed job.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn proof(&self, job: JobId) -> Answer<Proof> {
+        self.get(&routes::of_job(job, "proof")).await
+    }
+
+    /// Tells a job something.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn tell_job(&self, job: JobId, verb: JobVerb) -> Answer<JobView> {
+        self.post(&routes::of_job(job, verb.name()), &()).await
+    }
+
+    /// All nodes.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn nodes(&self) -> Answer<Page<NodeView>> {
+        self.get(routes::NODES).await
+    }
+
+    /// Tells a node something.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn tell_node(&self, node: &NodeId, verb: NodeVerb) -> Answer<()> {
+        self.send(self.request(Method::POST, &routes::of_node(node, verb.name()))).await.map(|_| ())
+    }
+
+    /// Writes the result of a completed job into a file; nothing is at its name before all of it is there.
+    ///
+    /// # Errors
+    /// The file cannot be written, or as all calls.
+    pub async fn fetch(&self, job: JobId, to: &Path) -> Answer<u64> {
+        let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", to.display()));
+        let answer = self.send(self.request(Method::GET, &routes::of_job(job, "output"))).await?;
+        let growing = to.with_file_name(format!(".kinora-{job}.fetch"));
+        let mut file = tokio::fs::File::create(&growing).await.map_err(disk)?;
+        let mut pieces = answer.bytes_stream();
+        let mut size = 0;
+        while let Some(piece) = pieces.try_next().await.map_err(|e| self.unreachable(&e))? {
+            file.write_all(&piece).await.map_err(disk)?;
+            size += piece.len() as u64;
+        }
+        file.sync_all().await.map_err(disk)?;
+        tokio::fs::rename(&growing, to).await.map_err(disk)?;
+        Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_looked_at() {
+        assert!(Client::new("http://127.0.0.1:8000/").is_ok());
+        for text in ["", "127.0.0.1:8000", "ftp://x", "http://", "http://:80"] {
+            assert!(Client::new(text).is_err(), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_said() {
+        let failure = Client::new("http://127.0.0.1:1").unwrap().system().await.unwrap_err();
+        assert_eq!(failure.code, ErrorCode::Unreachable);
+        assert!(failure.message.contains("127.0.0.1:1"), "{failure}");
+    }
+}

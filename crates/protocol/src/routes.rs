@@ -1,0 +1,111 @@
+//! Paths of the HTTP surface, said once for hub, worker and clients.
+
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
+
+/// Where nodes open their WebSocket.
+pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
+/// Nodes.
+pub const NODES: &str = "/api/v1/nodes";
+/// Jobs.
+pub const JOBS: &str = "/api/v1/jobs";
+/// Media.
+pub const MEDIA: &str = "/api/v1/media";
+/// Facts about the hub.
+pub const SYSTEM: &str = "/api/v1/system";
+/// Facts about the cluster.
+pub const CLUSTER: &str = "/api/v1/cluster";
+/// Where watchers open their WebSocket.
+pub const LIVE: &str = "/api/v1/live";
+/// Header with the BLAKE3 of a body.
+pub const DIGEST_HEADER: &str = "x-kinora-blake3";
+/// The process runs.
+pub const HEALTH_LIVE: &str = "/health/live";
+/// It can do its work.
+pub const HEALTH_READY: &str = "/health/ready";
+
+/// One job.
+pub fn job(job: JobId) -> String {
+    format!("{JOBS}/{job}")
+}
+
+/// Something of a job, or something to be done to it.
+pub fn of_job(job: JobId, what: &str) -> String {
+    format!("{JOBS}/{job}/{what}")
+}
+
+/// One node.
+pub fn node(node: &NodeId) -> String {
+    format!("{NODES}/{node}")
+}
+
+/// Something to be done to a node.
+pub fn of_node(node: &NodeId, what: &str) -> String {
+    format!("{NODES}/{node}/{what}")
+}
+
+/// One media file.
+pub fn media(media: &Digest) -> String {
+    format!("{MEDIA}/{media}")
+}
+
+/// The right of one attempt to the bytes that it needs and to leave its result: it stands in the path, and is good for nothing
+/// else. Its text is `task.attempt.seal`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capability {
+    /// Task.
+    pub task: TaskId,
+    /// Fence.
+    pub attempt: Attempt,
+    /// What only the hub can make.
+    pub seal: String,
+}
+
+impl std::fmt::Display for Capability {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.task, self.attempt, self.seal)
+    }
+}
+
+impl std::str::FromStr for Capability {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut words = text.splitn(3, '.');
+        let mut word = || words.next().ok_or(());
+        let task = TaskId(word()?.parse().map_err(|_| ())?);
+        let attempt = Attempt(word()?.parse().map_err(|_| ())?);
+        let seal = word()?;
+        let hex = seal.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if hex { Ok(Self { task, attempt, seal: seal.to_owned() }) } else { Err(()) }
+    }
+}
+
+/// Ranges of the source, asked for by POST as [`crate::api::Ranges`] and answered end to end.
+pub fn work_source(capability: &str) -> String {
+    format!("/api/v1/work/{capability}/source")
+}
+
+/// A blob that the task works on, by its position in the spec.
+pub fn work_input(capability: &str, position: usize) -> String {
+    format!("/api/v1/work/{capability}/inputs/{position}")
+}
+
+/// Where the result goes, by PUT; answered with the [`crate::task::Blob`] that it became.
+pub fn work_result(capability: &str) -> String {
+    format!("/api/v1/work/{capability}/result")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_capability_is_its_text() {
+        let one = Capability { task: TaskId(7), attempt: Attempt(2), seal: "0a9f".to_owned() };
+        assert_eq!(one.to_string(), "7.2.0a9f");
+        assert_eq!("7.2.0a9f".parse(), Ok(one));
+        for text in ["", "7.2", "7.2.0A", "x.2.00", "7.2.0a/../x", "7.2.0a.1"] {
+            assert!(text.parse::<Capability>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Media that was given to the hub to keep.
+
+use std::path::PathBuf;
+
+use kinora_protocol::Digest;
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::fault::Fault;
+use super::{Store, convert};
+use crate::error::{Result, StoreError};
+use crate::media::LibraryRow;
+
+fn library_row(row: &Row<'_>) -> rusqlite::Result<LibraryRow> {
+    Ok(LibraryRow {
+        digest: convert::digest(row, "digest")?,
+        name: row.get("name")?,
+        size: u64::try_from(row.get::<_, i64>("size")?).unwrap_or(0),
+        path: PathBuf::from(row.get::<_, String>("path")?),
+        created_ms: row.get("created_ms")?,
+    })
+}
+
+fn find(conn: &Connection, digest: &Digest) -> Result<Option<LibraryRow>, Fault> {
+    let mut query = conn.prepare_cached("SELECT * FROM library WHERE digest = ?1")?;
+    Ok(query.query_row([digest.as_str()], library_row).optional()?)
+}
+
+impl Store {
+    /// Keeps media, unless the same content is there. Gives the row that is there now.
+    ///
+    /// # Errors
+    /// `Invalid` when its path is no text; the disk fails or the store is closed.
+    pub async fn put_library(&self, media: &LibraryRow) -> Result<LibraryRow> {
+        let media = media.clone();
+        let path = media.path.to_str().map(str::to_owned);
+        let path = path.ok_or_else(|| StoreError::Invalid {
+            what: format!("a path that is no text: {:?}", media.path),
+        })?;
+        self.write(move |conn| {
+            conn.prepare_cached(
+                "INSERT INTO library (digest, name, size, path, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (digest) DO NOTHING",
+            )?
+            .execute(params![
+                media.digest.as_str(),
+                media.name,
+                convert::signed(media.size),
+                path,
+                media.created_ms
+            ])?;
+            find(conn, &media.digest)?.ok_or_else(|| Fault::NotFound(format!("media {}", media.digest)))
+        })
+        .await
+    }
+
+    /// Media by its content.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn find_library(&self, digest: &Digest) -> Result<Option<LibraryRow>> {
+        let digest = digest.clone();
+        self.read(move |conn| find(conn, &digest)).await
+    }
+
+    /// All media, newest first.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn library(&self) -> Result<Vec<LibraryRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached("SELECT * FROM library ORDER BY created_ms DESC, digest")?;
+            Ok(query.query_map([], library_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+}
