@@ -20,7 +20,12 @@ macro_rules! tell {
 
 mod doctor;
 mod encode;
+mod hub;
+mod jobs;
+mod nodes;
 mod probe;
+mod remote;
+mod submit;
 
 /// Frame-exact parallel video encoding, with proof.
 #[derive(Debug, Parser)]
@@ -53,6 +58,14 @@ pub struct Global {
 pub enum Command {
     /// Split, encode in parallel, join and prove
     Encode(Box<encode::EncodeArgs>),
+    /// Serve jobs over HTTP, with a worker of its own
+    Hub(hub::HubArgs),
+    /// Give a hub a file and a recipe
+    Submit(Box<submit::SubmitArgs>),
+    /// Look at the jobs of a hub and steer them
+    Jobs(jobs::JobsArgs),
+    /// Look at the nodes of a hub and steer them
+    Nodes(nodes::NodesArgs),
     /// Show what is known of a media file
     Probe(probe::ProbeArgs),
     /// Show what works on this machine, what is missing and how to get it
@@ -70,6 +83,10 @@ pub enum Command {
 pub async fn run(command: Command, config: &Config) -> ExitCode {
     match command {
         Command::Encode(args) => encode::run(*args, config).await,
+        Command::Hub(args) => report(hub::run(&args, config).await),
+        Command::Submit(args) => answer(submit::run(&args).await, args.hub.json),
+        Command::Jobs(args) => report(jobs::run(&args).await),
+        Command::Nodes(args) => report(nodes::run(&args).await),
         Command::Probe(args) => report(probe::run(&args, config).await),
         Command::Doctor(args) => doctor::run(&args, config).await,
         Command::Completions { shell } => {
@@ -112,6 +129,14 @@ fn put(to: &mut impl std::io::Write, text: &str) {
 /// Control characters in a file's name or tags must not reach the terminal.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// As [`report`], with the failure as JSON where JSON was asked for.
+fn answer(outcome: Result<(), Failure>, json: bool) -> ExitCode {
+    if let (Err(failure), true) = (&outcome, json) {
+        remote::print_json(&serde_json::json!({ "error": failure }));
+    }
+    report(outcome)
 }
 
 fn report(outcome: Result<(), Failure>) -> ExitCode {

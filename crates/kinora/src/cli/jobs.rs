@@ -1,0 +1,192 @@
+//! `kinora jobs`: what a hub is at.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use kinora_protocol::api::{JobView, TaskView};
+use kinora_protocol::client::{Client, JobVerb};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::{ErrorCode, Failure, JobId};
+
+use super::remote::{HubAddress, print_json};
+
+/// How often a job that is watched is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// Jobs of a list, when nobody says.
+const LISTED: u32 = 20;
+
+/// Flags of `kinora jobs`.
+#[derive(Debug, Args)]
+pub struct JobsArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub command: JobsCommand,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum JobsCommand {
+    /// List jobs, newest first
+    Ls {
+        /// Which hub
+        #[command(flatten)]
+        hub: HubAddress,
+        /// How many
+        #[arg(long, value_name = "N", default_value_t = LISTED, value_parser = clap::value_parser!(u32).range(1..=500))]
+        limit: u32,
+    },
+    /// Show a job with its tasks and all their attempts
+    Show(OneJob),
+    /// Follow a job until it has ended
+    Watch(OneJob),
+    /// End a job; running programs are stopped
+    Cancel(OneJob),
+    /// Start nothing more of a job
+    Pause(OneJob),
+    /// Let a paused job go on
+    Resume(OneJob),
+    /// Try a failed or cancelled job again from what is done
+    Retry(OneJob),
+    /// Print the proof of a completed job
+    Proof(OneJob),
+    /// Fetch the result of a completed job
+    Fetch {
+        /// Which job
+        #[command(flatten)]
+        one: OneJob,
+        /// Where to write it
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+}
+
+/// A job and its hub.
+#[derive(Debug, Args)]
+pub struct OneJob {
+    /// Id of the job
+    pub job: JobId,
+    /// Which hub
+    #[command(flatten)]
+    pub hub: HubAddress,
+}
+
+/// Runs it.
+pub async fn run(args: &JobsArgs) -> Result<(), Failure> {
+    let tell = |one: &OneJob, verb: JobVerb| {
+        let (client, job, json) = (one.hub.client(), one.job, one.hub.json);
+        async move {
+            let view = client?.tell_job(job, verb).await?;
+            if json {
+                print_json(&view)
+            } else {
+                line(&view)
+            }
+            Ok(())
+        }
+    };
+    match &args.command {
+        JobsCommand::Ls { hub, limit } => list(hub, *limit).await,
+        JobsCommand::Show(one) => show(one).await,
+        JobsCommand::Watch(one) => {
+            let ended = follow(&one.hub.client()?, one.job, one.hub.json).await?;
+            if one.hub.json {
+                print_json(&ended);
+            }
+            Ok(())
+        }
+        JobsCommand::Cancel(one) => tell(one, JobVerb::Cancel).await,
+        JobsCommand::Pause(one) => tell(one, JobVerb::Pause).await,
+        JobsCommand::Resume(one) => tell(one, JobVerb::Resume).await,
+        JobsCommand::Retry(one) => tell(one, JobVerb::Retry).await,
+        JobsCommand::Proof(one) => {
+            print_json(&one.hub.client()?.proof(one.job).await?);
+            Ok(())
+        }
+        JobsCommand::Fetch { one, output } => {
+            let size = one.hub.client()?.fetch(one.job, output).await?;
+            say!("{}: {:.2} MB", output.display(), size as f64 / 1e6);
+            Ok(())
+        }
+    }
+}
+
+async fn list(hub: &HubAddress, limit: u32) -> Result<(), Failure> {
+    let page = hub.client()?.jobs(None, limit).await?;
+    if hub.json {
+        print_json(&page);
+    } else {
+        page.items.iter().for_each(line);
+    }
+    Ok(())
+}
+
+fn percent(view: &JobView) -> u64 {
+    if view.phase == JobPhase::Completed {
+        return 100;
+    }
+    (view.done * 100).checked_div(view.frames).unwrap_or(0)
+}
+
+fn line(view: &JobView) {
+    let why = view.failure.as_ref().map(|f| format!("  {}", f.message)).unwrap_or_default();
+    say!("{}  {:<15} {:>3}%  {}{why}", view.id, view.phase.name(), percent(view), view.name);
+}
+
+async fn show(one: &OneJob) -> Result<(), Failure> {
+    let client = one.hub.client()?;
+    let (view, tasks) = tokio::try_join!(client.job(one.job), client.tasks(one.job))?;
+    if one.hub.json {
+        print_json(&serde_json::json!({ "job": view, "tasks": tasks.items }));
+        return Ok(());
+    }
+    line(&view);
+    for share in &view.shares {
+        say!("  node {}: {} chunks, {} frames", share.node, share.chunks, share.frames);
+    }
+    tasks.items.iter().for_each(task_lines);
+    Ok(())
+}
+
+fn task_lines(task: &TaskView) {
+    let frames = task.frames.map(|(start, end)| format!("  frames {start}..{end}")).unwrap_or_default();
+    say!("  {} {}: {}{frames}", task.kind.name(), task.ordinal, task.state);
+    for attempt in &task.attempts {
+        let outcome = attempt.outcome.as_deref().unwrap_or("running");
+        let why = attempt.failure.as_ref().map(|f| format!(": {}", f.message)).unwrap_or_default();
+        let seconds =
+            attempt.ended_ms.map(|end| format!(", {:.1} s", (end - attempt.started_ms) as f64 / 1e3));
+        say!(
+            "    attempt {} on {}: {outcome}{}{why}",
+            attempt.attempt,
+            attempt.node,
+            seconds.unwrap_or_default()
+        );
+    }
+}
+
+/// Follows a job to its end; gives it when it is completed.
+pub async fn follow(client: &Client, job: JobId, quiet: bool) -> Result<JobView, Failure> {
+    let mut shown = String::new();
+    loop {
+        let view = client.job(job).await?;
+        let eta = view.eta_seconds.map(|s| format!(", ETA {:.0} s", s.ceil())).unwrap_or_default();
+        let chunks = format!("{}/{} chunks", view.chunks.done, view.chunks.total);
+        let now = format!("{} {}%, {chunks}, {:.0} fps{eta}", view.phase.name(), percent(&view), view.fps);
+        if !quiet && now != shown {
+            tell!("kinora: {now}");
+            shown = now;
+        }
+        match view.phase {
+            JobPhase::Completed => return Ok(view),
+            JobPhase::Failed => {
+                let unknown = || Failure::new(ErrorCode::Internal, format!("job {job} failed"));
+                return Err(view.failure.unwrap_or_else(unknown));
+            }
+            JobPhase::Cancelled => {
+                return Err(Failure::new(ErrorCode::Cancelled, format!("job {job} was cancelled")));
+            }
+            _ => tokio::time::sleep(LOOK).await,
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `kinora submit`: a file and a recipe to a hub, and the result back.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use clap::Args;
+use kinora_protocol::api::{NewJob, Source};
+use kinora_protocol::{ErrorCode, Failure};
+
+use super::encode::{RecipeArgs, recipe};
+use super::jobs;
+use super::remote::{HubAddress, print_json};
+
+/// Flags of `kinora submit`.
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    /// The video
+    pub input: PathBuf,
+    /// Which hub
+    #[command(flatten)]
+    pub hub: HubAddress,
+    /// What to do
+    #[command(flatten)]
+    pub recipe: RecipeArgs,
+    /// Wait for the result and write it here; its extension names the container
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Wait until the job has ended
+    #[arg(long)]
+    pub wait: bool,
+    /// The input is a file on the hub's machine, below a folder that it allows: nothing is uploaded
+    #[arg(long)]
+    pub on_hub: bool,
+    /// Greater runs first
+    #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+    /// A second submission with the same key is the same job
+    #[arg(long, value_name = "KEY")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Runs it.
+pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
+    let stem = args.input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let named = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{stem}.mp4")));
+    let recipe = recipe::build(&args.recipe, &named)?;
+    let client = args.hub.client()?;
+    let source = if args.on_hub {
+        Source::Path(args.input.clone())
+    } else {
+        Source::Media(upload(&client, &args.input, args.hub.json).await?)
+    };
+    let name = args.output.as_ref().and_then(|o| o.file_name()).map(|n| n.to_string_lossy().into_owned());
+    let job = NewJob { source, recipe, name, output: None, priority: args.priority };
+    let view = client.submit(&job, args.idempotency_key.as_deref()).await?;
+    if !(args.wait || args.output.is_some()) {
+        if args.hub.json {
+            print_json(&view);
+        } else {
+            say!("{}", view.id);
+        }
+        return Ok(());
+    }
+    let ended = jobs::follow(&client, view.id, args.hub.json).await?;
+    if let Some(output) = &args.output {
+        let size = client.fetch(view.id, output).await?;
+        if !args.hub.json {
+            say!("{}: {} frames, {:.2} MB", output.display(), ended.frames, size as f64 / 1e6);
+        }
+    }
+    if args.hub.json {
+        print_json(&ended);
+    }
+    Ok(())
+}
+
+async fn upload(
+    client: &kinora_protocol::client::Client,
+    path: &Path,
+    quiet: bool,
+) -> Result<kinora_protocol::Digest, Failure> {
+    let total = std::fs::metadata(path)
+        .map_err(|e| Failure::new(ErrorCode::BadInput, format!("{}: {e}", path.display())))?
+        .len();
+    let sent = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&sent);
+    let media = client.upload(path, move |bytes| {
+        count.fetch_add(bytes, Ordering::Relaxed);
+    });
+    tokio::pin!(media);
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(2));
+    tick.tick().await;
+    loop {
+        tokio::select! {
+            done = &mut media => return Ok(done?.id),
+            _ = tick.tick() => if !quiet {
+                let percent = sent.load(Ordering::Relaxed).saturating_mul(100).checked_div(total).unwrap_or(100);
+                tell!("kinora: uploading {}: {percent}%", path.display());
+            },
+        }
+    }
+}

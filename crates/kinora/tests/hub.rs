@@ -1,0 +1,315 @@
+//! A hub as its users have it: real processes, talked to by the typed client. What is encoded through it is what `encode`
+//! makes; what it accepted outlives it; what is asked wrongly is refused in a sentence.
+#![cfg(unix)]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kinora_protocol::api::{JobView, NewJob, Source};
+use kinora_protocol::client::{Client, JobVerb, NodeVerb};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::recipe::{Quality, Recipe};
+use kinora_protocol::{Digest, ErrorCode, JobId, NodeId};
+use kinora_testkit::fault;
+use kinora_testkit::stub::{Misbehaviour, Stub, When};
+use support::{PATIENCE, Place, decoded, eight, finish, kinora, run, same_frames, signal};
+
+/// In the arguments of every ffmpeg that encodes a chunk, and of no other.
+const CHUNK: &str = "-chunk-";
+
+struct Hub {
+    child: Child,
+    client: Client,
+    address: String,
+}
+
+impl Hub {
+    /// A hub in `place`, whose chunks take `slow` longer than they need.
+    fn start(place: &Place, slow: Duration, flags: &[&str]) -> Result<(Self, Stub)> {
+        let what = if slow.is_zero() { Misbehaviour::Behave } else { Misbehaviour::Slow(slow) };
+        let stub = Stub::when(&what, &When::ArgContains(CHUNK.to_owned()))?;
+        let mut command = kinora();
+        command.args(["hub", "--listen", "127.0.0.1:0", "--data"]).arg(place.at("data"));
+        command.arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().context("no output")?).read_line(&mut line)?;
+        let address =
+            line.split_whitespace().find(|w| w.starts_with("http://")).map(|w| w.trim_end_matches(','));
+        let Some(address) = address.map(str::to_owned) else {
+            bail!("the hub said {line:?}: {:?}", finish(child)?);
+        };
+        Ok((Self { child, client: Client::new(&address)?, address }, stub))
+    }
+
+    async fn ends(&self, job: JobId) -> Result<JobView> {
+        self.until(job, |view| view.phase.is_final()).await
+    }
+
+    async fn until(&self, job: JobId, holds: impl Fn(&JobView) -> bool) -> Result<JobView> {
+        let started = Instant::now();
+        loop {
+            let view = self.client.job(job).await?;
+            if holds(&view) {
+                return Ok(view);
+            }
+            ensure!(started.elapsed() < PATIENCE, "waited in vain: {view:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn upload(&self, path: &Path) -> Result<Digest> {
+        Ok(self.client.upload(path, |_| ()).await?.id)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// In the arguments of every ffmpeg that writes for the hub, and not in those of the hub.
+fn working(place: &Place) -> String {
+    place.at("data").join("blobs").display().to_string()
+}
+
+/// Lossless, so that frames can be compared with the source's; four chunks of the eight seconds.
+fn recipe() -> Recipe {
+    let mut recipe = Recipe::default();
+    recipe.video.quality = Some(Quality::Lossless);
+    recipe.video.preset = Some("ultrafast".to_owned());
+    recipe.chunks.seconds = Some(2.0);
+    recipe
+}
+
+fn job(media: Digest) -> NewJob {
+    let name = Some("o.mp4".to_owned());
+    NewJob { source: Source::Media(media), recipe: recipe(), name, output: None, priority: 0 }
+}
+
+fn from_path(path: PathBuf) -> NewJob {
+    NewJob { source: Source::Path(path), ..job(Digest::from_bytes(&[0; 32])) }
+}
+
+fn told(answer: Result<JobView, kinora_protocol::Failure>) -> Result<(ErrorCode, String)> {
+    match answer {
+        Ok(view) => bail!("it was taken: {view:?}"),
+        Err(failure) => Ok((failure.code, failure.message)),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hub_makes_is_exact() -> Result<()> {
+    let place = Place::new()?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let media = hub.upload(&eight()?).await?;
+    ensure!(hub.upload(&eight()?).await? == media, "the same content is the same media");
+    ensure!(hub.client.media().await?.items.len() == 1);
+    let view = hub.client.submit(&job(media), None).await?;
+    let ended = hub.ends(view.id).await?;
+    ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
+    ensure!(
+        (ended.frames, ended.done, ended.chunks.total, ended.chunks.done) == (200, 200, 4, 4),
+        "{ended:?}"
+    );
+    ensure!(ended.shares.iter().map(|s| s.frames).sum::<u64>() == 200, "{ended:?}");
+    let out = place.at("o.mp4");
+    hub.client.fetch(view.id, &out).await?;
+    same_frames(&eight()?, &out)?;
+    ensure!(hub.client.proof(view.id).await?.verified);
+    let tasks = hub.client.tasks(view.id).await?.items;
+    ensure!(tasks.iter().all(|t| t.state == "done" && t.attempts.len() == 1), "{tasks:?}");
+    // The same again finds its chunks.
+    let again = hub.client.submit(&job(media_of(&hub).await?), None).await?;
+    let again = hub.ends(again.id).await?;
+    ensure!((again.phase, again.chunks.reused) == (JobPhase::Completed, 4), "{again:?}");
+    Ok(())
+}
+
+async fn media_of(hub: &Hub) -> Result<Digest> {
+    Ok(hub.client.media().await?.items.first().context("no media")?.id.clone())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_accepted_outlives_kill_9() -> Result<()> {
+    let place = Place::new()?;
+    let (mut hub, _stub) = Hub::start(&place, Duration::from_millis(700), &[])?;
+    let media = hub.upload(&eight()?).await?;
+    let id = hub.client.submit(&job(media), None).await?.id;
+    let before = hub.until(id, |view| view.chunks.done >= 1 && view.chunks.running >= 1).await?;
+    hub.child.kill()?;
+    hub.child.wait()?;
+    fault::expect_no_orphans(&working(&place), Duration::from_millis(1500))?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let ended = hub.ends(id).await?;
+    ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
+    let tasks = hub.client.tasks(id).await?.items;
+    let done = |outcome: &str| {
+        let attempts = tasks.iter().flat_map(|t| &t.attempts);
+        attempts.filter(|a| a.outcome.as_deref() == Some(outcome)).count()
+    };
+    ensure!(done("done") == tasks.len(), "each task is accepted once: {tasks:?}");
+    ensure!(done("released") >= 1, "what ran was given back: {tasks:?}");
+    ensure!(before.chunks.done as usize + done("released") <= 6, "{tasks:?}");
+    let out = place.at("o.mp4");
+    hub.client.fetch(id, &out).await?;
+    same_frames(&eight()?, &out)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_are_paused_cancelled_and_tried_again() -> Result<()> {
+    let place = Place::new()?;
+    let (hub, _stub) = Hub::start(&place, Duration::from_millis(500), &[])?;
+    let media = hub.upload(&eight()?).await?;
+    let id = hub.client.submit(&job(media), None).await?.id;
+    hub.until(id, |view| view.chunks.running >= 1).await?;
+    let paused = hub.client.tell_job(id, JobVerb::Pause).await?;
+    ensure!(
+        (paused.phase, paused.paused_from) == (JobPhase::Paused, Some(JobPhase::Processing)),
+        "{paused:?}"
+    );
+    hub.until(id, |view| view.chunks.running == 0).await?;
+    let (code, why) = told(hub.client.tell_job(id, JobVerb::Retry).await)?;
+    ensure!(code == ErrorCode::BadInput && why.contains("Paused cannot be told to retry"), "{why}");
+    hub.client.tell_job(id, JobVerb::Resume).await?;
+    hub.until(id, |view| view.chunks.running >= 1).await?;
+    let asked = Instant::now();
+    hub.client.tell_job(id, JobVerb::Cancel).await?;
+    fault::expect_no_orphans(&working(&place), Duration::from_secs(2))?;
+    ensure!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    let done = hub.client.job(id).await?.chunks.done;
+    hub.client.tell_job(id, JobVerb::Retry).await?;
+    let ended = hub.ends(id).await?;
+    ensure!(ended.phase == JobPhase::Completed && done <= 4, "{ended:?}");
+    // A node that drains takes nothing until it may again.
+    let node = NodeId::from("local".to_owned());
+    hub.client.tell_node(&node, NodeVerb::Drain).await?;
+    let waiting = hub.client.submit(&job(media_of(&hub).await?), None).await?.id;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ensure!(hub.client.job(waiting).await?.phase == JobPhase::Queued);
+    hub.client.tell_node(&node, NodeVerb::Undrain).await?;
+    ensure!(hub.ends(waiting).await?.phase == JobPhase::Completed);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fifty_submissions_with_one_key_are_one_job() -> Result<()> {
+    let place = Place::new()?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let job = job(hub.upload(&eight()?).await?);
+    let calls: Vec<_> = (0..50)
+        .map(|_| {
+            let (client, job) = (hub.client.clone(), job.clone());
+            tokio::spawn(async move { client.submit(&job, Some("the same")).await })
+        })
+        .collect();
+    let mut ids = Vec::new();
+    for call in calls {
+        ids.push(call.await??.id);
+    }
+    ids.dedup();
+    ensure!(ids.len() == 1 && hub.client.jobs(None, 500).await?.items.len() == 1, "{ids:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_wrongly_is_refused() -> Result<()> {
+    let place = Place::new()?;
+    let allowed = place.at("allowed");
+    std::fs::create_dir(&allowed)?;
+    std::fs::copy(eight()?, allowed.join("good.mp4"))?;
+    let secret = place.file("secret.mp4", "none of yours")?;
+    std::os::unix::fs::symlink(&secret, allowed.join("link.mp4"))?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &["--allow-dir", &allowed.display().to_string()])?;
+    for path in [secret, allowed.join("../secret.mp4"), allowed.join("link.mp4"), "/etc/passwd".into()] {
+        let (code, why) = told(hub.client.submit(&from_path(path), None).await)?;
+        ensure!(code == ErrorCode::BadInput && why.contains("not below an allowed folder"), "{why}");
+    }
+    for (job, words) in [
+        (from_path(allowed.join("missing.mp4")), "No such file"),
+        (from_path(allowed.clone()), "not a regular file"),
+        (job(Digest::from_bytes(&[7; 32])), "there is no media"),
+        (NewJob { name: Some("../x.mp4".to_owned()), ..from_path(allowed.join("good.mp4")) }, "is no name"),
+        (NewJob { output: Some("/etc/x.mp4".into()), ..from_path(allowed.join("good.mp4")) }, "not below"),
+    ] {
+        let (_, why) = told(hub.client.submit(&job, None).await)?;
+        ensure!(why.contains(words), "{words}: {why}");
+    }
+    let (_, why) = told(hub.client.job(JobId::generate()).await)?;
+    ensure!(why.contains("there is no job"), "{why}");
+    let empty = place.file("empty.mp4", "")?;
+    let failure = hub.client.upload(&empty, |_| ()).await.err().context("an empty file was taken")?;
+    ensure!(failure.message.contains("is empty"), "{failure}");
+    // What is no video fails as a job, and the hub stays up.
+    let text = hub.upload(&place.file("text.mp4", "no video at all")?).await?;
+    let id = hub.client.submit(&job(text), None).await?.id;
+    let ended = hub.ends(id).await?;
+    ensure!(ended.phase == JobPhase::Failed && ended.failure.is_some(), "{ended:?}");
+    let (_, why) = told(hub.client.tell_job(id, JobVerb::Pause).await)?;
+    ensure!(why.contains("Failed cannot be told to pause"), "{why}");
+    let good = hub.client.submit(&from_path(allowed.join("good.mp4")), None).await?.id;
+    ensure!(hub.ends(good).await?.phase == JobPhase::Completed);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_does_it_too() -> Result<()> {
+    let place = Place::new()?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let words = |args: &[&str]| -> Result<support::Run> {
+        run(kinora().args(args).args(["--hub", &hub.address]).current_dir(place.path()))
+    };
+    let input = eight()?.display().to_string();
+    let lossless = ["--quality", "lossless", "--preset", "ultrafast", "--chunk-seconds", "2"];
+    let done = words(&[&["submit", &input, "-o", "o.mp4"], &lossless[..]].concat())?;
+    ensure!(done.code == Some(0) && done.stdout.contains("200 frames"), "{done:?}");
+    ensure!(done.stderr.contains("Completed 100%, 4/4 chunks"), "{done:?}");
+    let got = decoded(&place.at("o.mp4"))?;
+    ensure!(got == decoded(&eight()?)?, "other frames");
+    let id = words(&[&["submit", &input], &lossless[..]].concat())?.stdout.trim().to_owned();
+    ensure!(words(&["jobs", "watch", &id])?.code == Some(0));
+    let list = words(&["jobs", "ls"])?.stdout;
+    ensure!(list.lines().count() == 2 && list.contains(&id) && list.contains("Completed"), "{list}");
+    let shown = words(&["jobs", "show", &id])?.stdout;
+    ensure!(
+        shown.contains("chunk 3: done  frames 150..200") && shown.contains("attempt 1 on local: done"),
+        "{shown}"
+    );
+    ensure!(words(&["jobs", "proof", &id])?.json()?["verified"] == true);
+    ensure!(words(&["jobs", "fetch", &id, "-o", "p.mp4"])?.code == Some(0));
+    ensure!(decoded(&place.at("p.mp4"))? == got, "other frames");
+    let nodes = words(&["nodes", "ls", "--json"])?.json()?;
+    ensure!(nodes["items"][0]["state"] == "Idle", "{nodes}");
+    let failed = words(&["submit", "missing.mp4", "--json"])?;
+    ensure!(failed.code == Some(1) && failed.stderr.contains("missing.mp4"), "{failed:?}");
+    ensure!(failed.json()?["error"]["code"] == "bad_input", "{failed:?}");
+    Ok(())
+}
+
+#[test]
+fn no_hub_and_two_hubs() -> Result<()> {
+    let place = Place::new()?;
+    let nobody = run(kinora().args(["jobs", "ls", "--hub", "http://127.0.0.1:1"]))?;
+    ensure!(nobody.code == Some(1) && nobody.stderr.contains("cannot be reached"), "{nobody:?}");
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let second = run(kinora().args(["hub", "--listen", "127.0.0.1:0", "--data"]).arg(place.at("data")))?;
+    ensure!(second.code == Some(1) && second.stderr.contains("in use"), "{second:?}");
+    let taken = hub.address.trim_start_matches("http://").to_owned();
+    let third = run(kinora().args(["hub", "--listen", &taken, "--data"]).arg(place.at("other")))?;
+    ensure!(third.code == Some(1) && third.stderr.contains("cannot listen"), "{third:?}");
+    signal(&hub.child, "TERM")?;
+    let started = Instant::now();
+    let mut hub = hub;
+    while hub.child.try_wait()?.is_none() {
+        ensure!(started.elapsed() < Duration::from_secs(5), "it does not end");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
