@@ -1,5 +1,7 @@
 //! Loops that put right what time has made wrong. Each can be run at any moment and twice.
 
+mod blobs;
+
 use std::time::Duration;
 
 use kinora_protocol::event::{Event, TaskChange};

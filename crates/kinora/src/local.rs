@@ -106,10 +106,16 @@ impl Opened {
 
 impl Engine {
     /// Also looks after what time makes wrong: for an engine that runs for long and has other nodes than its own.
-    pub fn keep_house(&mut self) {
+    ///
+    /// Of finished chunks `budget` bytes are kept for other jobs.
+    pub fn keep_house(&mut self, budget: u64) {
         let (hub, stop) = (self.hub.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
-            tokio::join!(hub.watch_leases(stop.clone()), hub.watch_waiting(stop));
+            tokio::join!(
+                hub.watch_leases(stop.clone()),
+                hub.watch_waiting(stop.clone()),
+                hub.watch_blobs(budget, stop)
+            );
             Ok(())
         }));
     }

@@ -163,6 +163,32 @@ async fn what_was_accepted_outlives_kill_9() -> Result<()> {
     same_frames(&eight()?, &out)
 }
 
+/// Started again after a job, a hub keeps its chunks within the budget and nothing else of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_needs_is_dropped() -> Result<()> {
+    let place = Place::new()?;
+    let (mut hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    let media = hub.upload(&eight()?).await?;
+    let id = hub.client.submit(&job(media), None).await?.id;
+    ensure!(hub.ends(id).await?.phase == JobPhase::Completed);
+    let blobs = || support::names(&place.at("data").join("blobs"));
+    ensure!(blobs()?.len() == 4 + 3, "chunks, index, sound, join: {:?}", blobs()?);
+    let mut again = |flags: &[&str]| -> Result<()> {
+        hub.child.kill()?;
+        hub.child.wait()?;
+        hub = Hub::start(&place, Duration::ZERO, flags)?.0;
+        Ok(())
+    };
+    again(&[])?;
+    support::until("the chunks alone", || {
+        blobs().is_ok_and(|b| b.len() == 4 && b.iter().all(|n| n.contains(CHUNK)))
+    })?;
+    again(&["--chunk-cache", "0"])?;
+    support::until("nothing", || blobs().is_ok_and(|b| b.is_empty()))?;
+    ensure!(hub.client.fetch(id, &place.at("o.mp4")).await? > 0, "the result stays");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_paused_cancelled_and_tried_again() -> Result<()> {
     let place = Place::new()?;

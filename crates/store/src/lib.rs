@@ -20,7 +20,7 @@ pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,
     FailOutcome, Lease, Stopped, Wanted,
 };
-pub use media::{CachedChunk, LibraryRow, MediaRow};
+pub use media::{CachedChunk, InUse, LibraryRow, MediaRow};
 pub use node::NodeRow;
 pub use outbox::OutboxRow;
 pub use sqlite::{Stats, Store};

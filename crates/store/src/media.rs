@@ -1,10 +1,11 @@
 //! What is kept between jobs: media that were looked at, chunks that were made.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
-use kinora_protocol::Digest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::task::{Blob, TaskOutput};
+use kinora_protocol::{Attempt, Digest, TaskId};
 
 /// A media file that was probed.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +33,15 @@ pub struct LibraryRow {
     pub path: PathBuf,
     /// When it came.
     pub created_ms: i64,
+}
+
+/// Blobs that must stay.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct InUse {
+    /// Paths below the blob folder: results of jobs that are not completed, and results kept for other jobs.
+    pub paths: HashSet<String>,
+    /// Attempts that run.
+    pub attempts: HashSet<(TaskId, Attempt)>,
 }
 
 /// A result kept for other jobs.

@@ -13,7 +13,7 @@ use kinora_protocol::node::{Capabilities, Progress, SlotClass, Slots};
 use kinora_protocol::{Attempt, ErrorCode, Failure, JobId, NodeId, TaskId};
 use kinora_store::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, Avoid, Completion, Counts, Dep, Expansion,
-    FailOutcome, Gate, GateOpening, Graph, Lease, MediaRow, NewJob, NewTask, NodeRow, PhaseChange,
+    FailOutcome, Gate, GateOpening, Graph, InUse, Lease, MediaRow, NewJob, NewTask, NodeRow, PhaseChange,
     RefusedReopen, Reopen, Reopening, Retried, Store, StoreError, Submitted, TaskState,
 };
 use support::*;
@@ -722,6 +722,25 @@ async fn results_are_kept_for_other_jobs(store: Store) {
     assert!(!store.forget_chunk(&digest("k")).await.unwrap());
 }
 
+async fn blobs_of_what_is_undone_or_kept_are_in_use(store: Store) {
+    let mut keyed = parts(3);
+    keyed.tasks[0].cache_key = Some(digest("key"));
+    let job = submit(&store, keyed).await;
+    for name in ["kept", "plain"] {
+        let lease = claim(&store, "n").await.unwrap().lease;
+        store.complete(&lease, &part_output(name), 1).await.unwrap();
+    }
+    let running = claim(&store, "n").await.unwrap().lease;
+    let backup = store.back_up(running.task, &node("m"), 1, 9).await.unwrap().unwrap().lease;
+    let in_use = store.blobs_in_use().await.unwrap();
+    assert_eq!(in_use.paths, ["kept".to_owned(), "plain".to_owned()].into());
+    assert_eq!(in_use.attempts, [(running.task, running.attempt), (backup.task, backup.attempt)].into());
+    store.complete(&running, &part_output("last"), 1).await.unwrap();
+    store.set_phase(job, JobPhase::Completed, &JobPhase::ALL, None, 2).await.unwrap();
+    let in_use = store.blobs_in_use().await.unwrap();
+    assert_eq!(in_use, InUse { paths: ["kept".to_owned()].into(), ..InUse::default() });
+}
+
 async fn media_nodes_and_names_are_kept(store: Store) {
     let facts = MediaFacts {
         format: "mov".into(),
@@ -858,6 +877,7 @@ conformance! { sqlite, Place::new();
     flagged_results_are_made_again
     reopening_nonsense_is_refused
     results_are_kept_for_other_jobs
+    blobs_of_what_is_undone_or_kept_are_in_use
     media_nodes_and_names_are_kept
     every_change_has_its_event
     counts_are_by_kind_and_state

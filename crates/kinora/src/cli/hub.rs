@@ -29,12 +29,33 @@ pub struct HubArgs {
     /// Let jobs name files below this folder; may be repeated
     #[arg(long, value_name = "DIR")]
     pub allow_dir: Vec<PathBuf>,
+    /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
+    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size)]
+    pub chunk_cache: u64,
     /// Chunks that this machine works on at once; chosen from cores and encoder when absent
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
     /// A program that makes no progress for so many seconds is stopped and its task tried again
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_timeout: u64,
+}
+
+/// `20G`, `500M`, `0`.
+fn size(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.to_ascii_uppercase().strip_suffix(['K', 'M', 'G', 'T']) {
+        None => (text.to_owned(), 1),
+        Some(number) => {
+            let unit = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+                Some(b'K') => 1_000,
+                Some(b'M') => 1_000_000,
+                Some(b'G') => 1_000_000_000,
+                _ => 1_000_000_000_000,
+            };
+            (number.to_owned(), unit)
+        }
+    };
+    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    bytes.ok_or_else(|| format!("{text:?} is not a size such as 20G or 500M"))
 }
 
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
@@ -66,7 +87,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         allowed_folders,
     };
     let mut engine = Opened::open(&data, setup).await?.start();
-    engine.keep_house();
+    engine.keep_house(args.chunk_cache);
     say!("kinora hub: listening on http://{address}, data in {}", data.display());
     let serving = tokio::spawn(http::serve(engine.hub.clone(), listener, stop.clone()));
     let mut look = tokio::time::interval(Duration::from_secs(1));

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use kinora_protocol::proof::Proof;
-use kinora_protocol::{Digest, JobId};
+use kinora_protocol::{Attempt, Digest, JobId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::{Store, convert};
 use crate::error::Result;
-use crate::media::{CachedChunk, MediaRow};
+use crate::media::{CachedChunk, InUse, MediaRow};
 
 /// Keeps a result for other jobs; the newest wins.
 pub(super) fn cache(
@@ -148,6 +148,36 @@ impl Store {
                  ORDER BY used_at, key LIMIT ?1",
             )?;
             Ok(query.query_map([limit], cached_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// The blobs that must stay, as of one moment.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn blobs_in_use(&self) -> Result<InUse> {
+        self.read(move |conn| {
+            let mut in_use = InUse::default();
+            let mut query = conn.prepare_cached(
+                "SELECT coalesce(json_extract(output, '$.blob.path'), json_extract(output, '$.index.path')) AS path
+                 FROM task_bodies JOIN tasks ON tasks.id = task_id JOIN jobs ON jobs.id = job_id
+                 WHERE jobs.phase <> 'Completed' AND tasks.state = 'done' AND path IS NOT NULL
+                 UNION SELECT json_extract(result, '$.blob.path') AS path FROM chunk_cache WHERE path IS NOT NULL",
+            )?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                in_use.paths.insert(row.get("path")?);
+            }
+            let mut query = conn.prepare_cached(
+                "SELECT id, attempt FROM tasks INDEXED BY tasks_leased WHERE state = 'leased'
+                 UNION ALL SELECT task_id, attempt FROM backups",
+            )?;
+            let mut rows = query.query([])?;
+            while let Some(row) = rows.next()? {
+                in_use.attempts.insert((convert::task_id(row, "id")?, Attempt(row.get("attempt")?)));
+            }
+            Ok(in_use)
         })
         .await
     }
