@@ -10,20 +10,26 @@ const VERSION: &str = "kinora chunk 1";
 /// Groups of pictures before a chunk's own that count as decoded for it.
 const GOPS_BEFORE: usize = 3;
 
+/// When the packet at a decode position is shown.
+fn time(index: &PacketIndex, position: u32) -> i64 {
+    index.packets.get(position as usize).map_or(i64::MAX, |p| p.pts)
+}
+
 /// Makes the keys of one source.
 #[derive(Debug)]
 pub struct Keys<'a> {
     index: &'a PacketIndex,
     build: &'a str,
-    /// Presentation time and decode position of each packet, in display order.
-    shown: Vec<(i64, u32)>,
+    /// Decode positions in display order; their times are in the index, which may be large.
+    shown: Vec<u32>,
 }
 
 impl<'a> Keys<'a> {
     /// For a source and an ffmpeg build.
     pub fn new(index: &'a PacketIndex, build: &'a str) -> Self {
-        let mut shown: Vec<(i64, u32)> = (0..).zip(&index.packets).map(|(n, p)| (p.pts, n)).collect();
-        shown.sort_unstable();
+        let count = u32::try_from(index.packets.len()).unwrap_or(u32::MAX);
+        let mut shown: Vec<u32> = (0..count).collect();
+        shown.sort_unstable_by_key(|n| (time(index, *n), *n));
         Self { index, build, shown }
     }
 
@@ -52,11 +58,11 @@ impl<'a> Keys<'a> {
     }
 
     fn gops(&self, spec: &ChunkSpec) -> &[kinora_plan::index::Gop] {
-        let from = self.shown.partition_point(|(t, _)| *t < spec.a);
-        let to = self.shown.partition_point(|(t, _)| *t < spec.seam_end);
+        let from = self.shown.partition_point(|n| time(self.index, *n) < spec.a);
+        let to = self.shown.partition_point(|n| time(self.index, *n) < spec.seam_end);
         let own = self.shown.get(from..to).unwrap_or_default();
-        let first = own.iter().map(|(_, n)| *n).min().unwrap_or(0);
-        let last = own.iter().map(|(_, n)| *n).max().unwrap_or(0);
+        let first = own.iter().copied().min().unwrap_or(0);
+        let last = own.iter().copied().max().unwrap_or(0);
         let gops = &self.index.gops;
         let low = gops.partition_point(|g| g.first <= first).saturating_sub(1 + GOPS_BEFORE);
         let high = gops.partition_point(|g| g.first <= last) + 1;
