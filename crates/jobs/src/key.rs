@@ -10,11 +10,6 @@ const VERSION: &str = "kinora chunk 1";
 /// Groups of pictures before a chunk's own that count as decoded for it.
 const GOPS_BEFORE: usize = 3;
 
-/// When the packet at a decode position is shown.
-fn time(index: &PacketIndex, position: u32) -> i64 {
-    index.packets.get(position as usize).map_or(i64::MAX, |p| p.pts)
-}
-
 /// Makes the keys of one source.
 #[derive(Debug)]
 pub struct Keys<'a> {
@@ -27,10 +22,7 @@ pub struct Keys<'a> {
 impl<'a> Keys<'a> {
     /// For a source and an ffmpeg build.
     pub fn new(index: &'a PacketIndex, build: &'a str) -> Self {
-        let count = u32::try_from(index.packets.len()).unwrap_or(u32::MAX);
-        let mut shown: Vec<u32> = (0..count).collect();
-        shown.sort_unstable_by_key(|n| (time(index, *n), *n));
-        Self { index, build, shown }
+        Self { index, build, shown: index.shown() }
     }
 
     /// The key of a chunk; `None` when its settings cannot be written down, so that nothing is ever reused by mistake.
@@ -58,8 +50,8 @@ impl<'a> Keys<'a> {
     }
 
     fn gops(&self, spec: &ChunkSpec) -> &[kinora_plan::index::Gop] {
-        let from = self.shown.partition_point(|n| time(self.index, *n) < spec.a);
-        let to = self.shown.partition_point(|n| time(self.index, *n) < spec.seam_end);
+        let before = |limit: i64| self.shown.partition_point(|&n| self.index.packets[n as usize].pts < limit);
+        let (from, to) = (before(spec.a), before(spec.seam_end));
         let own = self.shown.get(from..to).unwrap_or_default();
         let first = own.iter().copied().min().unwrap_or(0);
         let last = own.iter().copied().max().unwrap_or(0);

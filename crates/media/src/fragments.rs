@@ -72,7 +72,7 @@ fn walk(file: &mut File) -> Result<Held, Odd> {
         if at == length {
             break;
         }
-        let (kind, header, size) = header(file, at, length)?;
+        let TopBox { kind, header, size } = box_at(file, at, length)?.ok_or(CUT)?;
         match (&kind, &track) {
             (b"moov", None) => track = Some(moov(&load(file, at + header, size - header)?)?),
             (b"moof", Some(track)) => {
@@ -95,19 +95,30 @@ fn walk(file: &mut File) -> Result<Held, Odd> {
     Ok(Held { times, hz, config })
 }
 
-/// Type, header length and whole length of the box at `at`.
-fn header(file: &mut File, at: u64, length: u64) -> Result<([u8; 4], u64, u64), Odd> {
-    let short = load(file, at, (length - at).min(16))?;
-    let (size, kind) = (u32_at(&short, 0)?, array::<4>(&short, 4)?);
-    let (header, size) = match size {
+/// A box at the top of a file.
+pub(crate) struct TopBox {
+    /// Its type.
+    pub(crate) kind: [u8; 4],
+    /// Bytes before its body.
+    pub(crate) header: u64,
+    /// All of its bytes.
+    pub(crate) size: u64,
+}
+
+/// The box at an offset of a file of `length` bytes; `None` when it does not fit. ISO/IEC 14496-12, 4.2.
+pub(crate) fn box_at(file: &mut File, at: u64, length: u64) -> io::Result<Option<TopBox>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = [0; 16];
+    let available = usize::try_from((length - at).min(16)).unwrap_or(16);
+    file.read_exact(bytes.get_mut(..available).unwrap_or_default())?;
+    let [a, b, c, d, k0, k1, k2, k3, large @ ..] = bytes;
+    let (header, size) = match u32::from_be_bytes([a, b, c, d]) {
         0 => (8, length - at),
-        1 => (16, u64::from_be_bytes(array(&short, 8)?)),
+        1 => (16, u64::from_be_bytes(large)),
         size => (8, u64::from(size)),
     };
-    if size < header || size > length - at {
-        return Err(CUT);
-    }
-    Ok((kind, header, size))
+    let fits = (header..=length - at).contains(&size);
+    Ok(fits.then_some(TopBox { kind: [k0, k1, k2, k3], header, size }))
 }
 
 fn load(file: &mut File, at: u64, len: u64) -> Result<Vec<u8>, Odd> {

@@ -1,13 +1,15 @@
 //! BLAKE3 of files, in constant memory. It must not know what a file is.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufWriter, Read, Write};
 use std::path::Path;
 
 use kinora_protocol::Digest;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::MediaError;
+
+const BUFFER: usize = 1 << 20;
 
 /// Why a read was given up.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +47,23 @@ pub fn file(path: &Path, cancel: &CancellationToken) -> Result<(u64, Digest), Me
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(Cancellable::new(source, cancel)).map_err(MediaError::io(path))?;
     Ok((hasher.count(), Digest::from_bytes(hasher.finalize().as_bytes())))
+}
+
+/// Makes a file durably of what `write` puts into it; gives its size and BLAKE3.
+///
+/// # Errors
+/// Those of `write`, and when the file cannot be made or synced. What is there of it then is left to the caller.
+pub fn durable(
+    path: &Path,
+    write: impl FnOnce(&mut Hashing<BufWriter<File>>) -> Result<(), MediaError>,
+) -> Result<(u64, Digest), MediaError> {
+    let file = File::create(path).map_err(MediaError::io(path))?;
+    let mut writer = Hashing::new(BufWriter::with_capacity(BUFFER, file));
+    write(&mut writer)?;
+    let (buffered, size, digest) = writer.finish();
+    let file = buffered.into_inner().map_err(|e| MediaError::io(path)(e.into_error()))?;
+    file.sync_all().map_err(MediaError::io(path))?;
+    Ok((size, digest))
 }
 
 /// A writer that hashes what it passes on.

@@ -1,13 +1,13 @@
 //! The final container: muxed, checked packet by packet against the plan, made durable, then put in place with one rename.
 //! Nothing is at the output's name before the checks hold.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kinora_plan::digest::TimesDigest;
 use kinora_plan::time;
 use kinora_protocol::JobId;
 use kinora_protocol::recipe::{Container, Verify};
-use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
+use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck, part_name};
 
 use crate::command::inspect as command;
 use crate::command::package::{self, PackagePaths};
@@ -56,12 +56,6 @@ pub async fn package(
             Err(error)
         }
     }
-}
-
-/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after the job so
-/// that two jobs with one output do not write into each other and no output's name makes it too long.
-pub fn part_name(output: &Path, job: JobId) -> PathBuf {
-    output.with_file_name(format!(".kinora-{job}.part"))
 }
 
 fn publish(part: &Path, output: &Path) -> Result<(), MediaError> {

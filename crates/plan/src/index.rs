@@ -86,6 +86,14 @@ impl PacketIndex {
         times
     }
 
+    /// Decode positions in display order: 4 bytes for each packet.
+    pub fn shown(&self) -> Vec<u32> {
+        let count = u32::try_from(self.packets.len()).unwrap_or(u32::MAX);
+        let mut shown: Vec<u32> = (0..count).collect();
+        shown.sort_unstable_by_key(|&i| (self.packets[i as usize].pts, i));
+        shown
+    }
+
     /// Writes itself in a compact form, packet by packet: a copy of a long film's index would be as large as the index.
     ///
     /// # Errors

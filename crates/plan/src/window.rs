@@ -72,8 +72,7 @@ impl<'a> Planner<'a> {
     /// Sorts once: O(n log n) in the number of packets, 8 bytes for each.
     pub fn new(index: &'a PacketIndex) -> Self {
         let count = u32::try_from(index.packets.len()).unwrap_or(u32::MAX);
-        let mut shown: Vec<u32> = (0..count).collect();
-        shown.sort_unstable_by_key(|&i| (index.packets[i as usize].pts, i));
+        let shown = index.shown();
         let reach = shown
             .iter()
             .scan(0, |most, &i| {

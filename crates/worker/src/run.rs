@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 
 use kinora_media::Control;
 use kinora_protocol::node::Grant;
-use kinora_protocol::task::{Blob, TaskOutput, TaskSpec};
+use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name};
 use kinora_protocol::{Digest, Failure};
 
 use crate::claim::{Worker, disk};
-use crate::scratch::Folders;
 
 mod analyze;
 mod audio;
@@ -27,8 +26,9 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Where this attempt's result goes: its name below `blobs`, and its full path.
-    fn blob(&self, extension: &str) -> (PathBuf, PathBuf) {
-        let name = Folders::blob_name(self.grant, extension);
+    fn blob(&self) -> (PathBuf, PathBuf) {
+        let Grant { job, task, attempt, spec } = self.grant;
+        let name = blob_name(*job, spec.kind(), *task, *attempt);
         let path = self.worker.folders.blobs.join(&name);
         (name, path)
     }

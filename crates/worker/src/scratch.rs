@@ -37,12 +37,6 @@ impl Folders {
         std::fs::create_dir_all(&path)?;
         Ok(AttemptFolder { path })
     }
-
-    /// Name of an attempt's result below `blobs`. It contains the attempt, so that a late one cannot overwrite another's.
-    pub fn blob_name(grant: &Grant, extension: &str) -> PathBuf {
-        let kind = grant.spec.kind().name();
-        PathBuf::from(format!("{}-{kind}-{}-{}.{extension}", grant.job, grant.task, grant.attempt))
-    }
 }
 
 /// A folder that goes when it is no longer needed.

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 
 use kinora_hub::Hub;
 use kinora_media::Tools;
-use kinora_media::package::part_name;
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Recipe;
-use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec, part_name};
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;

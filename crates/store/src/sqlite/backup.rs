@@ -40,7 +40,6 @@ pub(super) fn renew(
     progress: Progress,
     lease_until_ms: i64,
 ) -> Result<bool, Fault> {
-    let fps = if progress.fps.is_finite() { progress.fps } else { 0.0 };
     let changed = conn
         .prepare_cached(
             "UPDATE backups SET lease_until_ms = max(lease_until_ms, ?4), progress_frames = ?5, progress_fps = ?6
@@ -52,7 +51,7 @@ pub(super) fn renew(
             lease.node.as_str(),
             lease_until_ms,
             convert::signed(progress.frames),
-            fps
+            convert::speed(progress.fps)
         ])?;
     Ok(changed == 1)
 }
@@ -119,13 +118,6 @@ impl Store {
                 begin(conn, leased, now_ms).map(Some)
             })
             .await?;
-        match leased.map(Leased::read) {
-            None => Ok(None),
-            Some(Ok(claimed)) => Ok(Some(claimed)),
-            Some(Err((lease, error))) => {
-                self.fail_unreadable(&lease, &error, now_ms).await?;
-                Ok(None)
-            }
-        }
+        self.readable(leased, now_ms).await
     }
 }

@@ -120,6 +120,12 @@ pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
     })
 }
 
+/// A speed as it can be stored: SQLite has no NaN; it would be a null, and one node's division by zero would spoil everybody's
+/// renewal.
+pub(super) fn speed(fps: f32) -> f32 {
+    if fps.is_finite() { fps } else { 0.0 }
+}
+
 /// SQLite's integers have a sign; no count here comes near the end.
 pub(super) fn signed(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)

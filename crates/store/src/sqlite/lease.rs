@@ -140,15 +140,13 @@ fn renew(conn: &Connection, renewals: &[(Lease, Progress)], lease_until_ms: i64)
     )?;
     let mut held = Vec::with_capacity(renewals.len());
     for (lease, progress) in renewals {
-        // SQLite has no NaN; it would be a null, and one node's division by zero would spoil everybody's renewal.
-        let fps = if progress.fps.is_finite() { progress.fps } else { 0.0 };
         let changed = update.execute(params![
             lease.task.0,
             lease.attempt.0,
             lease.node.as_str(),
             lease_until_ms,
             convert::signed(progress.frames),
-            fps
+            convert::speed(progress.fps)
         ])?;
         held.push(changed == 1 || backup::renew(conn, lease, *progress, lease_until_ms)?);
     }
@@ -203,29 +201,23 @@ impl Store {
             .await?;
         let mut claimed = Vec::with_capacity(leased.len());
         for leased in leased {
-            claimed.push(match leased.map(Leased::read) {
-                None => None,
-                Some(Ok(claimed)) => Some(claimed),
-                Some(Err((lease, error))) => {
-                    self.fail_unreadable(&lease, &error, now_ms).await?;
-                    None
-                }
-            });
+            claimed.push(self.readable(leased, now_ms).await?);
         }
         Ok(claimed)
     }
 
-    pub(super) async fn fail_unreadable(
-        &self,
-        lease: &Lease,
-        error: &serde_json::Error,
-        now_ms: i64,
-    ) -> Result<()> {
+    /// A lease with its spec; one that this version cannot read fails with its job.
+    pub(super) async fn readable(&self, leased: Option<Leased>, now_ms: i64) -> Result<Option<Claimed>> {
+        let (lease, error) = match leased.map(Leased::read) {
+            None => return Ok(None),
+            Some(Ok(claimed)) => return Ok(Some(claimed)),
+            Some(Err(unreadable)) => unreadable,
+        };
         tracing::error!(task = %lease.task, %error, "a stored task cannot be read");
         let message = format!("task {} was stored in a form that this version cannot read", lease.task);
         let failure = Failure { code: ErrorCode::Internal, message, detail: error.to_string() };
-        self.fail(lease, &failure, AfterFailure::Fatal, now_ms).await?;
-        Ok(())
+        self.fail(&lease, &failure, AfterFailure::Fatal, now_ms).await?;
+        Ok(None)
     }
 
     /// How many tasks of each class could be handed out now, counted up to `most`: a look that takes no lock.

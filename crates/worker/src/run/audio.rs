@@ -7,7 +7,7 @@ use kinora_protocol::task::{AudioSpec, SourceTask, TaskOutput};
 use super::{Attempt, blob};
 
 pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<AudioSpec>) -> Result<TaskOutput, Failure> {
-    let (name, path) = attempt.blob("mp4");
+    let (name, path) = attempt.blob();
     let (size, digest, cpu_seconds) =
         audio::encode(&attempt.worker.tools, &task.work, &task.source, &path, attempt.control)
             .await

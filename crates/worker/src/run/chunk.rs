@@ -7,7 +7,7 @@ use kinora_protocol::task::{ChunkOutput, ChunkSpec, SourceTask, TaskOutput};
 use super::{Attempt, blob};
 
 pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> Result<TaskOutput, Failure> {
-    let (name, path) = attempt.blob("mp4");
+    let (name, path) = attempt.blob();
     let source = (task.source.as_path(), task.size);
     let tools = &attempt.worker.tools;
     let encoded = encode::encode(tools, &task.work, source, attempt.scratch, &path, attempt.control)

@@ -14,7 +14,7 @@ pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOu
     if chunks.is_empty() {
         return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
     }
-    let (name, path) = attempt.blob("mp4");
+    let (name, path) = attempt.blob();
     let cancel = attempt.control.cancel.clone();
     let out = path.clone();
     let joined = tokio::task::spawn_blocking(move || join::join(&chunks, &out, &cancel))

@@ -1,14 +1,10 @@
 //! Facts, packet index, layout and content hash of a file: two readers side by side, as both wait for the disk.
 
-use std::fs::File;
-use std::io::{self, BufWriter};
 use std::path::Path;
 
-use kinora_media::hash::Hashing;
 use kinora_media::{MediaError, hash, index};
-use kinora_plan::index::PacketIndex;
 use kinora_protocol::task::{ProbeOutput, TaskOutput};
-use kinora_protocol::{Digest, ErrorCode, Failure};
+use kinora_protocol::{ErrorCode, Failure};
 
 use super::{Attempt, blob};
 
@@ -25,27 +21,20 @@ pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutp
             format!("{}: it changed while it was read ({size} → {hashed_size} bytes)", source.display());
         return Err(Failure::new(ErrorCode::BadInput, reason));
     }
-    let (name, path) = attempt.blob("index");
+    let (name, path) = attempt.blob();
     let out = path.clone();
-    let written = tokio::task::spawn_blocking(move || write(&found, &out))
-        .await
-        .map_err(|e| Failure::new(ErrorCode::Internal, format!("writing the index stopped: {e}")))?
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(&path);
-        })?;
+    let written = tokio::task::spawn_blocking(move || {
+        hash::durable(&out, |writer| {
+            found.write(writer).map_err(|e| MediaError::io(&out)(std::io::Error::other(e)))
+        })
+    })
+    .await
+    .map_err(|e| Failure::new(ErrorCode::Internal, format!("writing the index stopped: {e}")))?
+    .inspect_err(|_| {
+        let _ = std::fs::remove_file(&path);
+    })?;
     let index = blob(name, written);
     Ok(TaskOutput::Probe(Box::new(ProbeOutput { media, facts, index })))
-}
-
-/// Writes an index durably; gives size and digest.
-fn write(index: &PacketIndex, path: &Path) -> Result<(u64, Digest), MediaError> {
-    let file = File::create(path).map_err(MediaError::io(path))?;
-    let mut writer = Hashing::new(BufWriter::new(file));
-    index.write(&mut writer).map_err(|e| MediaError::io(path)(io::Error::other(e)))?;
-    let (buffered, size, digest) = writer.finish();
-    let file = buffered.into_inner().map_err(|e| MediaError::io(path)(e.into_error()))?;
-    file.sync_all().map_err(MediaError::io(path))?;
-    Ok((size, digest))
 }
 
 /// Only a regular file that is not empty; asked before it is opened, as opening a pipe would wait for ever.
