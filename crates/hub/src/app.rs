@@ -3,6 +3,7 @@
 pub mod chunks;
 pub mod expand;
 pub mod gates;
+mod incoming;
 pub mod jobs;
 pub mod media;
 pub mod tasks;

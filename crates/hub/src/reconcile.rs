@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::{ErrorCode, Failure};
-use kinora_store::AfterExpiry;
+use kinora_store::{AfterExpiry, Expired};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Hub, now_ms};
 
 /// How often leases are looked at.
-const EVERY: Duration = Duration::from_secs(1);
+const LEASES_EVERY: Duration = Duration::from_secs(1);
 
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
@@ -21,60 +21,60 @@ const AGE_AFTER_MS: i64 = 60_000;
 /// Steps that a job rises at the most.
 const MOST_AGE: u32 = 10;
 
+/// Does something at once and then every so often, until `stop`.
+async fn every<Done: Future<Output = ()> + Send>(
+    period: Duration,
+    stop: CancellationToken,
+    work: impl Fn() -> Done,
+) {
+    let mut tick = tokio::time::interval(period);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        work().await;
+    }
+}
+
 impl Hub {
     /// Lets jobs that wait long go before others, until `stop`.
     pub async fn watch_waiting(&self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(AGE_EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        every(AGE_EVERY, stop, || async {
             if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
                 tracing::error!("jobs that wait cannot be looked at: {error}");
             }
-        }
+        })
+        .await;
     }
 
     /// Takes back leases whose node fell silent, until `stop`.
     pub async fn watch_leases(&self, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        every(LEASES_EVERY, stop, || async {
             let now = now_ms();
-            let expired = match self.store().expire(now, now).await {
-                Ok(expired) => expired,
-                Err(error) => {
-                    tracing::error!("leases cannot be looked at: {error}");
-                    continue;
-                }
-            };
-            for lease in expired {
-                let failure = Failure::new(
-                    ErrorCode::LeaseLost,
-                    format!(
-                        "node {} fell silent during {} {}",
-                        lease.lease.node,
-                        lease.kind.name(),
-                        lease.ordinal
-                    ),
-                );
-                let change = match &lease.then {
-                    AfterExpiry::StillRunning => continue,
-                    AfterExpiry::Retrying { .. } => TaskChange::Retry { failure: failure.clone() },
-                    AfterExpiry::TaskFailed { stopped } => {
-                        self.stop_leases(stopped);
-                        self.emit_failed(lease.job, failure.clone());
-                        TaskChange::Failed { failure: failure.clone() }
-                    }
-                };
-                let (job, task) = (lease.job, lease.lease.task);
-                self.emit(Event::Task { job, task, kind: lease.kind, ordinal: lease.ordinal, change });
-                self.ring();
+            match self.store().expire(now, now).await {
+                Ok(expired) => expired.iter().for_each(|lease| self.fell_silent(lease)),
+                Err(error) => tracing::error!("leases cannot be looked at: {error}"),
             }
-        }
+        })
+        .await;
+    }
+
+    /// Tells what follows from a lease that was not renewed.
+    fn fell_silent(&self, expired: &Expired) {
+        let Expired { job, kind, ordinal, lease, then } = expired;
+        let message = format!("node {} fell silent during {} {ordinal}", lease.node, kind.name());
+        let failure = Failure::new(ErrorCode::LeaseLost, message);
+        let change = match then {
+            AfterExpiry::StillRunning => return,
+            AfterExpiry::Retrying { .. } => TaskChange::Retry { failure },
+            AfterExpiry::TaskFailed { stopped } => {
+                self.stop_leases(stopped);
+                self.emit_failed(*job, failure.clone());
+                TaskChange::Failed { failure }
+            }
+        };
+        self.emit(Event::Task { job: *job, task: lease.task, kind: *kind, ordinal: *ordinal, change });
+        self.ring();
     }
 }

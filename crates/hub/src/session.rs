@@ -4,15 +4,14 @@
 use std::time::Duration;
 
 use kinora_protocol::event::TaskChange;
-use kinora_protocol::node::{Hello, PROTOCOL, Renewal, ToHub, ToNode};
+use kinora_protocol::node::{Capabilities, Hello, PROTOCOL, Progress, Renewal, ToHub, ToNode};
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
-use kinora_store::{Claimed, NodeRow};
+use kinora_store::{Claimed, Lease, NodeRow};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::app::expand::NodeFacts;
 use crate::nodes::{Held, Key, SessionId, Standing};
 use crate::{Hub, HubError, LEASE, Result, lease_until, now_ms};
 
@@ -41,7 +40,7 @@ struct Session {
     hub: Hub,
     node: NodeId,
     id: SessionId,
-    facts: NodeFacts,
+    capabilities: Capabilities,
     /// Results that the hub is busy with; the node may say more meanwhile.
     finishing: JoinSet<(Key, Result<()>)>,
 }
@@ -106,14 +105,10 @@ impl Hub {
                 let _ = to_node.send(ToNode::Cancel { task: *task, attempt: *attempt });
             }
         }
-        let facts = NodeFacts {
-            encoders: hello.capabilities.encoders.clone(),
-            build: hello.capabilities.ffmpeg.clone(),
-            cores: hello.capabilities.cores,
-        };
+        let capabilities = hello.capabilities.clone();
         let id = self.inner.nodes.connect(hello, kept, to_node);
         self.ring();
-        Ok(Session { hub: self.clone(), node, id, facts, finishing: JoinSet::new() })
+        Ok(Session { hub: self.clone(), node, id, capabilities, finishing: JoinSet::new() })
     }
 }
 
@@ -194,9 +189,9 @@ impl Session {
             self.within(|n| n.tell(ToNode::Cancel { task: key.0, attempt: key.1 }));
             return;
         };
-        let (hub, facts) = (self.hub.clone(), self.facts.clone());
+        let (hub, capabilities) = (self.hub.clone(), self.capabilities.clone());
         self.finishing.spawn(async move {
-            let outcome = match hub.completed(&claimed, output, &facts).await {
+            let outcome = match hub.completed(&claimed, output, &capabilities).await {
                 // What the hub could not do with a result fails the job; only a failing store ends the conversation.
                 Err(HubError::Store(error)) => Err(error.into()),
                 Err(error) => hub.fail_job(claimed.job, Failure::from(error)).await,
@@ -238,10 +233,7 @@ impl Session {
         self.write_renewals(due.unwrap_or_default()).await
     }
 
-    async fn write_renewals(
-        &mut self,
-        due: Vec<(kinora_store::Lease, kinora_protocol::node::Progress)>,
-    ) -> Result<()> {
+    async fn write_renewals(&mut self, due: Vec<(Lease, Progress)>) -> Result<()> {
         if due.is_empty() {
             return Ok(());
         }

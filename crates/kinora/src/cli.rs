@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use kinora_protocol::{ErrorCode, Failure};
+use serde::Serialize;
 
 use crate::config::Config;
 
@@ -21,6 +22,7 @@ macro_rules! tell {
 mod doctor;
 mod encode;
 mod hub;
+mod interrupt;
 mod jobs;
 mod nodes;
 mod probe;
@@ -121,6 +123,14 @@ pub fn complain(failure: &Failure) {
     tell!("kinora: {}", failure.message);
 }
 
+/// Prints a value as JSON on one line.
+fn print_json(value: &impl Serialize) {
+    match serde_json::to_string(value) {
+        Ok(text) => say!("{text}"),
+        Err(error) => tell!("kinora: the answer cannot be written: {error}"),
+    }
+}
+
 /// Text and a line break. A reader that went away is no failure of ours.
 fn put(to: &mut impl std::io::Write, text: &str) {
     let _ = writeln!(to, "{text}");
@@ -134,7 +144,7 @@ fn one_line(text: &str) -> String {
 /// As [`report`], with the failure as JSON where JSON was asked for.
 fn answer(outcome: Result<(), Failure>, json: bool) -> ExitCode {
     if let (Err(failure), true) = (&outcome, json) {
-        remote::print_json(&serde_json::json!({ "error": failure }));
+        print_json(&serde_json::json!({ "error": failure }));
     }
     report(outcome)
 }

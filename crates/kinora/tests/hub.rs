@@ -17,10 +17,7 @@ use kinora_protocol::recipe::{Quality, Recipe};
 use kinora_protocol::{Digest, ErrorCode, JobId, NodeId};
 use kinora_testkit::fault;
 use kinora_testkit::stub::{Misbehaviour, Stub, When};
-use support::{PATIENCE, Place, decoded, eight, finish, kinora, run, same_frames, signal};
-
-/// In the arguments of every ffmpeg that encodes a chunk, and of no other.
-const CHUNK: &str = "-chunk-";
+use support::{CHUNK, PATIENCE, Place, decoded, eight, finish, kinora, run, same_frames, signal};
 
 struct Hub {
     child: Child,
@@ -112,7 +109,7 @@ async fn what_a_hub_makes_is_exact() -> Result<()> {
     let media = hub.upload(&eight()?).await?;
     ensure!(hub.upload(&eight()?).await? == media, "the same content is the same media");
     ensure!(hub.client.media().await?.items.len() == 1);
-    let view = hub.client.submit(&job(media), None).await?;
+    let view = hub.client.submit(&job(media.clone()), None).await?;
     let ended = hub.ends(view.id).await?;
     ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
     ensure!(
@@ -127,14 +124,10 @@ async fn what_a_hub_makes_is_exact() -> Result<()> {
     let tasks = hub.client.tasks(view.id).await?.items;
     ensure!(tasks.iter().all(|t| t.state == "done" && t.attempts.len() == 1), "{tasks:?}");
     // The same again finds its chunks.
-    let again = hub.client.submit(&job(media_of(&hub).await?), None).await?;
+    let again = hub.client.submit(&job(media), None).await?;
     let again = hub.ends(again.id).await?;
     ensure!((again.phase, again.chunks.reused) == (JobPhase::Completed, 4), "{again:?}");
     Ok(())
-}
-
-async fn media_of(hub: &Hub) -> Result<Digest> {
-    Ok(hub.client.media().await?.items.first().context("no media")?.id.clone())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -194,7 +187,7 @@ async fn jobs_are_paused_cancelled_and_tried_again() -> Result<()> {
     let place = Place::new()?;
     let (hub, _stub) = Hub::start(&place, Duration::from_millis(500), &[])?;
     let media = hub.upload(&eight()?).await?;
-    let id = hub.client.submit(&job(media), None).await?.id;
+    let id = hub.client.submit(&job(media.clone()), None).await?.id;
     hub.until(id, |view| view.chunks.running >= 1).await?;
     let paused = hub.client.tell_job(id, JobVerb::Pause).await?;
     ensure!(
@@ -217,7 +210,7 @@ async fn jobs_are_paused_cancelled_and_tried_again() -> Result<()> {
     // A node that drains takes nothing until it may again.
     let node = NodeId::from("local".to_owned());
     hub.client.tell_node(&node, NodeVerb::Drain).await?;
-    let waiting = hub.client.submit(&job(media_of(&hub).await?), None).await?.id;
+    let waiting = hub.client.submit(&job(media), None).await?.id;
     tokio::time::sleep(Duration::from_millis(300)).await;
     ensure!(hub.client.job(waiting).await?.phase == JobPhase::Queued);
     hub.client.tell_node(&node, NodeVerb::Undrain).await?;

@@ -10,10 +10,8 @@ use anyhow::{Result, ensure};
 use kinora_testkit::fault;
 use kinora_testkit::stub::{Lie, Misbehaviour, Offspring, Stub, When};
 use serde_json::Value;
-use support::{Place, Run, run, same_frames, short};
+use support::{CHUNK, Place, Run, run, same_frames, short};
 
-/// In the arguments of ffmpeg when it encodes a chunk, encodes the sound, looks for scene changes, writes the result.
-const CHUNK: &str = "-chunk-";
 const SOUND: &str = "0:a";
 const SCENES: &str = "gt(scene";
 const RESULT: &str = ".part";

@@ -13,10 +13,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use kinora_testkit::fault::{self, Killed, Moments};
 use kinora_testkit::stub::{Misbehaviour, Stub, When};
-use support::{Place, Run, decoded, eight, finish, names, other_eight, run, same_frames, signal, until};
+use support::{
+    CHUNK, Place, Run, decoded, eight, finish, names, other_eight, run, same_frames, signal, until,
+};
 
-/// In the arguments of every ffmpeg that encodes a chunk, and of no other: the name of its result.
-const CHUNK: &str = "-chunk-";
 /// Chunks of most tests: two seconds each, two at once.
 const CHUNKS: u64 = 4;
 

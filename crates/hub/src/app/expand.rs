@@ -11,6 +11,7 @@ use kinora_plan::sizing::Capacity;
 use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::node::Capabilities;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::task::{JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure, JobId};
@@ -21,14 +22,6 @@ use crate::{Hub, HubError, Result};
 /// Tasks to be stored, or why the job cannot be done.
 pub(crate) type Expanded = std::result::Result<(Graph, Option<Event>), Failure>;
 
-/// What a node can do for an expansion.
-#[derive(Debug, Clone)]
-pub(crate) struct NodeFacts {
-    pub(crate) encoders: Vec<kinora_protocol::encode::Encoder>,
-    pub(crate) build: String,
-    pub(crate) cores: u32,
-}
-
 impl Hub {
     /// The tasks that follow a probe: a look for scene changes where one is worth it, else the work itself.
     pub(crate) async fn after_probe(
@@ -36,7 +29,7 @@ impl Hub {
         job: JobId,
         request: &JobRequest,
         probe: &ProbeOutput,
-        node: &NodeFacts,
+        node: &Capabilities,
     ) -> Result<Expanded> {
         let index = self.index_of(probe).await?;
         let (settled, _) = match self.settle(request, probe, node) {
@@ -65,7 +58,7 @@ impl Hub {
         job: JobId,
         request: &JobRequest,
         scenes: &[i64],
-        node: &NodeFacts,
+        node: &Capabilities,
     ) -> Result<Expanded> {
         let probe = self.probe_of(job).await?;
         let index = self.index_of(&probe).await?;
@@ -78,7 +71,7 @@ impl Hub {
         request: &JobRequest,
         probe: &ProbeOutput,
         index: &PacketIndex,
-        node: &NodeFacts,
+        node: &Capabilities,
         scenes: &[i64],
     ) -> Result<Expanded> {
         let (settled, notes) = match self.settle(request, probe, node) {
@@ -102,13 +95,13 @@ impl Hub {
             frames: index.packets.len() as u64,
             indexed_frames: index.packets.len() as u64,
             chunks: Vec::new(),
-            build: node.build.clone(),
+            build: node.ffmpeg.clone(),
             notes,
             output: request.output.clone(),
             settled,
         };
-        let build = schedule::build_name(&node.build);
-        let keys = Keys::new(index, &node.build);
+        let build = schedule::build_name(&node.ffmpeg);
+        let keys = Keys::new(index, &node.ffmpeg);
         let ranks = expand::ranks(&expansion.chunks);
         let frames = expansion.chunks.iter().map(|c| c.work.frames).collect();
         let mut tasks = Vec::with_capacity(expansion.chunks.len() + 3);
@@ -131,7 +124,7 @@ impl Hub {
         &self,
         request: &JobRequest,
         probe: &ProbeOutput,
-        node: &NodeFacts,
+        node: &Capabilities,
     ) -> std::result::Result<(kinora_protocol::encode::Settled, Vec<String>), Failure> {
         let container = match request.recipe.container {
             Some(container) => container,
@@ -141,7 +134,7 @@ impl Hub {
         Ok((outcome.settled, outcome.notes))
     }
 
-    fn capacity(&self, request: &JobRequest, node: &NodeFacts) -> Capacity {
+    fn capacity(&self, request: &JobRequest, node: &Capabilities) -> Capacity {
         Capacity {
             cores: node.cores,
             jobs: self.inner.settings.jobs,
@@ -185,7 +178,14 @@ pub fn container_of(output: &std::path::Path) -> std::result::Result<Container, 
     })
 }
 
-fn new_task(request: &JobRequest, ordinal: u32, class: Class, spec: TaskSpec, gate: Gate) -> NewTask {
+/// A task of a job that is tried as often as its recipe says.
+pub(crate) fn new_task(
+    request: &JobRequest,
+    ordinal: u32,
+    class: Class,
+    spec: TaskSpec,
+    gate: Gate,
+) -> NewTask {
     NewTask {
         ordinal,
         class,

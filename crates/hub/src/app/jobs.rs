@@ -5,11 +5,11 @@ use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{Failure, JobId};
-use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, NewTask, PhaseChange, Retried, Submitted, TaskRow};
+use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Submitted, TaskRow};
 
-use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
 use kinora_protocol::class::Class;
 
+use super::expand::new_task;
 use crate::{Hub, Result, now_ms};
 
 impl Hub {
@@ -22,17 +22,8 @@ impl Hub {
     }
 
     pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest) -> Result<Submitted> {
-        let probe = NewTask {
-            ordinal: 0,
-            class: Class::LIGHT,
-            priority: request.priority,
-            rank: 0.0,
-            max_attempts: request.recipe.chunks.max_attempts.unwrap_or(DEFAULT_MAX_ATTEMPTS).max(1),
-            spec: TaskSpec::Probe { source: request.input.clone() },
-            done: None,
-            cache_key: None,
-            gate: Gate::None,
-        };
+        let spec = TaskSpec::Probe { source: request.input.clone() };
+        let probe = new_task(&request, 0, Class::LIGHT, spec, Gate::None);
         let graph = Graph { tasks: vec![probe], deps: Vec::<Dep>::new() };
         let submitted = self.store().submit(NewJob { id, request, graph }, now_ms()).await?;
         self.ring();

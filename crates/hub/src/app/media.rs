@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use kinora_protocol::api::{MediaView, NewJob, Source};
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 use kinora_store::{LibraryRow, Submitted};
-use tokio::io::AsyncWriteExt as _;
 
+use super::incoming::{self, Lost};
 use crate::{Hub, Result, now_ms};
 
 /// Longest name of a result, in bytes.
@@ -41,7 +41,7 @@ impl Hub {
     pub async fn take_media(
         &self,
         name: &str,
-        mut pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
+        pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
     ) -> Asked<MediaView> {
         let folder = self.inner.data.join("media");
         let disk =
@@ -49,19 +49,13 @@ impl Hub {
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let mut file = tokio::fs::File::from_std(growing.reopen().map_err(disk)?);
-        let (mut hasher, mut size) = (blake3::Hasher::new(), 0_u64);
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|why| bad(format!("{name} was cut off: {why}")))?;
-            hasher.update(&piece);
-            size += piece.len() as u64;
-            file.write_all(&piece).await.map_err(disk)?;
-        }
+        let (size, digest) = incoming::fill(&mut file, pieces).await.map_err(|lost| match lost {
+            Lost::Cut(why) => bad(format!("{name} was cut off: {why}")),
+            Lost::Disk(error) => disk(error),
+        })?;
         if size == 0 {
             return Err(bad(format!("{name} is empty")));
         }
-        file.flush().await.map_err(disk)?;
-        file.sync_all().await.map_err(disk)?;
-        let digest = Digest::from_bytes(hasher.finalize().as_bytes());
         let path = folder.join(media_name(&digest, name));
         growing.persist(&path).map_err(|e| disk(e.error))?;
         let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms() };

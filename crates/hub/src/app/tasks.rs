@@ -4,6 +4,7 @@ use kinora_jobs::judge::{self, Verdict};
 use kinora_jobs::retry::{self, Then};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::node::Capabilities;
 use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_store::{
@@ -11,7 +12,7 @@ use kinora_store::{
 };
 
 use super::chunks::chunk_spec;
-use super::expand::{Expanded, NodeFacts, PHASE};
+use super::expand::{Expanded, PHASE};
 use crate::{Hub, HubError, Result, now_ms};
 
 impl Hub {
@@ -20,7 +21,7 @@ impl Hub {
         &self,
         claimed: &Claimed,
         output: TaskOutput,
-        node: &NodeFacts,
+        node: &Capabilities,
     ) -> Result<()> {
         if !matches(claimed.kind, &output) {
             let failure = Failure::new(ErrorCode::Internal, "the node answered with another kind of result");

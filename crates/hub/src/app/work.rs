@@ -5,14 +5,14 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
+use futures_util::Stream;
 use kinora_protocol::routes::Capability;
 use kinora_protocol::task::{Blob, Segment, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Attempt, Digest, ErrorCode, Failure, NodeId, TaskId};
-use kinora_store::{Claimed, TaskState};
-use tokio::io::AsyncWriteExt as _;
+use kinora_store::Claimed;
 use tokio::sync::mpsc;
 
+use super::incoming::{self, Lost};
 use crate::{Hub, Result};
 
 /// Bytes sent at a time.
@@ -61,12 +61,7 @@ impl Hub {
         if seal(&self.capability(lease.task, lease.attempt, &lease.node)) != seal(asked) {
             return Ok(Err(Denied::Forged));
         }
-        let row = self.store().task(lease.task).await?;
-        let in_force = row.is_some_and(|row| {
-            let first = row.attempt == lease.attempt && row.node.as_ref() == Some(&lease.node);
-            row.state == TaskState::Leased && (first || row.backup.as_ref() == Some(&lease))
-        });
-        let held = if in_force { self.store().leases_of(&lease.node).await? } else { Vec::new() };
+        let held = self.store().leases_of(&lease.node).await?;
         Ok(held.into_iter().find(|c| c.lease == lease).ok_or_else(|| {
             let why = format!("attempt {} of task {} is over", lease.attempt, lease.task);
             Denied::LeaseLost(Failure::new(ErrorCode::LeaseLost, why))
@@ -141,7 +136,7 @@ impl Hub {
     async fn keep(
         &self,
         claimed: &Claimed,
-        mut body: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
+        body: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
         expected: Option<Digest>,
         growing: &Path,
         path: &Path,
@@ -150,19 +145,14 @@ impl Hub {
             Denied::Disk(Failure::new(ErrorCode::Disk, format!("the hub cannot keep the result: {error}")))
         };
         let mut file = tokio::fs::File::create(growing).await.map_err(disk)?;
-        let (mut hasher, mut size) = (blake3::Hasher::new(), 0_u64);
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|why| {
-                Denied::Garbled(Failure::new(ErrorCode::BadInput, format!("the result was cut off: {why}")))
-            })?;
-            hasher.update(&piece);
-            size += piece.len() as u64;
-            file.write_all(&piece).await.map_err(disk)?;
-        }
-        file.flush().await.map_err(disk)?;
-        file.sync_all().await.map_err(disk)?;
+        let (size, digest) = incoming::fill(&mut file, body).await.map_err(|lost| match lost {
+            Lost::Cut(why) => {
+                let why = format!("the result was cut off: {why}");
+                Denied::Garbled(Failure::new(ErrorCode::BadInput, why))
+            }
+            Lost::Disk(error) => disk(error),
+        })?;
         drop(file);
-        let digest = Digest::from_bytes(hasher.finalize().as_bytes());
         if let Some(expected) = expected.filter(|e| *e != digest) {
             let why = format!("the result arrived with BLAKE3 {digest} and was sent with {expected}");
             return Err(Denied::Garbled(Failure::new(ErrorCode::BadInput, why)));

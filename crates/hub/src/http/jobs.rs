@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 use kinora_protocol::api::{JobView, NewJob, Page, TaskView};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
-use kinora_store::Submitted;
+use kinora_store::{JobRow, Submitted};
 use serde::Deserialize;
 
 use super::problem::Refusal;
@@ -53,6 +53,12 @@ pub(super) async fn submit(
     Ok((status, Json(view(&hub, submitted.id()).await?)))
 }
 
+/// A job without its tasks.
+async fn row(hub: &Hub, job: &str) -> Result<JobRow, Refusal> {
+    let job = id(job)?;
+    hub.job(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))
+}
+
 async fn view(hub: &Hub, job: JobId) -> Result<JobView, Refusal> {
     hub.job_view(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))
 }
@@ -73,8 +79,7 @@ pub(super) async fn tasks(
     State(hub): State<Hub>,
     Path(job): Path<String>,
 ) -> Result<Json<Page<TaskView>>, Refusal> {
-    let job = id(&job)?;
-    view(&hub, job).await?;
+    let job = row(&hub, &job).await?.id;
     Ok(Json(Page { items: hub.task_views(job).await?, next: None }))
 }
 
@@ -100,8 +105,7 @@ pub(super) async fn act(
     State(hub): State<Hub>,
     Path((job, verb)): Path<(String, String)>,
 ) -> Result<Json<JobView>, Refusal> {
-    let job = id(&job)?;
-    let before = view(&hub, job).await?;
+    let JobRow { id: job, phase, .. } = row(&hub, &job).await?;
     let done = match verb.as_str() {
         "cancel" => hub.cancel(job).await?,
         "pause" => hub.pause(job).await?,
@@ -110,7 +114,7 @@ pub(super) async fn act(
         other => return Err(Refusal::not_found(format!("{other:?} for jobs"))),
     };
     if !done {
-        let why = format!("a job that is {} cannot be told to {verb}", before.phase.name());
+        let why = format!("a job that is {} cannot be told to {verb}", phase.name());
         return Err(Refusal::new(StatusCode::CONFLICT, ErrorCode::BadInput, why));
     }
     Ok(Json(view(&hub, job).await?))

@@ -7,6 +7,7 @@ use kinora_protocol::{Attempt, TaskId};
 use kinora_store::InUse;
 use tokio_util::sync::CancellationToken;
 
+use super::every;
 use crate::{Hub, HubError, Result};
 
 /// How often it is looked.
@@ -17,26 +18,22 @@ const AT_ONCE: u32 = 64;
 impl Hub {
     /// Keeps the blob folder clean until `stop`: chunks for other jobs up to `budget` bytes, those used last.
     pub async fn watch_blobs(&self, budget: u64, stop: CancellationToken) {
-        let mut tick = tokio::time::interval(EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = tick.tick() => {}
-            }
+        every(EVERY, stop, || async {
             if let Err(error) = self.sweep(budget).await {
                 tracing::error!("the blob folder cannot be cleaned: {error}");
             }
-        }
+        })
+        .await;
     }
 
-    async fn sweep(&self, budget: u64) -> Result<()> {
-        while self.store().cached_bytes().await? > budget {
+    async fn forget_chunks_over(&self, budget: u64) -> Result<()> {
+        let mut over = self.store().cached_bytes().await?.saturating_sub(budget);
+        while over > 0 {
             let oldest = self.store().oldest_chunks(AT_ONCE).await?;
             if oldest.is_empty() {
                 // All of them belong to jobs that have not ended.
                 break;
             }
-            let mut over = self.store().cached_bytes().await?.saturating_sub(budget);
             for chunk in oldest {
                 if over == 0 {
                     break;
@@ -45,6 +42,11 @@ impl Hub {
                 over = over.saturating_sub(chunk.bytes);
             }
         }
+        Ok(())
+    }
+
+    async fn sweep(&self, budget: u64) -> Result<()> {
+        self.forget_chunks_over(budget).await?;
         // The folder is read first: what is finished while the store is asked is not among these.
         let folder = self.inner.blobs.clone();
         let listed = tokio::task::spawn_blocking(move || names(&folder));

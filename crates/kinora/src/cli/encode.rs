@@ -17,7 +17,8 @@ use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
-use super::complain;
+use super::interrupt::interruption;
+use super::{complain, print_json};
 use crate::config::Config;
 use crate::local::{Engine, Opened, Setup};
 
@@ -83,13 +84,6 @@ pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
     }
 }
 
-fn print_json(value: &impl Serialize) {
-    match serde_json::to_string(value) {
-        Ok(text) => say!("{text}"),
-        Err(error) => tell!("kinora: the summary cannot be written: {error}"),
-    }
-}
-
 async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<End, Failure> {
     let recipe = recipe::build(&args.recipe, &args.output)?;
     state::check_paths(&args.input, &args.output, args.proof.as_deref())?;
@@ -143,39 +137,6 @@ fn wanted_encoders(recipe: &Recipe) -> Vec<Encoder> {
     let named = recipe.video.encoder.as_deref().and_then(Encoder::from_name);
     let params = recipe.video.ffmpeg_params.as_deref().unwrap_or("");
     named.into_iter().chain(params.split_whitespace().filter_map(Encoder::from_name)).collect()
-}
-
-/// Cancelled by Ctrl-C or a polite request to end.
-pub fn interruption() -> CancellationToken {
-    let token = CancellationToken::new();
-    let on_signal = token.clone();
-    tokio::spawn(async move {
-        asked_to_end().await;
-        on_signal.cancel();
-        // Whoever asks twice does not want to wait for a disk. Nothing is lost by it, and programs die with this one.
-        asked_to_end().await;
-        std::process::exit(130);
-    });
-    token
-}
-
-#[cfg(unix)]
-async fn asked_to_end() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
-    }
-}
-
-#[cfg(not(unix))]
-async fn asked_to_end() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }
 
 /// Opens the engine, submits the job or takes up an earlier one, and only then lets it work.

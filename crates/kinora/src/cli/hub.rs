@@ -10,7 +10,7 @@ use kinora_media::Tools;
 use kinora_protocol::{ErrorCode, Failure};
 use tokio::net::TcpListener;
 
-use super::encode::interruption;
+use super::interrupt::interruption;
 use crate::config::Config;
 use crate::local::{Opened, Setup};
 
@@ -42,18 +42,14 @@ pub struct HubArgs {
 
 /// `20G`, `500M`, `0`.
 fn size(text: &str) -> Result<u64, String> {
-    let (number, unit) = match text.to_ascii_uppercase().strip_suffix(['K', 'M', 'G', 'T']) {
-        None => (text.to_owned(), 1),
-        Some(number) => {
-            let unit = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
-                Some(b'K') => 1_000,
-                Some(b'M') => 1_000_000,
-                Some(b'G') => 1_000_000_000,
-                _ => 1_000_000_000_000,
-            };
-            (number.to_owned(), unit)
-        }
+    let unit = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
+        Some(b'K') => 1_000,
+        Some(b'M') => 1_000_000,
+        Some(b'G') => 1_000_000_000,
+        Some(b'T') => 1_000_000_000_000,
+        _ => 1,
     };
+    let number = if unit == 1 { text } else { &text[..text.len() - 1] };
     let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
     bytes.ok_or_else(|| format!("{text:?} is not a size such as 20G or 500M"))
 }

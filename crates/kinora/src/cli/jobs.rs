@@ -9,7 +9,8 @@ use kinora_protocol::client::{Client, JobVerb};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::{ErrorCode, Failure, JobId};
 
-use super::remote::{HubAddress, print_json};
+use super::print_json;
+use super::remote::HubAddress;
 
 /// How often a job that is watched is looked at.
 const LOOK: Duration = Duration::from_millis(500);

@@ -5,7 +5,8 @@ use kinora_protocol::api::NodeView;
 use kinora_protocol::client::NodeVerb;
 use kinora_protocol::{Failure, NodeId};
 
-use super::remote::{HubAddress, print_json};
+use super::print_json;
+use super::remote::HubAddress;
 
 /// Flags of `kinora nodes`.
 #[derive(Debug, Args)]

@@ -1,9 +1,8 @@
-//! What the commands that talk to a hub have in common: its address, and how long texts are shown.
+//! What the commands that talk to a hub have in common: its address.
 
 use clap::Args;
 use kinora_protocol::Failure;
 use kinora_protocol::client::Client;
-use serde::Serialize;
 
 /// Which hub.
 #[derive(Debug, Args)]
@@ -20,13 +19,5 @@ impl HubAddress {
     /// The client for it.
     pub fn client(&self) -> Result<Client, Failure> {
         Client::new(&self.hub)
-    }
-}
-
-/// Prints a value as JSON on one line.
-pub fn print_json(value: &impl Serialize) {
-    match serde_json::to_string(value) {
-        Ok(text) => say!("{text}"),
-        Err(error) => tell!("kinora: the answer cannot be written: {error}"),
     }
 }

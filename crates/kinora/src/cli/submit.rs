@@ -10,7 +10,8 @@ use kinora_protocol::{ErrorCode, Failure};
 
 use super::encode::{RecipeArgs, recipe};
 use super::jobs;
-use super::remote::{HubAddress, print_json};
+use super::print_json;
+use super::remote::HubAddress;
 
 /// Flags of `kinora submit`.
 #[derive(Debug, Args)]

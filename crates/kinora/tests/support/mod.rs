@@ -19,6 +19,9 @@ use tempfile::TempDir;
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// In the arguments of every ffmpeg that encodes a chunk, and of no other: the name of its result.
+pub const CHUNK: &str = "-chunk-";
+
 /// The binary, untouched by the environment of whoever runs the tests.
 pub fn kinora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
