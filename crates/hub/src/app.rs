@@ -1,11 +1,13 @@
 //! Use cases, one file per resource. They know neither HTTP nor WebSockets.
 
 pub mod chunks;
+pub(crate) mod conditions;
 pub mod expand;
 pub mod gates;
 mod incoming;
 pub mod jobs;
 pub mod media;
+mod publish;
 pub mod tasks;
 pub mod views;
 pub mod work;

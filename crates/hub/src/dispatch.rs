@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use kinora_protocol::event::TaskChange;
+use kinora_protocol::node::SlotClass;
+use kinora_store::{Claimed, Lease};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::work::mark_of_source;
 use crate::{Hub, Result, lease_until, now_ms};
 
 /// How often work is looked for when nothing rings.
@@ -38,14 +41,30 @@ impl Hub {
     /// Fills free slots once; gives how many.
     async fn hand_out(&self) -> Result<usize> {
         let ready = self.store().ready(now_ms(), MOST).await?;
-        let askers = self.inner.nodes.askers(&ready, self.inner.settings.jobs);
-        if askers.is_empty() {
-            return Ok(0);
+        let jobs = self.inner.settings.jobs;
+        let askers = self.inner.nodes.askers(&ready, jobs);
+        let mut granted = if askers.is_empty() {
+            0
+        } else {
+            let claimed = self.store().claim(askers, now_ms(), lease_until()).await?;
+            self.grant(claimed.into_iter().flatten()).await?
+        };
+        if !ready.iter().any(|(class, _)| class.slot == SlotClass::Chunk) {
+            for (task, node) in self.inner.nodes.backups(jobs) {
+                let second = self.store().back_up(task, &node, now_ms(), lease_until()).await?;
+                granted += self.grant(second).await?;
+            }
         }
-        let claimed = self.store().claim(askers, now_ms(), lease_until()).await?;
+        Ok(granted)
+    }
+
+    /// Gives leases to their nodes; gives how many.
+    async fn grant(&self, claimed: impl IntoIterator<Item = Claimed>) -> Result<usize> {
         let mut count = 0;
-        for claimed in claimed.into_iter().flatten() {
-            if self.inner.nodes.grant(&claimed) {
+        for claimed in claimed {
+            let Lease { task, attempt, node } = &claimed.lease;
+            let capability = self.capability(*task, *attempt, node);
+            if self.inner.nodes.grant(&claimed, &capability, mark_of_source(&claimed.spec)) {
                 count += 1;
                 self.task_event(&claimed, TaskChange::Leased { attempt: claimed.lease.attempt });
             } else {

@@ -45,6 +45,7 @@ fn router(hub: Hub) -> Router {
         .route(&format!("{}/{{job}}/{{verb}}", routes::JOBS), post(jobs::act))
         .route(routes::NODES, get(nodes::list))
         .route(routes::NODE_CONNECT, get(nodes::connect))
+        .route(&format!("{}/{{node}}", routes::NODES), get(nodes::show).delete(nodes::forget))
         .route(&format!("{}/{{node}}/{{verb}}", routes::NODES), post(nodes::act))
         .route("/api/v1/work/{capability}/source", post(work::source))
         .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))

@@ -2,15 +2,18 @@
 //! file: it does not depend on `media`, so it cannot run ffmpeg. Decisions are made in `jobs`, state is kept in `store`;
 //! what is here carries the one to the other.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kinora_protocol::event::Event;
+use kinora_protocol::node::Shared;
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast};
+
+use crate::app::conditions::Conditions;
 
 pub mod app;
 mod dispatch;
@@ -67,9 +70,13 @@ struct Inner {
     blobs: PathBuf,
     /// What capabilities are sealed with.
     secret: [u8; 32],
+    /// How nodes find out that they have the same files.
+    shared: Mutex<Option<Shared>>,
     started_ms: i64,
     /// Bytes that jobs have moved between machines since the start.
     moved: Mutex<HashMap<JobId, u64>>,
+    /// What jobs wait for.
+    conditions: Mutex<BTreeMap<JobId, Conditions>>,
     events: broadcast::Sender<Event>,
     /// Rung when a task may have become ready.
     work: Notify,
@@ -98,11 +105,13 @@ impl Hub {
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
             secret: secret(&store).await?,
+            shared: Mutex::default(),
             store,
             data: data.to_owned(),
             blobs: data.join("blobs"),
             started_ms: now_ms(),
             moved: Mutex::default(),
+            conditions: Mutex::default(),
             events,
             work: Notify::new(),
             nodes: nodes::Nodes::default(),
@@ -111,6 +120,12 @@ impl Hub {
         let hub = Self { inner: Arc::new(inner) };
         if let Some(node) = &hub.inner.settings.own_node {
             hub.store().release_node(node, now_ms()).await?;
+        }
+        // Other nodes work on and come back: their leases must not end while nobody could hear them.
+        let until = now_ms() + i64::try_from(RETURN.as_millis()).unwrap_or(0);
+        hub.store().extend_leases(until).await?;
+        for job in hub.store().open_jobs().await? {
+            hub.watch_job(job.id, &job.request);
         }
         hub.check_stored_blobs().await?;
         hub.open_waiting_gates().await?;
@@ -141,9 +156,49 @@ impl Hub {
         *moved.entry(claimed.job).or_default() += bytes;
     }
 
+    /// Bytes that a job moved.
+    pub(crate) fn moved(&self, job: JobId) -> u64 {
+        let moved = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
+        moved.get(&job).copied().unwrap_or(0)
+    }
+
+    /// What tells a process of its own whether it has the hub's files at hand. Written when somebody first asks.
+    fn shared(&self) -> Result<Shared> {
+        let mut left = self.inner.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = &*left {
+            return Ok(shared.clone());
+        }
+        let shared = leave_mark(&self.inner.data, &self.inner.blobs)?;
+        Ok(left.insert(shared).clone())
+    }
+
+    fn conditions(&self) -> MutexGuard<'_, BTreeMap<JobId, Conditions>> {
+        self.inner.conditions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn store(&self) -> &Store {
         &self.inner.store
     }
+}
+
+/// Writes what only those can read who have the hub's files at hand.
+fn leave_mark(data: &Path, blobs: &Path) -> Result<Shared> {
+    let disk = |e: std::io::Error| HubError::Blob { path: data.to_owned(), reason: e.to_string() };
+    let absolute = |path: &Path| std::path::absolute(path).map_err(disk);
+    let shared = Shared {
+        blobs: absolute(blobs)?,
+        file: absolute(&data.join("here"))?,
+        text: random()?.to_hex().to_string(),
+    };
+    std::fs::write(&shared.file, &shared.text).map_err(disk)?;
+    Ok(shared)
+}
+
+fn random() -> Result<blake3::Hash> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes)
+        .map_err(|e| HubError::Inconsistent(format!("the system gives no random numbers ({e})")))?;
+    Ok(blake3::Hash::from_bytes(bytes))
 }
 
 /// The hub's secret, made once.
@@ -152,16 +207,16 @@ async fn secret(store: &Store) -> Result<[u8; 32]> {
     if let Some(kept) = store.meta(KEY).await? {
         return Ok(*blake3::hash(kept.as_bytes()).as_bytes());
     }
-    let mut random = [0; 32];
-    getrandom::fill(&mut random)
-        .map_err(|e| HubError::Inconsistent(format!("the system gives no random numbers ({e})")))?;
-    let text = blake3::Hash::from_bytes(random).to_hex().to_string();
+    let text = random()?.to_hex().to_string();
     store.put_meta(KEY, &text).await?;
     Ok(*blake3::hash(text.as_bytes()).as_bytes())
 }
 
 /// How long a lease lasts without being renewed.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
+
+/// How long nodes have to come back to a hub that was started again.
+const RETURN: Duration = Duration::from_secs(30);
 
 /// When a lease that is handed out or renewed now ends.
 pub(crate) fn lease_until() -> i64 {

@@ -1,21 +1,26 @@
 //! The nodes that are connected, what they hold and how fast they are: kept in memory, as it is true only while they are
 //! there. Nothing here waits for a disk or a network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kinora_jobs::schedule;
 use kinora_plan::sizing::{self, Capacity};
 use kinora_protocol::class::Class;
 use kinora_protocol::encode::Encoder;
-use kinora_protocol::node::{Grant, Hello, Progress, SlotClass, ToNode};
+use kinora_protocol::node::{FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
+use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
 use kinora_store::{Avoid, Claimed, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::Hub;
 use crate::app::chunks::chunk_spec;
+use crate::{Hub, Result};
+
+mod quarantine;
+mod second;
+mod speed;
 
 /// Task and fence.
 pub(crate) type Key = (TaskId, Attempt);
@@ -26,10 +31,17 @@ pub(crate) type SessionId = u64;
 /// How a node stands with the hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Standing {
+    /// It was greeted and is not ready yet.
+    Arriving,
     /// It gets work.
     Active,
     /// It finishes what it has.
     Draining,
+    /// As draining, because it fails what others do.
+    Quarantined {
+        /// What it failed.
+        why: String,
+    },
 }
 
 /// A lease that a node holds.
@@ -37,6 +49,8 @@ pub(crate) enum Standing {
 pub(crate) struct Held {
     pub(crate) claimed: Claimed,
     pub(crate) progress: Progress,
+    /// When it was handed out, or taken up again.
+    pub(crate) since: Instant,
     /// When the store last heard of it.
     pub(crate) renewed: Instant,
     /// The hub has the result and is busy with it.
@@ -50,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) hello: Hello,
     pub(crate) build: String,
     pub(crate) standing: Standing,
+    /// Paths of the hub's are good there.
+    pub(crate) shares_files: bool,
     pub(crate) held: HashMap<Key, Held>,
     to_node: mpsc::UnboundedSender<ToNode>,
 }
@@ -57,6 +73,15 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn tell(&self, message: ToNode) -> bool {
         self.to_node.send(message).is_ok()
+    }
+
+    /// It is ready for work.
+    pub(crate) fn arrive(&mut self, shares_files: bool, speeds: Vec<Speed>) {
+        self.shares_files = shares_files;
+        self.hello.capabilities.speeds = speeds;
+        if self.standing == Standing::Arriving {
+            self.standing = Standing::Active;
+        }
     }
 
     fn busy(&self, slot: SlotClass) -> u32 {
@@ -82,7 +107,7 @@ impl Node {
     fn free(&self, slot: SlotClass, jobs: Option<u32>) -> u32 {
         match self.standing {
             Standing::Active => self.limit(slot, jobs).saturating_sub(self.busy(slot)),
-            Standing::Draining => 0,
+            Standing::Arriving | Standing::Draining | Standing::Quarantined { .. } => 0,
         }
     }
 
@@ -94,18 +119,26 @@ impl Node {
 impl Hub {
     /// Lets a node finish what it has and take nothing more. Whether it is there.
     pub fn drain_node(&self, node: &NodeId) -> bool {
-        let drain = |node: &mut Node| {
-            node.standing = Standing::Draining;
-            node.tell(ToNode::Drain);
-        };
-        self.inner.nodes.with(node, drain).is_some()
+        self.inner.nodes.drain(node)
     }
 
     /// Gives a draining node work again. Whether it is there.
     pub fn undrain_node(&self, node: &NodeId) -> bool {
-        let known = self.inner.nodes.with(node, |node| node.standing = Standing::Active).is_some();
+        let known = self.inner.nodes.undrain(node);
         self.ring();
         known
+    }
+
+    /// Forgets a node that is not connected; `None` when it is, else whether it was known.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn forget_node(&self, node: &NodeId) -> Result<Option<bool>> {
+        if self.inner.nodes.with(node, |_| ()).is_some() {
+            return Ok(None);
+        }
+        self.inner.nodes.undrain(node);
+        Ok(Some(self.store().forget_node(node).await?))
     }
 
     /// Sends a node away. Whether it is there.
@@ -123,6 +156,10 @@ pub(crate) struct Nodes {
 #[derive(Debug, Default)]
 struct Table {
     nodes: BTreeMap<NodeId, Node>,
+    /// Nodes that were told to drain: they are not forgotten when they reconnect.
+    drained: BTreeSet<NodeId>,
+    strikes: quarantine::Strikes,
+    speeds: speed::Speeds,
     sessions: SessionId,
 }
 
@@ -144,12 +181,18 @@ impl Nodes {
         let now = Instant::now();
         let held = held.into_iter().map(|claimed| {
             let key = (claimed.lease.task, claimed.lease.attempt);
-            (key, Held { claimed, progress: Progress::default(), renewed: now, finishing: false })
+            (key, Held { claimed, progress: Progress::default(), since: now, renewed: now, finishing: false })
         });
+        let standing = match table.strikes.reason(&hello.node) {
+            Some(why) => Standing::Quarantined { why: why.clone() },
+            None if table.drained.contains(&hello.node) => Standing::Draining,
+            None => Standing::Arriving,
+        };
         let node = Node {
             session,
             build: schedule::build_name(&hello.capabilities.ffmpeg),
-            standing: Standing::Active,
+            standing,
+            shares_files: false,
             held: held.collect(),
             to_node,
             hello,
@@ -168,6 +211,24 @@ impl Nodes {
         mine
     }
 
+    fn drain(&self, id: &NodeId) -> bool {
+        let mut table = self.table();
+        let Some(node) = table.nodes.get_mut(id) else { return false };
+        node.standing = Standing::Draining;
+        node.tell(ToNode::Drain);
+        table.drained.insert(id.clone());
+        true
+    }
+
+    fn undrain(&self, id: &NodeId) -> bool {
+        let mut table = self.table();
+        let was = table.drained.remove(id) || table.strikes.reason(id).is_some();
+        table.strikes.forgive(id);
+        let Some(node) = table.nodes.get_mut(id) else { return was };
+        node.standing = Standing::Active;
+        true
+    }
+
     /// Looks at or changes one node.
     pub(crate) fn with<T>(&self, id: &NodeId, work: impl FnOnce(&mut Node) -> T) -> Option<T> {
         self.table().nodes.get_mut(id).map(work)
@@ -181,6 +242,21 @@ impl Nodes {
         work: impl FnOnce(&mut Node) -> T,
     ) -> Option<T> {
         self.table().nodes.get_mut(id).filter(|n| n.session == session).map(work)
+    }
+
+    /// A chunk's result was accepted: so fast is its node.
+    pub(crate) fn note_speed(&self, id: &NodeId, key: Key) {
+        let mut table = self.table();
+        let Table { nodes, speeds, .. } = &mut *table;
+        if let Some(held) = nodes.get(id).and_then(|node| node.held.get(&key)) {
+            speeds.note(id, held);
+        }
+    }
+
+    /// How many are ready for work.
+    pub(crate) fn ready(&self) -> u32 {
+        let count = self.table().nodes.values().filter(|n| n.standing == Standing::Active).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     /// Looks at all of them.
@@ -204,13 +280,21 @@ impl Nodes {
         nodes.sort_by_key(|n| std::cmp::Reverse(n.hello.priority));
         let mut left: Vec<(&Class, u32)> = ready.iter().map(|(class, count)| (class, *count)).collect();
         let servers = |class: &Class| nodes.iter().filter(|n| n.serves(class)).count();
+        // Whoever has the hub's files at hand spares everybody the way of whole files over the network.
+        let near = nodes.iter().any(|n| n.shares_files && n.standing == Standing::Active);
         let several: Vec<bool> = ready.iter().map(|(class, _)| servers(class) > 1).collect();
+        let ending = second::Ending::new(&nodes, &table.speeds);
+        let worth = |node: &Node, class: &Class, waiting: u32| {
+            let fps = class.encoder.and_then(|encoder| table.speeds.of(node, encoder, &nodes));
+            ending.worth_taking(&node.hello.node, class, waiting, fps)
+        };
         let mut askers = Vec::new();
         for node in &nodes {
-            for slot in [SlotClass::Other, SlotClass::Chunk] {
+            let light = (node.shares_files || !near).then_some(SlotClass::Other);
+            for slot in light.into_iter().chain([SlotClass::Chunk]) {
                 for _ in 0..node.free(slot, jobs) {
                     let mine = |(class, count): &(&Class, u32)| {
-                        *count > 0 && class.slot == slot && node.serves(class)
+                        *count > 0 && class.slot == slot && node.serves(class) && worth(node, class, *count)
                     };
                     let Some(first) = left.iter().position(&mine) else { break };
                     let classes =
@@ -227,18 +311,21 @@ impl Nodes {
         askers
     }
 
-    /// Gives a lease to its node. `false`: it is gone.
-    pub(crate) fn grant(&self, claimed: &Claimed) -> bool {
+    /// Gives a lease to its node, with the right to the task's bytes. `false`: it is gone.
+    pub(crate) fn grant(&self, claimed: &Claimed, capability: &Capability, source: Option<FileMark>) -> bool {
         let grant = Grant {
             job: claimed.job,
             task: claimed.lease.task,
             attempt: claimed.lease.attempt,
             spec: claimed.spec.clone(),
+            capability: capability.to_string(),
+            source,
         };
         let granted = self.with(&claimed.lease.node, |node| {
             let held = Held {
                 claimed: claimed.clone(),
                 progress: Progress::default(),
+                since: Instant::now(),
                 renewed: Instant::now(),
                 finishing: false,
             };

@@ -14,6 +14,9 @@ use crate::{Hub, now_ms};
 /// How often leases are looked at.
 const LEASES_EVERY: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether a job may start or its time is over.
+const CONDITIONS_EVERY: Duration = Duration::from_secs(1);
+
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
 /// A job that nobody took from for so long rises by one step of priority.
@@ -43,6 +46,16 @@ impl Hub {
         every(AGE_EVERY, stop, || async {
             if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
                 tracing::error!("jobs that wait cannot be looked at: {error}");
+            }
+        })
+        .await;
+    }
+
+    /// Looks at what jobs wait for besides their turn, until `stop`.
+    pub async fn watch_conditions(&self, stop: CancellationToken) {
+        every(CONDITIONS_EVERY, stop, || async {
+            if let Err(error) = self.look_at_conditions().await {
+                tracing::error!("conditions of jobs cannot be looked at: {error}");
             }
         })
         .await;

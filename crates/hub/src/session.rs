@@ -61,7 +61,7 @@ impl Hub {
             let _ = to_node.send(ToNode::Refused(failure));
             return Ok(());
         }
-        let mut session = self.meet(*hello, to_node).await?;
+        let mut session = self.meet(*hello, to_node, absence).await?;
         let outcome = session.converse(&mut from_node).await;
         let gone = self.inner.nodes.disconnect(&session.node, session.id);
         // What the hub was busy with is brought to its end, whoever made it.
@@ -79,7 +79,12 @@ impl Hub {
     }
 
     /// Takes a node in with what it still holds.
-    async fn meet(&self, hello: Hello, to_node: mpsc::UnboundedSender<ToNode>) -> Result<Session> {
+    async fn meet(
+        &self,
+        hello: Hello,
+        to_node: mpsc::UnboundedSender<ToNode>,
+        absence: Absence,
+    ) -> Result<Session> {
         let node = hello.node.clone();
         let row = NodeRow {
             id: node.clone(),
@@ -99,7 +104,12 @@ impl Hub {
         let forgotten: Vec<_> = forgotten.into_iter().map(|c| c.lease).collect();
         self.store().release(&forgotten, now_ms()).await?;
         let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
-        let _ = to_node.send(ToNode::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), lease_ms });
+        let shared = match absence {
+            Absence::Final => None,
+            Absence::Temporary => Some(self.shared()?),
+        };
+        let _ =
+            to_node.send(ToNode::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), lease_ms, shared });
         for (task, attempt) in &hello.holding {
             if !kept.iter().any(|c| (c.lease.task, c.lease.attempt) == (*task, *attempt)) {
                 let _ = to_node.send(ToNode::Cancel { task: *task, attempt: *attempt });
@@ -141,6 +151,7 @@ impl Session {
                 Some(done) = self.finishing.join_next(), if !self.finishing.is_empty() => {
                     let Ok((key, outcome)) = done else { continue };
                     self.within(|node| node.held.remove(&key));
+                    self.note(key);
                     self.hub.ring();
                     outcome?;
                 }
@@ -160,16 +171,24 @@ impl Session {
     async fn hear(&mut self, message: ToHub) -> Result<()> {
         match message {
             ToHub::Hello(_) | ToHub::Bye => Ok(()),
+            ToHub::Ready { shares_files, speeds } => {
+                self.capabilities.speeds.clone_from(&speeds);
+                self.within(|node| node.arrive(shares_files, speeds));
+                self.hub.ring();
+                self.hub.look_at_conditions().await
+            }
             ToHub::Renew { running } => self.renew(&running).await,
             ToHub::Complete { task, attempt, output } => {
                 self.complete((task, attempt), *output);
                 Ok(())
             }
             ToHub::Fail { task, attempt, failure } => {
-                let Some(held) = self.within(|n| n.held.remove(&(task, attempt))).flatten() else {
-                    return Ok(());
-                };
-                self.hub.failed(&held.claimed, failure).await
+                let key = (task, attempt);
+                if let Some(held) = self.within(|n| n.held.remove(&key)).flatten() {
+                    self.hub.failed(&held.claimed, failure).await?;
+                }
+                self.note(key);
+                Ok(())
             }
             ToHub::Draining => {
                 self.within(|n| n.standing = Standing::Draining);
@@ -181,13 +200,17 @@ impl Session {
     /// A result may take long to judge (an index is read, kept chunks are hashed); meanwhile the lease is renewed here.
     fn complete(&mut self, key: Key, output: TaskOutput) {
         let begun = self.within(|node| {
-            let held = node.held.get_mut(&key).filter(|h| !h.finishing)?;
-            held.finishing = true;
-            Some(held.claimed.clone())
+            let held = node.held.get_mut(&key)?;
+            Some((std::mem::replace(&mut held.finishing, true), held.claimed.clone()))
         });
-        let Some(claimed) = begun.flatten() else {
-            self.within(|n| n.tell(ToNode::Cancel { task: key.0, attempt: key.1 }));
-            return;
+        let claimed = match begun.flatten() {
+            // Said again: the hub is at it.
+            Some((true, _)) => return,
+            Some((false, claimed)) => claimed,
+            None => {
+                self.within(|n| n.tell(ToNode::Cancel { task: key.0, attempt: key.1 }));
+                return;
+            }
         };
         let (hub, capabilities) = (self.hub.clone(), self.capabilities.clone());
         self.finishing.spawn(async move {
@@ -199,6 +222,11 @@ impl Session {
             };
             (key, outcome)
         });
+    }
+
+    /// The node need not say it again.
+    fn note(&self, (task, attempt): Key) {
+        self.within(|n| n.tell(ToNode::Noted { task, attempt }));
     }
 
     async fn renew(&mut self, running: &[Renewal]) -> Result<()> {

@@ -1,6 +1,6 @@
 //! What follows a failed attempt.
 
-use kinora_protocol::Failure;
+use kinora_protocol::{ErrorCode, Failure};
 
 /// How often a task is tried when nobody says otherwise.
 pub const DEFAULT_MAX_ATTEMPTS: u32 = 3;
@@ -20,9 +20,20 @@ pub enum Then {
     Never,
 }
 
+/// Where an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// On the hub's machine: its disk is everybody's.
+    Here,
+    /// On a machine with a disk and programs of its own.
+    Elsewhere,
+}
+
 /// Decides for a task that has been tried `tries` times.
-pub fn after(failure: &Failure, tries: u32, max_attempts: u32) -> Then {
-    if !failure.code.is_retryable() || tries >= max_attempts {
+pub fn after(failure: &Failure, place: Where, tries: u32, max_attempts: u32) -> Then {
+    let of_machine = matches!(failure.code, ErrorCode::Disk | ErrorCode::ToolMissing);
+    let retryable = failure.code.is_retryable() || (of_machine && place == Where::Elsewhere);
+    if !retryable || tries >= max_attempts {
         return Then::Never;
     }
     let doubled = FIRST_DELAY_MS.saturating_mul(1 << tries.saturating_sub(1).min(16));
@@ -32,7 +43,6 @@ pub fn after(failure: &Failure, tries: u32, max_attempts: u32) -> Then {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kinora_protocol::ErrorCode;
 
     #[test]
     fn what_cannot_get_better_is_not_tried_again() {
@@ -45,7 +55,9 @@ mod tests {
             (ErrorCode::BadInput, 1, Then::Never),
         ];
         for (code, tries, then) in cases {
-            assert_eq!(after(&Failure::new(code, "x"), tries, 3), then, "{code:?} {tries}");
+            assert_eq!(after(&Failure::new(code, "x"), Where::Here, tries, 3), then, "{code:?} {tries}");
         }
+        let full = Failure::new(ErrorCode::Disk, "x");
+        assert_eq!(after(&full, Where::Elsewhere, 1, 3), Then::Again { delay_ms: 250 });
     }
 }

@@ -119,7 +119,12 @@ mod tests {
 
     #[test]
     fn classes_ask_for_encoder_and_build() {
-        let can = Capabilities { ffmpeg: "one".to_owned(), encoders: vec![Encoder::X264], cores: 2 };
+        let can = Capabilities {
+            ffmpeg: "one".to_owned(),
+            encoders: vec![Encoder::X264],
+            cores: 2,
+            speeds: vec![],
+        };
         let build = build_name(&can.ffmpeg);
         let serves = |class: Class| serves(&class, &can, &build);
         assert!(serves(Class::LIGHT));

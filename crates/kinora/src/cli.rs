@@ -27,7 +27,9 @@ mod jobs;
 mod nodes;
 mod probe;
 mod remote;
+mod size;
 mod submit;
+mod worker;
 
 /// Frame-exact parallel video encoding, with proof.
 #[derive(Debug, Parser)]
@@ -62,6 +64,8 @@ pub enum Command {
     Encode(Box<encode::EncodeArgs>),
     /// Serve jobs over HTTP, with a worker of its own
     Hub(hub::HubArgs),
+    /// Let this machine work for a hub
+    Worker(worker::WorkerArgs),
     /// Give a hub a file and a recipe
     Submit(Box<submit::SubmitArgs>),
     /// Look at the jobs of a hub and steer them
@@ -86,6 +90,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
     match command {
         Command::Encode(args) => encode::run(*args, config).await,
         Command::Hub(args) => report(hub::run(&args, config).await),
+        Command::Worker(args) => report(worker::run(&args, config).await),
         Command::Submit(args) => answer(submit::run(&args).await, args.hub.json),
         Command::Jobs(args) => report(jobs::run(&args).await),
         Command::Nodes(args) => report(nodes::run(&args).await),

@@ -20,6 +20,8 @@ pub struct Config {
     pub draw: bool,
     /// Whether progress is not to be shown at all.
     pub quiet: bool,
+    /// What this machine is called.
+    pub host: String,
 }
 
 impl Config {
@@ -39,6 +41,7 @@ impl Config {
             ffprobe,
             log: log.unwrap_or_else(|| if global.verbose { "info,kinora=debug" } else { "off" }.to_owned()),
             quiet: global.quiet,
+            host: host().unwrap_or_else(|| "worker".to_owned()),
             draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
         }
     }
@@ -52,6 +55,17 @@ impl Config {
             .with_target(false)
             .try_init();
     }
+}
+
+#[cfg(unix)]
+fn host() -> Option<String> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty())
+}
+
+#[cfg(not(unix))]
+fn host() -> Option<String> {
+    std::env::var("COMPUTERNAME").ok().filter(|name| !name.is_empty())
 }
 
 /// ffprobe in the same folder; by its name alone where ffmpeg is found by its name.

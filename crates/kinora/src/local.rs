@@ -6,10 +6,11 @@ use std::time::Duration;
 use kinora_hub::session::Absence;
 use kinora_hub::{Hub, HubError, Settings};
 use kinora_media::Tools;
-use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::Slots;
 use kinora_protocol::{Failure, NodeId};
-use kinora_worker::{Folders, Link, Worker, capability};
+use kinora_worker::capability::{self, Trials};
+use kinora_worker::reach::Reach;
+use kinora_worker::{Folders, Link, Worker};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -19,26 +20,56 @@ const BACKLOG: usize = 256;
 /// The one node of a local run: the same in each, so that a run takes up the leases of the one before it.
 const NODE: &str = "local";
 
-/// What a local run is made with.
+/// What an engine is made with.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Programs.
-    pub tools: Tools,
-    /// Chunks at once, when the user says.
+    /// Chunks at once on each node, when the user says.
     pub jobs: Option<u32>,
-    /// Encoders that the recipe names and that need a trial.
-    pub wanted: Vec<Encoder>,
-    /// A program that makes no progress for so long is stopped.
-    pub stall: Duration,
     /// Folders below which jobs that come over the network may name files.
     pub allowed_folders: Vec<PathBuf>,
+    /// The node in this process, if there is one.
+    pub local: Option<Local>,
+}
+
+/// A node in the process of its hub.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// Programs.
+    pub tools: Tools,
+    /// Encoders that are tried before it comes.
+    pub trials: Trials,
+    /// Chunks at once at the most.
+    pub chunks: Option<u32>,
+    /// A program that makes no progress for so long is stopped.
+    pub stall: Duration,
+}
+
+impl Local {
+    /// Tries its encoders, which takes a moment, and is a worker then.
+    async fn worker(self, node: NodeId, folders: Folders) -> Worker {
+        let capabilities = capability::detect(&self.tools, &self.trials).await;
+        let chunks = self.chunks.unwrap_or(capabilities.cores.max(2)).max(1);
+        Worker {
+            node,
+            name: NODE.to_owned(),
+            tools: self.tools,
+            capabilities,
+            slots: Slots { chunks, other: 2 },
+            tags: Vec::new(),
+            priority: 0,
+            folders,
+            reach: Reach::Same,
+            stall: self.stall,
+            benchmark: Duration::ZERO,
+        }
+    }
 }
 
 /// An engine that is open and does not work yet: nobody takes a task while jobs are taken up.
 pub struct Opened {
     /// The hub.
     pub hub: Hub,
-    worker: Worker,
+    local: Option<(Local, Folders)>,
 }
 
 /// A running engine.
@@ -53,53 +84,44 @@ impl Opened {
     /// Opens the store below `state`.
     ///
     /// # Errors
-    /// When the folder cannot be used or ffmpeg cannot be run.
+    /// When the folder cannot be used.
     pub async fn open(state: &Path, setup: Setup) -> Result<Self, Failure> {
-        let folders = Folders { blobs: state.join("blobs"), scratch: state.join("scratch") };
+        let folders = Folders { blobs: state.join("blobs"), scratch: state.join("scratch"), benchmark: None };
         folders.prepare().map_err(|e| {
             Failure::new(
                 kinora_protocol::ErrorCode::Disk,
                 format!("cannot write into {}: {e}", state.display()),
             )
         })?;
-        let capabilities = capability::detect(&setup.tools, &setup.wanted).await;
-        let node = NodeId::from(NODE.to_owned());
         let settings = Settings {
             jobs: setup.jobs,
-            own_node: Some(node.clone()),
+            own_node: Some(NodeId::from(NODE.to_owned())),
             allowed_folders: setup.allowed_folders,
         };
         let hub = Hub::open(state, settings).await?;
-        let chunks = setup.jobs.unwrap_or(capabilities.cores.max(2)).max(1);
-        let worker = Worker {
-            node,
-            name: NODE.to_owned(),
-            tools: setup.tools,
-            capabilities,
-            slots: Slots { chunks, other: 2 },
-            folders,
-            stall: setup.stall,
-        };
-        Ok(Self { hub, worker })
+        Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })
     }
 
     /// Starts to work on what is there. Leases are not watched: the only node lives and dies with this process, and a machine
     /// that sleeps for an hour must not lose what it was at.
     pub fn start(self) -> Engine {
-        let Self { hub, worker } = self;
+        let Self { hub, local } = self;
         let stop = CancellationToken::new();
-        let (to_hub, from_node) = mpsc::channel(BACKLOG);
-        let (to_node, from_hub) = mpsc::unbounded_channel();
-        let (serving, working) = (hub.clone(), stop.clone());
         let (dispatching, dispatched) = (hub.clone(), stop.clone());
-        let tasks = vec![
-            tokio::spawn(async move { serving.serve_node(from_node, to_node, Absence::Final).await }),
-            tokio::spawn(async move { dispatching.dispatch(dispatched).await }),
-            tokio::spawn(async move {
-                worker.run(Link { to_hub, from_hub }, working).await;
+        let mut tasks = vec![tokio::spawn(async move { dispatching.dispatch(dispatched).await })];
+        if let Some((local, folders)) = local {
+            let (to_hub, from_node) = mpsc::channel(BACKLOG);
+            let (to_node, from_hub) = mpsc::unbounded_channel();
+            let (serving, working) = (hub.clone(), stop.clone());
+            tasks.push(tokio::spawn(
+                async move { serving.serve_node(from_node, to_node, Absence::Final).await },
+            ));
+            tasks.push(tokio::spawn(async move {
+                let node = local.worker(NodeId::from(NODE.to_owned()), folders).await;
+                node.run(Link { to_hub, from_hub }, working).await;
                 Ok(())
-            }),
-        ];
+            }));
+        }
         Engine { hub, stop, tasks }
     }
 }
@@ -114,6 +136,7 @@ impl Engine {
             tokio::join!(
                 hub.watch_leases(stop.clone()),
                 hub.watch_waiting(stop.clone()),
+                hub.watch_conditions(stop.clone()),
                 hub.watch_blobs(budget, stop)
             );
             Ok(())

@@ -4,96 +4,16 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use kinora_protocol::api::{JobView, NewJob, Source};
-use kinora_protocol::client::{Client, JobVerb, NodeVerb};
+use kinora_protocol::api::{JobView, NewJob};
+use kinora_protocol::client::{JobVerb, NodeVerb};
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::recipe::{Quality, Recipe};
 use kinora_protocol::{Digest, ErrorCode, JobId, NodeId};
 use kinora_testkit::fault;
-use kinora_testkit::stub::{Misbehaviour, Stub, When};
-use support::{CHUNK, PATIENCE, Place, decoded, eight, finish, kinora, run, same_frames, signal};
-
-struct Hub {
-    child: Child,
-    client: Client,
-    address: String,
-}
-
-impl Hub {
-    /// A hub in `place`, whose chunks take `slow` longer than they need.
-    fn start(place: &Place, slow: Duration, flags: &[&str]) -> Result<(Self, Stub)> {
-        let what = if slow.is_zero() { Misbehaviour::Behave } else { Misbehaviour::Slow(slow) };
-        let stub = Stub::when(&what, &When::ArgContains(CHUNK.to_owned()))?;
-        let mut command = kinora();
-        command.args(["hub", "--listen", "127.0.0.1:0", "--data"]).arg(place.at("data"));
-        command.arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
-        let mut child = command.spawn()?;
-        let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().context("no output")?).read_line(&mut line)?;
-        let address =
-            line.split_whitespace().find(|w| w.starts_with("http://")).map(|w| w.trim_end_matches(','));
-        let Some(address) = address.map(str::to_owned) else {
-            bail!("the hub said {line:?}: {:?}", finish(child)?);
-        };
-        Ok((Self { child, client: Client::new(&address)?, address }, stub))
-    }
-
-    async fn ends(&self, job: JobId) -> Result<JobView> {
-        self.until(job, |view| view.phase.is_final()).await
-    }
-
-    async fn until(&self, job: JobId, holds: impl Fn(&JobView) -> bool) -> Result<JobView> {
-        let started = Instant::now();
-        loop {
-            let view = self.client.job(job).await?;
-            if holds(&view) {
-                return Ok(view);
-            }
-            ensure!(started.elapsed() < PATIENCE, "waited in vain: {view:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn upload(&self, path: &Path) -> Result<Digest> {
-        Ok(self.client.upload(path, |_| ()).await?.id)
-    }
-}
-
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// In the arguments of every ffmpeg that writes for the hub, and not in those of the hub.
-fn working(place: &Place) -> String {
-    place.at("data").join("blobs").display().to_string()
-}
-
-/// Lossless, so that frames can be compared with the source's; four chunks of the eight seconds.
-fn recipe() -> Recipe {
-    let mut recipe = Recipe::default();
-    recipe.video.quality = Some(Quality::Lossless);
-    recipe.video.preset = Some("ultrafast".to_owned());
-    recipe.chunks.seconds = Some(2.0);
-    recipe
-}
-
-fn job(media: Digest) -> NewJob {
-    let name = Some("o.mp4".to_owned());
-    NewJob { source: Source::Media(media), recipe: recipe(), name, output: None, priority: 0 }
-}
-
-fn from_path(path: PathBuf) -> NewJob {
-    NewJob { source: Source::Path(path), ..job(Digest::from_bytes(&[0; 32])) }
-}
+use support::cluster::{Hub, from_path, job, working};
+use support::{CHUNK, Place, decoded, eight, kinora, run, same_frames, signal};
 
 fn told(answer: Result<JobView, kinora_protocol::Failure>) -> Result<(ErrorCode, String)> {
     match answer {

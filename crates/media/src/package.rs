@@ -1,13 +1,12 @@
-//! The final container: muxed, checked packet by packet against the plan, made durable, then put in place with one rename.
-//! Nothing is at the output's name before the checks hold.
+//! The final container: muxed, checked packet by packet against the plan, made durable. Where it is put is the hub's
+//! business: nothing is at the output's name before the checks hold and are accepted.
 
 use std::path::Path;
 
 use kinora_plan::digest::TimesDigest;
 use kinora_plan::time;
-use kinora_protocol::JobId;
 use kinora_protocol::recipe::{Container, Verify};
-use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck, part_name};
+use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
 use crate::command::inspect as command;
 use crate::command::package::{self, PackagePaths};
@@ -29,49 +28,24 @@ pub struct Inputs<'a> {
     pub source: &'a Path,
 }
 
-/// Muxes, checks and publishes.
+/// Muxes into `out` and checks. It is durable then, and still to be given its name.
 ///
 /// # Errors
 /// See [`MediaError`]; the unfinished file is removed.
 pub async fn package(
     tools: &Tools,
-    job: JobId,
     spec: &PackageSpec,
     inputs: Inputs<'_>,
     scratch: &Path,
+    out: &Path,
     control: &Control,
 ) -> Result<PackageOutput, MediaError> {
-    let part = part_name(&spec.output, job);
-    let outcome = unpublished(tools, spec, inputs, scratch, &part, control).await;
-    match outcome {
-        Ok(checked) => {
-            let (output, from) = (spec.output.clone(), part.clone());
-            blocking(move || publish(&from, &output)).await.inspect_err(|_| {
-                let _ = std::fs::remove_file(&part);
-            })?;
-            Ok(checked)
-        }
-        Err(error) => {
-            let _ = std::fs::remove_file(&part);
-            Err(error)
-        }
-    }
+    checked(tools, spec, inputs, scratch, out, control).await.inspect_err(|_| {
+        let _ = std::fs::remove_file(out);
+    })
 }
 
-fn publish(part: &Path, output: &Path) -> Result<(), MediaError> {
-    std::fs::rename(part, output).map_err(MediaError::io(output))?;
-    // The rename itself has to survive a power cut, too.
-    #[cfg(unix)]
-    if let Some(folder) = output.parent() {
-        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        if let Ok(handle) = std::fs::File::open(folder) {
-            let _ = handle.sync_all();
-        }
-    }
-    Ok(())
-}
-
-async fn unpublished(
+async fn checked(
     tools: &Tools,
     spec: &PackageSpec,
     inputs: Inputs<'_>,

@@ -11,19 +11,20 @@ use crate::inspect::FrameLine;
 use crate::process::{self, Control, Invocation, LineMeans};
 use crate::tools::Tools;
 
-/// Looks at each stretch; gives source times of first frames of scenes, in ticks, ascending.
+/// Looks at each stretch of `source`; gives source times of first frames of scenes, in ticks, ascending.
 ///
 /// # Errors
 /// When cancelled or when ffmpeg is missing.
 pub async fn detect(
     tools: &Tools,
     spec: &AnalyzeSpec,
+    source: &Path,
     scratch: &Path,
     control: &Control,
 ) -> Result<Vec<i64>, MediaError> {
     let mut scenes = Vec::new();
     for stretch in &spec.stretches {
-        let input = encode::input(&stretch.window, &spec.source, spec.size, scratch).await?;
+        let input = encode::input(&stretch.window, source, spec.size, scratch).await?;
         let args = scene::detect(&spec.clock, stretch, spec.stream, tools.passthrough(), &input);
         let invocation =
             Invocation { what: "looking for scene changes".to_owned(), program: tools.ffmpeg.clone(), args };

@@ -25,7 +25,43 @@ pub enum Trial {
 
 /// Encodes ten small frames with one encoder.
 pub async fn encoder(tools: &Tools, encoder: Encoder) -> Trial {
-    let Some(rate) = Rational::new(25, 1) else { return Trial::Fails("no frame rate".to_owned()) };
+    let picture = "testsrc2=size=256x144:rate=25";
+    let Some(args) = arguments(encoder, picture, &["-frames:v", "10"]) else {
+        return Trial::Fails("no frame rate".to_owned());
+    };
+    let invocation = Invocation {
+        what: format!("trying {}", encoder.name()),
+        program: tools.ffmpeg.clone(),
+        args: args.finish(),
+    };
+    match process::run(&invocation, &Control::quiet(TRIAL_LIMIT)).await {
+        Ok(_) => Trial::Works,
+        Err(MediaError::ToolFailed { tail, .. }) => {
+            Trial::Fails(tail.lines().next().unwrap_or("it fails without a word").to_owned())
+        }
+        Err(error) => Trial::Fails(error.to_string()),
+    }
+}
+
+/// Encodes a moving picture of 1280x720 with some noise until it is cancelled, and reports its progress four times a second.
+///
+/// # Errors
+/// See [`MediaError`]; cancelled is how it ends when all is well.
+pub async fn endless(tools: &Tools, encoder: Encoder, control: &Control) -> Result<(), MediaError> {
+    let picture = "testsrc2=size=1280x720:rate=25,noise=alls=12:allf=t";
+    let often = ["-progress", "pipe:1", "-stats_period", "0.25"];
+    let Some(args) = arguments(encoder, picture, &often) else { return Ok(()) };
+    let invocation = Invocation {
+        what: format!("measuring {}", encoder.name()),
+        program: tools.ffmpeg.clone(),
+        args: args.finish(),
+    };
+    process::run(&invocation, control).await.map(|_| ())
+}
+
+/// An encode of a made-up picture that is thrown away.
+fn arguments(encoder: Encoder, picture: &str, more: &[&str]) -> Option<Args> {
+    let rate = Rational::new(25, 1)?;
     let settings = EncodeSettings {
         encoder,
         rate: if encoder == Encoder::Prores { Rate::Quality(200) } else { Rate::Quality(3000) },
@@ -43,22 +79,11 @@ pub async fn encoder(tools: &Tools, encoder: Encoder) -> Trial {
     if vaapi {
         args.option("-vaapi_device", "/dev/dri/renderD128");
     }
-    args.words(["-f", "lavfi", "-i", "testsrc2=size=256x144:rate=25", "-frames:v", "10"]);
+    args.words(["-f", "lavfi", "-i", picture]).words(more.iter().copied());
     let upload = if vaapi { ",hwupload" } else { "" };
     args.option("-vf", format!("format={}{upload}", settings.pix_fmt));
     args.words(encoder::options(&settings, None, 1).finish()).words(["-f", "null", "-"]);
-    let invocation = Invocation {
-        what: format!("trying {}", encoder.name()),
-        program: tools.ffmpeg.clone(),
-        args: args.finish(),
-    };
-    match process::run(&invocation, &Control::quiet(TRIAL_LIMIT)).await {
-        Ok(_) => Trial::Works,
-        Err(MediaError::ToolFailed { tail, .. }) => {
-            Trial::Fails(tail.lines().next().unwrap_or("it fails without a word").to_owned())
-        }
-        Err(error) => Trial::Fails(error.to_string()),
-    }
+    Some(args)
 }
 
 fn pix_fmt(encoder: Encoder) -> &'static str {

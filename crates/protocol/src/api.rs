@@ -28,7 +28,8 @@ pub struct Problem {
     pub detail: String,
 }
 
-/// Bytes of a source that a node wants, each by offset and length, in the order in which they are sent.
+/// Bytes of a source that a node wants, each by offset and length, in the order in which they are sent; after them come the
+/// 32 bytes of the BLAKE3 of them all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ranges {
     /// Offset and length.
@@ -104,6 +105,12 @@ pub struct NewJob {
     /// Greater runs first.
     #[serde(default)]
     pub priority: i32,
+    /// Nothing of it runs before so many nodes are ready.
+    #[serde(default)]
+    pub required_nodes: u32,
+    /// It fails if it is not done so many seconds after it was submitted.
+    #[serde(default)]
+    pub deadline_seconds: Option<u32>,
 }
 
 /// A job as it stands.
@@ -139,6 +146,8 @@ pub struct JobView {
     pub finished_ms: Option<i64>,
     /// Which node did how much.
     pub shares: Vec<Share>,
+    /// Bytes that went over the network for it, in both directions, since the hub was started.
+    pub moved_bytes: u64,
 }
 
 /// How many chunks are how far.
@@ -229,6 +238,8 @@ pub struct NodeView {
     pub name: String,
     /// State.
     pub state: NodeState,
+    /// Why it gets no more work until it is undrained: it failed what other nodes then did.
+    pub quarantined: Option<String>,
     /// What it can do.
     pub capabilities: Capabilities,
     /// How much at once.

@@ -16,6 +16,12 @@ use crate::id::{JobId, NodeId};
 use crate::proof::Proof;
 use crate::routes;
 
+mod link;
+mod work;
+
+pub use link::NodeLink;
+pub use work::Pieces;
+
 /// How long a hub may take to answer at all.
 const CONNECT: Duration = Duration::from_secs(10);
 
@@ -245,6 +251,22 @@ impl Client {
     /// As all calls.
     pub async fn nodes(&self) -> Answer<Page<NodeView>> {
         self.get(routes::NODES).await
+    }
+
+    /// One node.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn node(&self, node: &NodeId) -> Answer<NodeView> {
+        self.get(&routes::node(node)).await
+    }
+
+    /// Forgets a node that is not connected.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn forget_node(&self, node: &NodeId) -> Answer<()> {
+        self.send(self.request(Method::DELETE, &routes::node(node))).await.map(|_| ())
     }
 
     /// Tells a node something.

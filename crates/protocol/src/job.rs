@@ -77,4 +77,10 @@ pub struct JobRequest {
     pub idempotency_key: Option<String>,
     /// Greater runs first.
     pub priority: i32,
+    /// Nothing of it runs before so many nodes are ready.
+    #[serde(default)]
+    pub required_nodes: u32,
+    /// It fails if it is not done by then, in milliseconds since 1970.
+    #[serde(default)]
+    pub deadline_ms: Option<i64>,
 }

@@ -1,6 +1,9 @@
 //! What a node and the hub say to each other. In one process the messages travel over channels; between machines, as JSON
 //! over one WebSocket that the node opens.
 
+use std::path::PathBuf;
+use std::time::UNIX_EPOCH;
+
 use serde::{Deserialize, Serialize};
 
 use crate::encode::Encoder;
@@ -17,6 +20,18 @@ pub struct Capabilities {
     pub encoders: Vec<Encoder>,
     /// Logical processors it may use.
     pub cores: u32,
+    /// What its encoders were measured to make; empty before.
+    #[serde(default)]
+    pub speeds: Vec<Speed>,
+}
+
+/// What one encoder makes of the benchmark's picture on a machine that does nothing else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Speed {
+    /// Encoder.
+    pub encoder: Encoder,
+    /// Frames of 1280x720 per minute.
+    pub frames_per_minute: u32,
 }
 
 /// How many tasks of a kind of work a node runs at once.
@@ -93,6 +108,34 @@ pub struct Hello {
     pub holding: Vec<(TaskId, Attempt)>,
 }
 
+/// A file as the machine that has it sees it: when size or time have changed, it is another file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FileMark {
+    /// Bytes.
+    pub size: u64,
+    /// Nanoseconds since 1970 when it was last written.
+    pub modified_ns: u64,
+}
+
+impl From<&std::fs::Metadata> for FileMark {
+    fn from(facts: &std::fs::Metadata) -> Self {
+        let since = facts.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let modified_ns = since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+        Self { size: facts.len(), modified_ns }
+    }
+}
+
+/// By this a node finds out whether the hub's files are its own, too: it can read what the hub wrote there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The folder where the hub keeps blobs.
+    pub blobs: PathBuf,
+    /// A file elsewhere in the hub's folder.
+    pub file: PathBuf,
+    /// What the file holds.
+    pub text: String,
+}
+
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
 pub const PROTOCOL: u32 = 1;
 
@@ -113,12 +156,19 @@ pub struct Renewal {
 pub enum ToHub {
     /// First message.
     Hello(Box<Hello>),
+    /// After the welcome: it can be given work.
+    Ready {
+        /// Paths of the hub's are good here, for reading and for writing.
+        shares_files: bool,
+        /// What the benchmark found.
+        speeds: Vec<Speed>,
+    },
     /// The leases are still wanted.
     Renew {
         /// All attempts in progress.
         running: Vec<Renewal>,
     },
-    /// The task is done and its blobs are where the hub keeps them.
+    /// The task is done and its blobs are where the hub keeps them. Said again after each reconnection until it is noted.
     Complete {
         /// Task.
         task: TaskId,
@@ -127,7 +177,7 @@ pub enum ToHub {
         /// Result.
         output: Box<TaskOutput>,
     },
-    /// The attempt failed.
+    /// The attempt failed. Said again after each reconnection until it is noted.
     Fail {
         /// Task.
         task: TaskId,
@@ -152,11 +202,20 @@ pub enum ToNode {
         version: String,
         /// Milliseconds that a lease lasts without being renewed.
         lease_ms: u64,
+        /// Where the hub's own files are; left out where that is known.
+        shared: Option<Shared>,
     },
     /// The node is not taken; it need not come back as it is.
     Refused(Failure),
     /// Work, with the right to it until the lease ends.
     Lease(Box<Grant>),
+    /// What was said of this attempt is stored, or will never be.
+    Noted {
+        /// Task.
+        task: TaskId,
+        /// Fence.
+        attempt: Attempt,
+    },
     /// Stop this attempt; its result is not wanted.
     Cancel {
         /// Task.
@@ -181,4 +240,8 @@ pub struct Grant {
     pub attempt: Attempt,
     /// Work.
     pub spec: TaskSpec,
+    /// The right to its bytes, as text in paths (`routes::Capability`).
+    pub capability: String,
+    /// The source that the work reads, if the hub can see it.
+    pub source: Option<FileMark>,
 }

@@ -320,10 +320,16 @@ pub fn blob_name(job: JobId, kind: TaskKind, task: TaskId, attempt: Attempt) -> 
     PathBuf::from(format!("{job}-{}-{task}-{attempt}.{extension}", kind.name()))
 }
 
-/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after the job so
-/// that two jobs with one output do not write into each other and no output's name makes it too long.
-pub fn part_name(output: &Path, job: JobId) -> PathBuf {
-    output.with_file_name(format!(".kinora-{job}.part"))
+/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after job and
+/// attempt so that no two write into each other and no output's name makes it too long.
+pub fn part_name(output: &Path, job: JobId, attempt: Attempt) -> PathBuf {
+    output.with_file_name(format!(".kinora-{job}-{attempt}.part"))
+}
+
+/// Whether a file's name is that of a job's unfinished result, by whichever attempt.
+pub fn is_part_of(name: &str, job: JobId) -> bool {
+    let attempt = name.strip_prefix(&format!(".kinora-{job}-"));
+    attempt.is_some_and(|rest| rest.contains(".part"))
 }
 
 /// Chunks to put together, in order.

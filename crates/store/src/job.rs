@@ -11,6 +11,8 @@ use crate::task::Graph;
 pub struct NewJob {
     /// Its id, made by the caller.
     pub id: JobId,
+    /// What it starts in: `Queued`, or `WaitingForNodes`, in which nothing of it runs.
+    pub phase: JobPhase,
     /// What is asked.
     pub request: JobRequest,
     /// Its first tasks.

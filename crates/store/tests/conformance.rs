@@ -36,7 +36,7 @@ async fn complete(store: &Store, lease: &Lease) -> Completion {
 
 async fn a_job_comes_back_as_it_was_submitted(store: Store) {
     let id = JobId::generate();
-    let job = NewJob { id, request: request(Some("key")), graph: fan_in(2) };
+    let job = NewJob { phase: JobPhase::Queued, id, request: request(Some("key")), graph: fan_in(2) };
     assert_eq!(store.submit(job, 7).await.unwrap(), Submitted::Created(id));
     let row = store.job(id).await.unwrap().unwrap();
     assert_eq!((row.id, row.phase, row.created_ms), (id, JobPhase::Queued, 7));
@@ -51,7 +51,12 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
         .map(|_| {
             let store = store.clone();
             tokio::spawn(async move {
-                let job = NewJob { id: JobId::generate(), request: request(Some("same")), graph: parts(3) };
+                let job = NewJob {
+                    phase: JobPhase::Queued,
+                    id: JobId::generate(),
+                    request: request(Some("same")),
+                    graph: parts(3),
+                };
                 store.submit(job, 0).await.unwrap()
             })
         })
@@ -68,7 +73,7 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
 
 async fn a_taken_id_is_a_conflict(store: Store) {
     let id = submit(&store, parts(1)).await;
-    let again = NewJob { id, request: request(None), graph: parts(1) };
+    let again = NewJob { phase: JobPhase::Queued, id, request: request(None), graph: parts(1) };
     assert!(matches!(store.submit(again, 0).await, Err(StoreError::Conflict { .. })));
 }
 
@@ -211,7 +216,12 @@ async fn graphs_without_an_end_are_refused(store: Store) {
         deps: deps.iter().map(|(before, after)| Dep { before: *before, after: *after }).collect(),
     };
     for deps in [&[(0, 0)][..], &[(0, 1), (1, 0)], &[(0, 1), (1, 2), (2, 1)], &[(0, 3)], &[(7, 1)]] {
-        let job = NewJob { id: JobId::generate(), request: request(None), graph: ring(deps) };
+        let job = NewJob {
+            phase: JobPhase::Queued,
+            id: JobId::generate(),
+            request: request(None),
+            graph: ring(deps),
+        };
         let refused = store.submit(job, 0).await;
         assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{deps:?}: {refused:?}");
     }
@@ -220,6 +230,7 @@ async fn graphs_without_an_end_are_refused(store: Store) {
     let mut endless = part(0);
     endless.rank = f64::NAN;
     let endless = NewJob {
+        phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
         graph: Graph { tasks: vec![endless], deps: vec![] },
@@ -712,6 +723,7 @@ async fn results_are_kept_for_other_jobs(store: Store) {
     let mut reuse = part(0);
     (reuse.cache_key, reuse.done) = (Some(digest("k")), Some(kept.output.clone()));
     let job = NewJob {
+        phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
         graph: Graph { tasks: vec![reuse], deps: vec![] },
@@ -763,7 +775,7 @@ async fn media_nodes_and_names_are_kept(store: Store) {
     let mut row = NodeRow {
         name: "kitchen".to_owned(),
         id: NodeId::generate(),
-        capabilities: Capabilities { ffmpeg: "5.1".into(), encoders: vec![], cores: 2 },
+        capabilities: Capabilities { ffmpeg: "5.1".into(), encoders: vec![], cores: 2, speeds: vec![] },
         slots: Slots { chunks: 1, other: 2 },
         last_seen_ms: 1,
     };

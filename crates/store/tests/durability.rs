@@ -128,7 +128,12 @@ async fn a_closed_store_says_so() {
     submit(&clone, parts(1)).await;
     place.store.close().await.unwrap();
     place.store.close().await.unwrap();
-    let late = NewJob { id: JobId::generate(), request: request(None), graph: parts(1) };
+    let late = NewJob {
+        phase: kinora_protocol::job::JobPhase::Queued,
+        id: JobId::generate(),
+        request: request(None),
+        graph: parts(1),
+    };
     assert!(matches!(clone.submit(late, 0).await, Err(StoreError::Closed { .. })));
     assert!(matches!(clone.jobs(None, 1).await, Err(StoreError::Closed { .. })));
     let names: Vec<_> =
@@ -231,7 +236,18 @@ async fn a_full_disk_is_told_and_got_over() {
     let mut stored = vec![kept];
     for _ in 0..40 {
         let id = JobId::generate();
-        match store.submit(NewJob { id, request: request(None), graph: parts(20) }, 0).await {
+        match store
+            .submit(
+                NewJob {
+                    phase: kinora_protocol::job::JobPhase::Queued,
+                    id,
+                    request: request(None),
+                    graph: parts(20),
+                },
+                0,
+            )
+            .await
+        {
             Ok(_) => stored.push(id),
             Err(error) => {
                 assert_eq!(error, StoreError::Full { path: path.clone() });

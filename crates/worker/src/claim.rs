@@ -1,19 +1,23 @@
-//! The node's main loop: grants in, reports out. One task of its own runs each attempt; this loop only keeps the books.
+//! The node's main loop: grants in, reports out. One task of its own runs each attempt; this loop only keeps the books, which
+//! outlive a connection.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_media::{Control, Tools};
-use kinora_protocol::node::{Capabilities, Grant, Hello, PROTOCOL, Progress, Renewal, Slots, ToHub, ToNode};
+use kinora_protocol::node::{
+    Capabilities, Grant, Hello, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
+};
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId};
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use crate::run;
+use crate::reach::Reach;
 use crate::scratch::Folders;
+use crate::{benchmark, run};
 
 /// How often progress is reported and leases are renewed.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -28,7 +32,7 @@ pub struct Link {
 }
 
 /// A node.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Worker {
     /// Its id.
     pub node: NodeId,
@@ -40,10 +44,42 @@ pub struct Worker {
     pub capabilities: Capabilities,
     /// How much at once.
     pub slots: Slots,
+    /// Words that jobs may ask for.
+    pub tags: Vec<String>,
+    /// Greater gets work first.
+    pub priority: i32,
     /// Its folders.
     pub folders: Folders,
+    /// How it gets at the hub's files.
+    pub reach: Reach,
     /// A program that makes no progress for so long is stopped.
     pub stall: Duration,
+    /// How long each encoder is measured; not at all when zero.
+    pub benchmark: Duration,
+}
+
+/// What a node is told by its machine.
+#[derive(Debug, Clone, Default)]
+pub struct Signals {
+    /// Stop at once; what runs is given up.
+    pub stop: CancellationToken,
+    /// Take nothing more, finish what runs, and go.
+    pub drain: CancellationToken,
+}
+
+/// Why a conversation with a hub ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// This machine said so.
+    Stopped,
+    /// Everything was finished, as this machine said.
+    Drained,
+    /// The connection is gone.
+    Cut,
+    /// The hub said so.
+    SentAway,
+    /// The hub does not take this node.
+    Refused(Failure),
 }
 
 /// An attempt in progress.
@@ -55,89 +91,191 @@ struct Running {
 type Key = (TaskId, Attempt);
 type Outcome = (Key, Result<TaskOutput, Failure>);
 
+/// What a node is at, whoever it talks to.
+#[derive(Default)]
+pub(crate) struct Desk {
+    running: HashMap<Key, Running>,
+    attempts: JoinSet<Outcome>,
+    /// What the hub has not noted yet.
+    untold: BTreeMap<Key, ToHub>,
+    speeds: OnceCell<Vec<Speed>>,
+}
+
+impl Desk {
+    fn is_clear(&self) -> bool {
+        self.running.is_empty() && self.untold.is_empty()
+    }
+
+    fn holding(&self) -> Vec<Key> {
+        self.running.keys().chain(self.untold.keys()).copied().collect()
+    }
+
+    /// The hub has no use for an attempt.
+    fn drop_attempt(&mut self, key: Key) {
+        self.untold.remove(&key);
+        if let Some(found) = self.running.remove(&key) {
+            found.cancel.cancel();
+        }
+    }
+
+    /// An attempt has ended; what is to be said of it, unless nobody wants to hear it.
+    fn end(&mut self, (key, result): Outcome) -> Option<ToHub> {
+        self.running.remove(&key)?;
+        let (task, attempt) = key;
+        let message = match result {
+            Ok(output) => ToHub::Complete { task, attempt, output: Box::new(output) },
+            Err(failure) => ToHub::Fail { task, attempt, failure },
+        };
+        self.untold.insert(key, message.clone());
+        Some(message)
+    }
+
+    fn renewals(&self) -> Vec<Renewal> {
+        let renewal = |(key, attempt): (&Key, &Running)| {
+            let progress = *attempt.progress.lock().unwrap_or_else(PoisonError::into_inner);
+            Renewal { task: key.0, attempt: key.1, progress }
+        };
+        self.running.iter().map(renewal).collect()
+    }
+
+    /// Stops all that runs and waits for it.
+    pub(crate) async fn close(mut self) {
+        for attempt in self.running.values() {
+            attempt.cancel.cancel();
+        }
+        while self.attempts.join_next().await.is_some() {}
+    }
+}
+
 impl Worker {
     /// Works until `stop` is cancelled or the hub goes away. Running programs are stopped before it returns; their leases are
     /// left to the hub, which gives them to this node again or to another.
-    pub async fn run(self, mut link: Link, stop: CancellationToken) {
-        let hello = Hello {
+    pub async fn run(self, link: Link, stop: CancellationToken) {
+        let mut desk = Desk::default();
+        let signals = Signals { stop, drain: CancellationToken::new() };
+        if let Ended::Refused(failure) = Arc::new(self).converse(&mut desk, link, &signals).await {
+            tracing::error!("the hub does not take this node: {failure}");
+        }
+        desk.close().await;
+    }
+
+    /// Talks with a hub until one of them ends it. What runs goes on.
+    pub(crate) async fn converse(self: &Arc<Self>, desk: &mut Desk, link: Link, signals: &Signals) -> Ended {
+        let mut talk = Conversation { worker: self, desk, link, signals, draining: false };
+        let hello = ToHub::Hello(Box::new(self.hello(talk.desk.holding())));
+        if let Err(ended) = talk.say(hello).await {
+            return ended;
+        }
+        let mut report = tokio::time::interval(REPORT_EVERY);
+        loop {
+            if let Err(ended) = talk.step(&mut report).await {
+                return ended;
+            }
+        }
+    }
+
+    fn hello(&self, holding: Vec<Key>) -> Hello {
+        Hello {
             protocol: PROTOCOL,
             node: self.node.clone(),
             name: self.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             capabilities: self.capabilities.clone(),
             slots: self.slots,
-            tags: Vec::new(),
-            priority: 0,
-            holding: Vec::new(),
-        };
-        if link.to_hub.send(ToHub::Hello(Box::new(hello))).await.is_err() {
-            return;
+            tags: self.tags.clone(),
+            priority: self.priority,
+            holding,
         }
-        let worker = Arc::new(self);
-        let mut running: HashMap<Key, Running> = HashMap::new();
-        let mut attempts: JoinSet<Outcome> = JoinSet::new();
-        let mut report = tokio::time::interval(REPORT_EVERY);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                message = link.from_hub.recv() => match message {
-                    None => break,
-                    Some(ToNode::Lease(grant)) => worker.start(*grant, &stop, &mut running, &mut attempts),
-                    Some(ToNode::Cancel { task, attempt }) => {
-                        if let Some(found) = running.get(&(task, attempt)) {
-                            found.cancel.cancel();
-                        }
-                    }
-                    // Grants stop coming; what runs is finished.
-                    Some(ToNode::Drain | ToNode::Welcome { .. }) => {}
-                    Some(ToNode::Refused(failure)) => {
-                        tracing::error!("the hub does not take this node: {failure}");
-                        break;
-                    }
-                    Some(ToNode::Disconnect) => break,
-                },
-                Some(ended) = attempts.join_next(), if !attempts.is_empty() => {
-                    if let Ok((key, result)) = ended {
-                        running.remove(&key);
-                        if link.to_hub.send(outcome(key, result)).await.is_err() { break }
-                    }
-                }
-                _ = report.tick() => {
-                    if running.is_empty() { continue }
-                    let renewal = |(key, attempt): (&Key, &Running)| {
-                        let progress = *attempt.progress.lock().unwrap_or_else(PoisonError::into_inner);
-                        Renewal { task: key.0, attempt: key.1, progress }
-                    };
-                    let running = running.iter().map(renewal).collect();
-                    if link.to_hub.send(ToHub::Renew { running }).await.is_err() { break }
-                }
-            }
-        }
-        for attempt in running.values() {
-            attempt.cancel.cancel();
-        }
-        while attempts.join_next().await.is_some() {}
+    }
+}
+
+struct Conversation<'a> {
+    worker: &'a Arc<Worker>,
+    desk: &'a mut Desk,
+    link: Link,
+    signals: &'a Signals,
+    draining: bool,
+}
+
+impl Conversation<'_> {
+    async fn say(&mut self, message: ToHub) -> Result<(), Ended> {
+        self.link.to_hub.send(message).await.map_err(|_| Ended::Cut)
     }
 
-    fn start(
-        self: &Arc<Self>,
-        grant: Grant,
-        stop: &CancellationToken,
-        running: &mut HashMap<Key, Running>,
-        attempts: &mut JoinSet<Outcome>,
-    ) {
+    /// Does the next thing.
+    async fn step(&mut self, report: &mut tokio::time::Interval) -> Result<(), Ended> {
+        if self.draining && self.desk.is_clear() {
+            self.say(ToHub::Bye).await?;
+            return Err(Ended::Drained);
+        }
+        tokio::select! {
+            () = self.signals.stop.cancelled() => Err(Ended::Stopped),
+            () = self.signals.drain.cancelled(), if !self.draining => {
+                self.draining = true;
+                self.say(ToHub::Draining).await
+            }
+            message = self.link.from_hub.recv() => self.hear(message.ok_or(Ended::Cut)?).await,
+            Some(ended) = self.desk.attempts.join_next(), if !self.desk.attempts.is_empty() => {
+                match ended.ok().and_then(|outcome| self.desk.end(outcome)) {
+                    Some(message) => self.say(message).await,
+                    None => Ok(()),
+                }
+            }
+            _ = report.tick() => match self.desk.renewals() {
+                running if running.is_empty() => Ok(()),
+                running => self.say(ToHub::Renew { running }).await,
+            },
+        }
+    }
+
+    async fn hear(&mut self, message: ToNode) -> Result<(), Ended> {
+        match message {
+            ToNode::Welcome { shared, .. } => self.arrive(shared.as_ref()).await?,
+            ToNode::Lease(grant) => self.start(*grant),
+            ToNode::Cancel { task, attempt } => self.desk.drop_attempt((task, attempt)),
+            ToNode::Noted { task, attempt } => drop(self.desk.untold.remove(&(task, attempt))),
+            // Grants stop coming; what runs is finished.
+            ToNode::Drain => {}
+            ToNode::Refused(failure) => return Err(Ended::Refused(failure)),
+            ToNode::Disconnect => {
+                // What runs is stopped, and the hub need not wait for its leases to end.
+                self.say(ToHub::Bye).await?;
+                return Err(Ended::SentAway);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gets ready for work, and tells again what may have been lost with an earlier connection.
+    async fn arrive(&mut self, shared: Option<&Shared>) -> Result<(), Ended> {
+        let shares_files = self.worker.reach.look(shared);
+        let Worker { tools, capabilities, benchmark, folders, .. } = self.worker.as_ref();
+        let kept = folders.benchmark.as_deref();
+        let measure = || benchmark::speeds(tools, capabilities, *benchmark, kept, &self.signals.stop);
+        let speeds = self.desk.speeds.get_or_init(measure).await.clone();
+        self.say(ToHub::Ready { shares_files, speeds }).await?;
+        if self.draining {
+            self.say(ToHub::Draining).await?;
+        }
+        for message in self.desk.untold.values().cloned().collect::<Vec<_>>() {
+            self.say(message).await?;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, grant: Grant) {
         let key = (grant.task, grant.attempt);
-        let cancel = stop.child_token();
+        let cancel = self.signals.stop.child_token();
         let progress = Arc::new(Mutex::new(Progress::default()));
         let latest = Arc::clone(&progress);
         let control = Control {
             cancel: cancel.clone(),
             progress: Arc::new(move |now| *latest.lock().unwrap_or_else(PoisonError::into_inner) = now),
-            stall: self.stall,
+            stall: self.worker.stall,
         };
-        running.insert(key, Running { cancel, progress });
-        let worker = Arc::clone(self);
-        attempts.spawn(async move {
+        self.desk.running.insert(key, Running { cancel, progress });
+        let worker = Arc::clone(self.worker);
+        self.desk.attempts.spawn(async move {
             let span = tracing::info_span!(
                 "task", job = %grant.job, task = %grant.task, attempt = %grant.attempt, kind = grant.spec.kind().name()
             );
@@ -151,13 +289,6 @@ impl Worker {
             };
             (key, attempt.await.unwrap_or_else(broke))
         });
-    }
-}
-
-fn outcome((task, attempt): Key, result: Result<TaskOutput, Failure>) -> ToHub {
-    match result {
-        Ok(output) => ToHub::Complete { task, attempt, output: Box::new(output) },
-        Err(failure) => ToHub::Fail { task, attempt, failure },
     }
 }
 

@@ -1,10 +1,16 @@
 //! A node: takes leases, runs tasks, reports. It talks to a hub in messages (`protocol::node`) over two channels and must not
-//! know how they are carried, what a store is, or why a task is wanted.
+//! know what a store is or why a task is wanted. `remote` carries the messages over a network.
 
+mod benchmark;
+pub mod cache;
 pub mod capability;
 pub mod claim;
+mod jitter;
+mod ranges;
+pub mod reach;
+pub mod remote;
 mod run;
 pub mod scratch;
 
-pub use claim::{Link, Worker};
+pub use claim::{Link, Signals, Worker};
 pub use scratch::Folders;

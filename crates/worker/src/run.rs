@@ -1,13 +1,15 @@
-//! One attempt of one task, by kind. Each gives its output, with all blobs on disk, or a failure.
+//! One attempt of one task, by kind. Each gives its output, with all blobs where the hub keeps them, or a failure.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use kinora_media::Control;
 use kinora_protocol::node::Grant;
-use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name};
-use kinora_protocol::{Digest, Failure};
+use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name, part_name};
+use kinora_protocol::{Digest, ErrorCode, Failure};
 
 use crate::claim::{Worker, disk};
+use crate::reach::{Parts, Source};
 
 mod analyze;
 mod audio;
@@ -22,25 +24,67 @@ pub(crate) struct Attempt<'a> {
     grant: &'a Grant,
     control: &'a Control,
     scratch: &'a Path,
+    /// Where a source is read and what the hub calls it, for messages.
+    stands_for: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
 
 impl Attempt<'_> {
-    /// Where this attempt's result goes: its name below `blobs`, and its full path.
-    fn blob(&self) -> (PathBuf, PathBuf) {
-        let Grant { job, task, attempt, spec } = self.grant;
+    /// A source, with the parts that the task reads.
+    async fn source(&self, path: &Path, parts: Parts<'_>) -> Result<Source, Failure> {
+        let source = self.worker.reach.source(self.grant, path, parts, &self.control.cancel).await?;
+        if source.path != path {
+            let mut names = self.stands_for.lock().unwrap_or_else(PoisonError::into_inner);
+            names.push((source.path.clone(), path.to_owned()));
+        }
+        Ok(source)
+    }
+
+    /// A blob that the task works on, by its position in the spec.
+    async fn input(&self, position: usize, blob: &Blob) -> Result<PathBuf, Failure> {
+        let folders = (self.worker.folders.blobs.as_path(), self.scratch);
+        self.worker.reach.input(self.grant, (position, blob), folders, &self.control.cancel).await
+    }
+
+    /// Where this attempt's result is made: the name under which the hub keeps it, and a path.
+    fn result(&self) -> (PathBuf, PathBuf) {
+        let Grant { job, task, attempt, spec, .. } = self.grant;
+        let shared = self.worker.reach.blobs(&self.worker.folders.blobs);
+        if let TaskSpec::Package(task) = spec {
+            let part = part_name(&task.work.output, *job, *attempt);
+            let path = if shared.is_some() { part.clone() } else { self.scratch.join("result") };
+            return (part, path);
+        }
         let name = blob_name(*job, spec.kind(), *task, *attempt);
-        let path = self.worker.folders.blobs.join(&name);
+        let path = shared.unwrap_or_else(|| self.scratch.to_owned()).join(&name);
         (name, path)
     }
 
-    /// The full path of a blob.
-    fn path_of(&self, blob: &Blob) -> PathBuf {
-        self.worker.folders.blobs.join(&blob.path)
+    /// Hands in a result; gives it as the hub knows it. What could not be handed in is removed.
+    async fn hand_in(
+        &self,
+        (name, path): (PathBuf, PathBuf),
+        (size, digest): (u64, Digest),
+    ) -> Result<Blob, Failure> {
+        self.worker
+            .reach
+            .hand_in(self.grant, &path, &digest, &self.control.cancel)
+            .await
+            .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        Ok(Blob { path: name, size, digest })
     }
-}
 
-fn blob(path: PathBuf, (size, digest): (u64, Digest)) -> Blob {
-    Blob { path, size, digest }
+    /// A failure in the hub's words: its names for files, not this machine's.
+    fn named(&self, failure: Failure) -> Failure {
+        let names = self.stands_for.lock().unwrap_or_else(PoisonError::into_inner);
+        names.iter().fold(failure, |failure, (here, there)| {
+            let (here, there) = (here.display().to_string(), there.display().to_string());
+            Failure {
+                message: failure.message.replace(&here, &there),
+                detail: failure.detail.replace(&here, &there),
+                ..failure
+            }
+        })
+    }
 }
 
 /// Runs an attempt to its end.
@@ -49,7 +93,8 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
         .folders
         .attempt(grant)
         .map_err(|e| disk(&format!("cannot write into {}", worker.folders.scratch.display()), &e))?;
-    let attempt = Attempt { worker, grant, control, scratch: folder.path() };
+    let scratch = folder.path();
+    let attempt = Attempt { worker, grant, control, scratch, stands_for: Mutex::default() };
     tracing::debug!("starts");
     let result = match &grant.spec {
         TaskSpec::Probe { source } => probe::run(&attempt, source).await,
@@ -59,14 +104,18 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
         TaskSpec::Join(spec) => join::run(&attempt, spec).await,
         TaskSpec::Package(task) => package::run(&attempt, task).await,
     };
-    match &result {
-        Ok(_) => tracing::debug!("done"),
+    match result {
+        Ok(output) => {
+            tracing::debug!("done");
+            Ok(output)
+        }
         Err(failure) => {
-            tracing::warn!(code = ?failure.code, "{}", failure.message);
-            for line in failure.detail.lines() {
-                tracing::debug!("ffmpeg: {line}");
+            let failure = attempt.named(failure);
+            if failure.code != ErrorCode::Cancelled {
+                tracing::warn!(code = ?failure.code, "{}", failure.message);
+                failure.detail.lines().for_each(|line| tracing::debug!("ffmpeg: {line}"));
             }
+            Err(failure)
         }
     }
-    result
 }

@@ -12,6 +12,8 @@ pub struct Folders {
     pub blobs: PathBuf,
     /// Attempts in progress; emptied at start.
     pub scratch: PathBuf,
+    /// A file that keeps what the benchmark found.
+    pub benchmark: Option<PathBuf>,
 }
 
 impl Folders {

@@ -25,7 +25,12 @@ impl Hub {
         let spec = TaskSpec::Probe { source: request.input.clone() };
         let probe = new_task(&request, 0, Class::LIGHT, spec, Gate::None);
         let graph = Graph { tasks: vec![probe], deps: Vec::<Dep>::new() };
-        let submitted = self.store().submit(NewJob { id, request, graph }, now_ms()).await?;
+        let phase = self.first_phase(&request);
+        let watched = request.clone();
+        let submitted = self.store().submit(NewJob { id, phase, request, graph }, now_ms()).await?;
+        if let Submitted::Created(job) = submitted {
+            self.watch_job(job, &watched);
+        }
         self.ring();
         Ok(submitted)
     }
@@ -68,7 +73,11 @@ impl Hub {
     /// When the store cannot keep it.
     pub async fn cancel(&self, job: JobId) -> Result<bool> {
         let change = self.store().cancel(job, now_ms()).await?;
-        Ok(self.changed(job, change, JobPhase::Cancelled))
+        let cancelled = self.changed(job, change, JobPhase::Cancelled);
+        if cancelled {
+            self.drop_parts(job).await;
+        }
+        Ok(cancelled)
     }
 
     /// Lets no further task of a job start; those that run go on. `false` when it has ended or is paused.

@@ -96,8 +96,16 @@ impl Hub {
             let why = format!("{}: {error}", folder.display());
             return Ok(Err(Failure::new(ErrorCode::Disk, why)));
         }
-        let request =
-            JobRequest { input, output, recipe: job.recipe, idempotency_key: key, priority: job.priority };
+        let deadline_ms = job.deadline_seconds.map(|seconds| now_ms() + i64::from(seconds) * 1000);
+        let request = JobRequest {
+            input,
+            output,
+            recipe: job.recipe,
+            idempotency_key: key,
+            priority: job.priority,
+            required_nodes: job.required_nodes,
+            deadline_ms,
+        };
         Ok(Ok(self.submit_as(id, request).await?))
     }
 

@@ -1,7 +1,7 @@
 //! What nodes say about their tasks: done, failed, still at it. Each answer is decided first, then stored in one change.
 
 use kinora_jobs::judge::{self, Verdict};
-use kinora_jobs::retry::{self, Then};
+use kinora_jobs::retry::{self, Then, Where};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
@@ -52,12 +52,16 @@ impl Hub {
                 }
             }
             TaskOutput::Package(package) => {
+                if let Err(failure) = self.publish(claimed).await {
+                    return self.failed(claimed, failure).await;
+                }
                 let proof = self.prove(claimed, package).await?;
                 let completion =
                     self.store().complete_job(&claimed.lease, &output, Some(&proof), now_ms()).await?;
                 if matches!(completion, Completion::Accepted(_)) {
                     self.task_event(claimed, TaskChange::Done);
                     self.emit(Event::Job { job: claimed.job, phase: JobPhase::Completed, failure: None });
+                    self.drop_parts(claimed.job).await;
                 }
                 Ok(())
             }
@@ -94,6 +98,9 @@ impl Hub {
         let completion = self.store().complete(&claimed.lease, output, now_ms()).await?;
         let Completion::Accepted(accepted) = completion else { return Ok(()) };
         self.task_event(claimed, TaskChange::Done);
+        let what = format!("{} {} of job {}", claimed.kind.name(), claimed.ordinal, claimed.job);
+        self.inner.nodes.note_done(&claimed.lease.node, &claimed.failed_on, &what);
+        self.inner.nodes.note_speed(&claimed.lease.node, (claimed.lease.task, claimed.lease.attempt));
         if let Some(beaten) = &accepted.beaten {
             self.inner.nodes.cancel(&beaten.node, (beaten.task, beaten.attempt));
         }
@@ -144,12 +151,14 @@ impl Hub {
 
     /// A node says that its attempt failed.
     pub(crate) async fn failed(&self, claimed: &Claimed, failure: Failure) -> Result<()> {
-        let then = match retry::after(&failure, claimed.tries, claimed.max_attempts) {
+        let shares = self.inner.nodes.with(&claimed.lease.node, |n| n.shares_files).unwrap_or(false);
+        let place = if shares { Where::Here } else { Where::Elsewhere };
+        let (then, failure) = match retry::after(&failure, place, claimed.tries, claimed.max_attempts) {
             Then::Again { delay_ms } => {
                 self.ring_in(delay_ms);
-                AfterFailure::Retry { not_before_ms: now_ms() + delay_ms }
+                (AfterFailure::Retry { not_before_ms: now_ms() + delay_ms }, failure)
             }
-            Then::Never => AfterFailure::Fatal,
+            Then::Never => (AfterFailure::Fatal, self.with_earlier(claimed, failure).await?),
         };
         match self.store().fail(&claimed.lease, &failure, then, now_ms()).await? {
             FailOutcome::Retrying { .. } => {
@@ -160,11 +169,32 @@ impl Hub {
                 self.stop_leases(&stopped);
                 self.task_event(claimed, TaskChange::Failed { failure: failure.clone() });
                 self.emit_failed(claimed.job, failure);
+                self.drop_parts(claimed.job).await;
             }
             FailOutcome::StillRunning | FailOutcome::LeaseLost => {}
         }
         self.ring();
         Ok(())
+    }
+
+    /// The last failure of a task, with what was said of the ones before it.
+    async fn with_earlier(&self, claimed: &Claimed, failure: Failure) -> Result<Failure> {
+        let attempts = self.store().attempts(claimed.lease.task).await?;
+        let earlier: Vec<_> = attempts.into_iter().filter_map(|a| Some((a.lease, a.failure?))).collect();
+        if earlier.is_empty() {
+            return Ok(failure);
+        }
+        let last = (claimed.lease.clone(), failure.clone());
+        let told: Vec<String> = earlier
+            .into_iter()
+            .chain([last])
+            .map(|(lease, why)| {
+                let tail: String = why.detail.lines().map(|line| format!("\n  {line}")).collect();
+                format!("attempt {} on {}: {}{tail}", lease.attempt, lease.node, why.message)
+            })
+            .collect();
+        let message = format!("{} (after {} attempts)", failure.message, told.len());
+        Ok(Failure { message, detail: told.join("\n"), ..failure })
     }
 
     /// Something that the hub had to do for a job cannot be done.
@@ -175,6 +205,7 @@ impl Hub {
         if let PhaseChange::Changed { stopped } = change {
             self.stop_leases(&stopped);
             self.emit_failed(job, failure);
+            self.drop_parts(job).await;
         }
         Ok(())
     }

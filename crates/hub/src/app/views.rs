@@ -56,6 +56,7 @@ impl Hub {
                 id: row.id.clone(),
                 name: row.name,
                 state: NodeState::Disconnected,
+                quarantined: None,
                 capabilities: row.capabilities,
                 slots: row.slots,
                 running: Vec::new(),
@@ -67,6 +68,9 @@ impl Hub {
         self.inner.nodes.each(|node| {
             if let Some(view) = views.get_mut(&node.hello.node) {
                 view.state = state(node);
+                if let Standing::Quarantined { why } = &node.standing {
+                    view.quarantined = Some(why.clone());
+                }
                 view.last_seen_ms = now;
                 view.running = node.held.values().map(running).collect();
                 view.running.sort_by_key(|r| (r.job, r.kind, r.ordinal));
@@ -82,7 +86,7 @@ impl Hub {
     pub async fn job_view(&self, job: JobId) -> Result<Option<JobView>> {
         let Some(row) = self.store().job(job).await? else { return Ok(None) };
         let tasks = self.store().tasks(job).await?;
-        Ok(Some(view(row, &tasks, &self.running_of(job))))
+        Ok(Some(view(row, &tasks, &self.running_of(job), self.moved(job))))
     }
 
     /// Jobs, newest first.
@@ -97,7 +101,8 @@ impl Hub {
         for row in rows {
             let tasks = self.store().tasks(row.id).await?;
             let running = self.running_of(row.id);
-            items.push(view(row, &tasks, &running));
+            let moved = self.moved(row.id);
+            items.push(view(row, &tasks, &running, moved));
         }
         Ok(Page { items, next })
     }
@@ -150,7 +155,8 @@ impl Hub {
 
 fn state(node: &Node) -> NodeState {
     match (&node.standing, node.held.is_empty()) {
-        (Standing::Draining, _) => NodeState::Draining,
+        (Standing::Arriving, _) => NodeState::Benchmarking,
+        (Standing::Draining | Standing::Quarantined { .. }, _) => NodeState::Draining,
         (Standing::Active, true) => NodeState::Idle,
         (Standing::Active, false) => NodeState::Processing,
     }
@@ -172,7 +178,7 @@ fn frames(spec: &TaskSpec) -> Option<(u64, u64)> {
     }
 }
 
-fn view(row: JobRow, tasks: &[TaskRow], running: &BTreeMap<u32, (u64, f32)>) -> JobView {
+fn view(row: JobRow, tasks: &[TaskRow], running: &BTreeMap<u32, (u64, f32)>, moved_bytes: u64) -> JobView {
     let (mut total, mut done, mut chunks) = (0, 0, ChunkCounts::default());
     let mut shares: BTreeMap<&NodeId, Share> = BTreeMap::new();
     let mut fps = 0.0;
@@ -222,5 +228,6 @@ fn view(row: JobRow, tasks: &[TaskRow], running: &BTreeMap<u32, (u64, f32)>) -> 
         created_ms: row.created_ms,
         finished_ms: row.finished_ms,
         shares: shares.into_values().collect(),
+        moved_bytes,
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use kinora_protocol::node::FileMark;
 use kinora_protocol::routes::Capability;
 use kinora_protocol::task::{Blob, Segment, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Attempt, Digest, ErrorCode, Failure, NodeId, TaskId};
@@ -90,7 +91,7 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         }
         self.count_moved(claimed, ranges.iter().map(|(_, len)| len).sum());
-        stream(path, ranges)
+        stream(path, ranges, Seal::Digest)
     }
 
     /// A blob that a task works on, by its position in the spec.
@@ -108,7 +109,7 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         };
         self.count_moved(claimed, size);
-        stream(&self.inner.blobs.join(path), vec![(0, size)])
+        stream(&self.inner.blobs.join(path), vec![(0, size)], Seal::None)
     }
 
     /// Takes a result in: hashed while it comes, durable before it is answered. It counts only when the node then says that
@@ -165,13 +166,19 @@ impl Hub {
     /// The name of an attempt's result, and where it is. A package goes beside its output, so that a rename publishes it.
     fn result_place(&self, claimed: &Claimed) -> (PathBuf, PathBuf) {
         if let TaskSpec::Package(task) = &claimed.spec {
-            let path = part_name(&task.work.output, claimed.job);
+            let path = part_name(&task.work.output, claimed.job, claimed.lease.attempt);
             return (path.clone(), path);
         }
         let name = blob_name(claimed.job, claimed.kind, claimed.lease.task, claimed.lease.attempt);
         let path = self.inner.blobs.join(&name);
         (name, path)
     }
+}
+
+/// What the hub sees of the file that a task reads.
+pub(crate) fn mark_of_source(spec: &TaskSpec) -> Option<FileMark> {
+    let (path, _) = source(spec)?;
+    std::fs::metadata(path).ok().as_ref().map(FileMark::from)
 }
 
 /// The file that a task reads, and which parts of it.
@@ -199,10 +206,20 @@ fn inputs(spec: &TaskSpec) -> Vec<Blob> {
     }
 }
 
+/// What follows the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    /// Nothing: the receiver knows their digest.
+    None,
+    /// Their BLAKE3.
+    Digest,
+}
+
 /// Reads ranges of a file on a thread of its own, as fast as they are taken.
 fn stream(
     path: &Path,
     ranges: Vec<(u64, u64)>,
+    seal: Seal,
 ) -> std::result::Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, Denied> {
     let mut file = std::fs::File::open(path).map_err(|error| {
         Denied::Disk(Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display())))
@@ -210,6 +227,7 @@ fn stream(
     let (pieces, taken) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let send = |piece: std::io::Result<Bytes>| pieces.blocking_send(piece).is_ok();
+        let mut hasher = blake3::Hasher::new();
         for (from, len) in ranges {
             if let Err(error) = file.seek(SeekFrom::Start(from)) {
                 send(Err(error));
@@ -219,7 +237,12 @@ fn stream(
             while left > 0 {
                 let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
                 match file.read_exact(&mut piece) {
-                    Ok(()) => left -= piece.len() as u64,
+                    Ok(()) => {
+                        left -= piece.len() as u64;
+                        if seal == Seal::Digest {
+                            hasher.update(&piece);
+                        }
+                    }
                     Err(error) => {
                         send(Err(error));
                         return;
@@ -230,6 +253,9 @@ fn stream(
                     return;
                 }
             }
+        }
+        if seal == Seal::Digest {
+            send(Ok(Bytes::copy_from_slice(hasher.finalize().as_bytes())));
         }
     });
     Ok(futures_util::stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) }))

@@ -44,6 +44,25 @@ pub(super) async fn act(
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::not_found(format!("node {node} connected"))) }
 }
 
+pub(super) async fn show(
+    State(hub): State<Hub>,
+    Path(node): Path<String>,
+) -> Result<Json<NodeView>, Refusal> {
+    let known = hub.node_views().await?.into_iter().find(|view| view.id.as_str() == node);
+    Ok(Json(known.ok_or_else(|| Refusal::not_found(format!("node {node}")))?))
+}
+
+pub(super) async fn forget(State(hub): State<Hub>, Path(node): Path<String>) -> Result<StatusCode, Refusal> {
+    match hub.forget_node(&NodeId::from(node.clone())).await? {
+        Some(true) => Ok(StatusCode::NO_CONTENT),
+        Some(false) => Err(Refusal::not_found(format!("node {node}"))),
+        None => {
+            let why = format!("node {node} is connected: disconnect it first");
+            Err(Refusal::new(StatusCode::CONFLICT, ErrorCode::Busy, why))
+        }
+    }
+}
+
 pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
     upgrade
         .max_message_size(LONGEST_MESSAGE)

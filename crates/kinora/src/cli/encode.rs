@@ -11,8 +11,9 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Recipe;
-use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec, part_name};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
+use kinora_worker::capability::Trials;
 use serde::Serialize;
 use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
@@ -20,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use super::interrupt::interruption;
 use super::{complain, print_json};
 use crate::config::Config;
-use crate::local::{Engine, Opened, Setup};
+use crate::local::{Engine, Local, Opened, Setup};
 
 mod args;
 pub mod recipe;
@@ -90,19 +91,21 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
     let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
     let interrupt = interruption();
     let state = State::open(&args.output, args.state_dir.as_deref())?;
-    let setup = Setup {
+    let local = Local {
         tools: tools.clone(),
-        jobs: args.jobs,
-        wanted: wanted_encoders(&recipe),
+        trials: Trials::Hardware(wanted_encoders(&recipe)),
+        chunks: args.jobs,
         stall: Duration::from_secs(args.stall_timeout),
-        allowed_folders: Vec::new(),
     };
+    let setup = Setup { jobs: args.jobs, allowed_folders: Vec::new(), local: Some(local) };
     let request = JobRequest {
         input: state::absolute(&args.input)?,
         output: state::absolute(&args.output)?,
         idempotency_key: Some(state::key(&args.input, &args.output, &recipe, &tools.build)?),
         recipe,
         priority: 0,
+        required_nodes: 0,
+        deadline_ms: None,
     };
     let begun = tokio::select! {
         begun = begin(state.path(), setup, request) => begun,
@@ -217,7 +220,6 @@ async fn take_up(hub: &Hub, mut request: JobRequest) -> Result<JobId, Failure> {
     for open in hub.open_jobs().await? {
         if open.request.idempotency_key.as_ref() != Some(&key) {
             hub.cancel(open.id).await?;
-            let _ = std::fs::remove_file(part_name(&open.request.output, open.id));
         }
     }
     for round in 0_u32.. {

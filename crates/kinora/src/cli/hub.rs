@@ -8,11 +8,13 @@ use clap::Args;
 use kinora_hub::http;
 use kinora_media::Tools;
 use kinora_protocol::{ErrorCode, Failure};
+use kinora_worker::capability::Trials;
 use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
+use super::size;
 use crate::config::Config;
-use crate::local::{Opened, Setup};
+use crate::local::{Local, Opened, Setup};
 
 /// Flags of `kinora hub`.
 #[derive(Debug, Args)]
@@ -30,9 +32,12 @@ pub struct HubArgs {
     #[arg(long, value_name = "DIR")]
     pub allow_dir: Vec<PathBuf>,
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
-    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
     pub chunk_cache: u64,
-    /// Chunks that this machine works on at once; chosen from cores and encoder when absent
+    /// Whether this machine works, too: auto (if it has ffmpeg), off, or how many chunks at once at the most
+    #[arg(long, value_name = "auto|off|N", default_value = "auto", value_parser = local_worker)]
+    pub local_worker: LocalWorker,
+    /// Chunks that each machine works on at once; chosen from cores and encoder when absent
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
     /// A program that makes no progress for so many seconds is stopped and its task tried again
@@ -40,24 +45,50 @@ pub struct HubArgs {
     pub stall_timeout: u64,
 }
 
-/// `20G`, `500M`, `0`.
-fn size(text: &str) -> Result<u64, String> {
-    let unit = match text.as_bytes().last().map(u8::to_ascii_uppercase) {
-        Some(b'K') => 1_000,
-        Some(b'M') => 1_000_000,
-        Some(b'G') => 1_000_000_000,
-        Some(b'T') => 1_000_000_000_000,
-        _ => 1,
+/// Whether the hub's machine works, too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LocalWorker {
+    /// If ffmpeg is there.
+    Auto,
+    /// No.
+    Off,
+    /// On so many chunks at once at the most.
+    Chunks(u32),
+}
+
+fn local_worker(text: &str) -> Result<LocalWorker, String> {
+    match text {
+        "auto" => Ok(LocalWorker::Auto),
+        "off" | "0" => Ok(LocalWorker::Off),
+        number => match number.parse() {
+            Ok(chunks @ 1..=1024) => Ok(LocalWorker::Chunks(chunks)),
+            _ => Err("write auto, off or a number up to 1024".to_owned()),
+        },
+    }
+}
+
+/// The node in this process, as the flags and the machine have it.
+async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure> {
+    let chunks = match args.local_worker {
+        LocalWorker::Off => return Ok(None),
+        LocalWorker::Auto => None,
+        LocalWorker::Chunks(chunks) => Some(chunks),
     };
-    let number = if unit == 1 { text } else { &text[..text.len() - 1] };
-    let bytes = number.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
-    bytes.ok_or_else(|| format!("{text:?} is not a size such as 20G or 500M"))
+    let tools = match Tools::find(&config.ffmpeg, &config.ffprobe).await {
+        Ok(tools) => tools,
+        Err(error) if args.local_worker == LocalWorker::Auto => {
+            tell!("kinora hub: this machine only hands out work: {error}");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let stall = Duration::from_secs(args.stall_timeout);
+    Ok(Some(Local { tools, trials: Trials::All, chunks: chunks.or(args.jobs), stall }))
 }
 
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
-    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
     let disk = |path: &std::path::Path, e: std::io::Error| {
         Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()))
     };
@@ -75,13 +106,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {}: {e}", args.listen))
     })?;
     let address = listener.local_addr().unwrap_or(args.listen);
-    let setup = Setup {
-        tools,
-        jobs: args.jobs,
-        wanted: Vec::new(),
-        stall: Duration::from_secs(args.stall_timeout),
-        allowed_folders,
-    };
+    let setup = Setup { jobs: args.jobs, allowed_folders, local: local(args, config).await? };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(args.chunk_cache);
     say!("kinora hub: listening on http://{address}, data in {}", data.display());

@@ -1,5 +1,6 @@
 //! Ctrl-C and polite requests to end. It must not know what they end.
 
+use kinora_worker::Signals;
 use tokio_util::sync::CancellationToken;
 
 /// Cancelled by Ctrl-C or a polite request to end.
@@ -14,6 +15,21 @@ pub fn interruption() -> CancellationToken {
         std::process::exit(130);
     });
     token
+}
+
+/// The first request to end drains, the second stops, the third ends at once.
+pub fn drain_then_stop() -> Signals {
+    let signals = Signals::default();
+    let on_signal = signals.clone();
+    tokio::spawn(async move {
+        asked_to_end().await;
+        on_signal.drain.cancel();
+        asked_to_end().await;
+        on_signal.stop.cancel();
+        asked_to_end().await;
+        std::process::exit(130);
+    });
+    signals
 }
 
 #[cfg(unix)]

@@ -142,6 +142,9 @@ async fn show(one: &OneJob) -> Result<(), Failure> {
         return Ok(());
     }
     line(&view);
+    for told in view.failure.iter().flat_map(|f| f.detail.lines()) {
+        say!("  {told}");
+    }
     for share in &view.shares {
         say!("  node {}: {} chunks, {} frames", share.node, share.chunks, share.frames);
     }

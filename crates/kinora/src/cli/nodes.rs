@@ -25,10 +25,16 @@ pub enum NodesCommand {
         #[command(flatten)]
         hub: HubAddress,
     },
+    /// Show what a node can do and what it is at
+    Show(OneNode),
     /// Let a node finish what it has and take nothing more
     Drain(OneNode),
-    /// Give a draining node work again
+    /// Give a draining or quarantined node work again
     Undrain(OneNode),
+    /// Send a node away; what it was at is given to others
+    Disconnect(OneNode),
+    /// Forget a node that is not connected
+    Forget(OneNode),
 }
 
 /// A node and its hub.
@@ -55,11 +61,43 @@ pub async fn run(args: &NodesArgs) -> Result<(), Failure> {
         }
         NodesCommand::Drain(one) => tell(one, NodeVerb::Drain).await,
         NodesCommand::Undrain(one) => tell(one, NodeVerb::Undrain).await,
+        NodesCommand::Disconnect(one) => tell(one, NodeVerb::Disconnect).await,
+        NodesCommand::Forget(one) => one.hub.client()?.forget_node(&one.id()).await,
+        NodesCommand::Show(one) => {
+            let node = one.hub.client()?.node(&one.id()).await?;
+            if one.hub.json {
+                print_json(&node);
+            } else {
+                line(&node);
+                details(&node);
+            }
+            Ok(())
+        }
     }
 }
 
 async fn tell(one: &OneNode, verb: NodeVerb) -> Result<(), Failure> {
-    one.hub.client()?.tell_node(&NodeId::from(one.node.clone()), verb).await
+    one.hub.client()?.tell_node(&one.id(), verb).await
+}
+
+impl OneNode {
+    fn id(&self) -> NodeId {
+        NodeId::from(self.node.clone())
+    }
+}
+
+fn details(node: &NodeView) {
+    say!("    {}", node.capabilities.ffmpeg.lines().next().unwrap_or_default());
+    say!("    at most {} chunks and {} light tasks at once", node.slots.chunks, node.slots.other);
+    for encoder in &node.capabilities.encoders {
+        let speed = node.capabilities.speeds.iter().find(|s| s.encoder == *encoder);
+        let speed = speed.map(|s| format!("  {:.1} fps", f64::from(s.frames_per_minute) / 60.0));
+        say!("    {}{}", encoder.name(), speed.unwrap_or_default());
+    }
+    for running in &node.running {
+        let (kind, frames) = (running.kind.name(), running.progress.frames);
+        say!("    at {kind} {} of job {}: {frames} frames", running.ordinal, running.job);
+    }
 }
 
 fn line(node: &NodeView) {
@@ -72,4 +110,7 @@ fn line(node: &NodeView) {
         node.running.len(),
         node.name
     );
+    if let Some(why) = &node.quarantined {
+        say!("    gets no work: {why}");
+    }
 }

@@ -36,6 +36,12 @@ pub struct SubmitArgs {
     /// Greater runs first
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
+    /// Start when so many nodes are ready, not before
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub required_nodes: u32,
+    /// Fail if it is not done after so many seconds
+    #[arg(long, value_name = "S")]
+    pub deadline: Option<u32>,
     /// A second submission with the same key is the same job
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -53,7 +59,15 @@ pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
         Source::Media(upload(&client, &args.input, args.hub.json).await?)
     };
     let name = args.output.as_ref().and_then(|o| o.file_name()).map(|n| n.to_string_lossy().into_owned());
-    let job = NewJob { source, recipe, name, output: None, priority: args.priority };
+    let job = NewJob {
+        source,
+        recipe,
+        name,
+        output: None,
+        priority: args.priority,
+        required_nodes: args.required_nodes,
+        deadline_seconds: args.deadline,
+    };
     let view = client.submit(&job, args.idempotency_key.as_deref()).await?;
     if !(args.wait || args.output.is_some()) {
         if args.hub.json {

@@ -16,6 +16,8 @@ use kinora_testkit::reference::{Decode, Frame, FrameTimes, Origin, compare_frame
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod cluster;
+
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 

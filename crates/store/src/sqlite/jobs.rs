@@ -26,13 +26,13 @@ fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
 }
 
 impl Store {
-    /// Stores a job in phase `Queued` with its first tasks. A second submission with the same idempotency key gives the
+    /// Stores a job in its first phase with its first tasks. A second submission with the same idempotency key gives the
     /// first one's job.
     ///
     /// # Errors
     /// [`StoreError::Conflict`](crate::StoreError::Conflict) when the id is taken, `Invalid` when the graph has a ring.
     pub async fn submit(&self, job: NewJob, now_ms: i64) -> Result<Submitted> {
-        let NewJob { id, request, graph } = job;
+        let NewJob { id, phase, request, graph } = job;
         let tasks = graph::Prepared::new(&graph)?;
         drop(graph);
         let body = convert::json(&request)?;
@@ -47,7 +47,7 @@ impl Store {
                 )?
                 .execute(params![
                     id.to_string(),
-                    JobPhase::Queued.name(),
+                    phase.name(),
                     request.priority,
                     request.idempotency_key,
                     body,
@@ -56,8 +56,8 @@ impl Store {
             if inserted == 0 {
                 return Err(Fault::Conflict(format!("there is a job {id} already")));
             }
-            graph::insert(conn, id, &tasks, JobPhase::Queued, now_ms)?;
-            outbox::put(conn, &Event::Job { job: id, phase: JobPhase::Queued, failure: None })?;
+            graph::insert(conn, id, &tasks, phase, now_ms)?;
+            outbox::put(conn, &Event::Job { job: id, phase, failure: None })?;
             Ok(Submitted::Created(id))
         })
         .await

@@ -27,6 +27,19 @@ impl Store {
         .await
     }
 
+    /// Drops what is known of a node. Its attempts stay in the history of their tasks. Whether it was known.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn forget_node(&self, node: &NodeId) -> Result<bool> {
+        let id = node.clone();
+        self.write(move |conn| {
+            let gone = conn.prepare_cached("DELETE FROM nodes WHERE id = ?1")?.execute([id.as_str()])?;
+            Ok(gone == 1)
+        })
+        .await
+    }
+
     /// All nodes, by id.
     ///
     /// # Errors

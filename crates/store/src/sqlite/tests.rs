@@ -193,6 +193,8 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
             recipe: Default::default(),
             idempotency_key: None,
             priority: 0,
+            required_nodes: 0,
+            deadline_ms: None,
         };
         let task = crate::NewTask {
             ordinal: 0,
@@ -206,7 +208,7 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
             gate: crate::Gate::None,
         };
         let graph = crate::Graph { tasks: vec![task], deps: vec![] };
-        store.submit(crate::NewJob { id, request, graph }, 0).await.unwrap();
+        store.submit(crate::NewJob { phase: JobPhase::Queued, id, request, graph }, 0).await.unwrap();
         jobs.push(id);
     }
     store

@@ -53,6 +53,8 @@ pub fn request(key: Option<&str>) -> JobRequest {
         recipe: Recipe::default(),
         idempotency_key: key.map(str::to_owned),
         priority: 0,
+        required_nodes: 0,
+        deadline_ms: None,
     }
 }
 
@@ -134,7 +136,12 @@ pub fn parts(count: u32) -> Graph {
 }
 
 pub async fn submit(store: &Store, graph: Graph) -> JobId {
-    let job = NewJob { id: JobId::generate(), request: request(None), graph };
+    let job = NewJob {
+        phase: kinora_protocol::job::JobPhase::Queued,
+        id: JobId::generate(),
+        request: request(None),
+        graph,
+    };
     store.submit(job, 0).await.unwrap().id()
 }
 

@@ -4,19 +4,19 @@ use kinora_media::encode;
 use kinora_protocol::Failure;
 use kinora_protocol::task::{ChunkOutput, ChunkSpec, SourceTask, TaskOutput};
 
-use super::{Attempt, blob};
+use super::Attempt;
+use crate::reach::Parts;
 
 pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> Result<TaskOutput, Failure> {
-    let (name, path) = attempt.blob();
-    let source = (task.source.as_path(), task.size);
+    let source = attempt.source(&task.source, Parts::Some(&task.work.window.segments)).await?;
+    let (name, path) = attempt.result();
     let tools = &attempt.worker.tools;
-    let encoded = encode::encode(tools, &task.work, source, attempt.scratch, &path, attempt.control)
+    let from = (source.path.as_path(), task.size);
+    let encoded = encode::encode(tools, &task.work, from, attempt.scratch, &path, attempt.control)
         .await
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(&path);
-        })?;
+        .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
     Ok(TaskOutput::Chunk(ChunkOutput {
-        blob: blob(name, (encoded.size, encoded.digest)),
+        blob: attempt.hand_in((name, path), (encoded.size, encoded.digest)).await?,
         source_frames: encoded.source.count,
         source_times: encoded.source.times,
         times_in: encoded.source.shifted,

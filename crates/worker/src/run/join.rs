@@ -4,24 +4,24 @@ use kinora_media::join::{self, Input};
 use kinora_protocol::task::{JoinSpec, TaskOutput};
 use kinora_protocol::{ErrorCode, Failure};
 
-use super::{Attempt, blob};
+use super::Attempt;
 
 pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOutput, Failure> {
     // A chunk of damaged source may hold no frame at all: nothing of it goes into the join.
-    let filled = spec.chunks.iter().zip(&spec.packets).filter(|(_, packets)| **packets > 0);
-    let chunks: Vec<Input> =
-        filled.map(|(blob, _)| Input { path: attempt.path_of(blob), digest: blob.digest.clone() }).collect();
+    let filled = spec.chunks.iter().zip(&spec.packets).enumerate().filter(|(_, (_, packets))| **packets > 0);
+    let mut chunks = Vec::new();
+    for (position, (blob, _)) in filled {
+        chunks.push(Input { path: attempt.input(position, blob).await?, digest: blob.digest.clone() });
+    }
     if chunks.is_empty() {
         return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
     }
-    let (name, path) = attempt.blob();
+    let (name, path) = attempt.result();
     let cancel = attempt.control.cancel.clone();
     let out = path.clone();
     let joined = tokio::task::spawn_blocking(move || join::join(&chunks, &out, &cancel))
         .await
         .map_err(|e| Failure::new(ErrorCode::Internal, format!("joining stopped: {e}")))?
-        .inspect_err(|_| {
-            let _ = std::fs::remove_file(&path);
-        })?;
-    Ok(TaskOutput::Join { blob: blob(name, joined) })
+        .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+    Ok(TaskOutput::Join { blob: attempt.hand_in((name, path), joined).await? })
 }

@@ -6,10 +6,13 @@ use kinora_media::{MediaError, hash, index};
 use kinora_protocol::task::{ProbeOutput, TaskOutput};
 use kinora_protocol::{ErrorCode, Failure};
 
-use super::{Attempt, blob};
+use super::Attempt;
+use crate::reach::Parts;
 
 pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutput, Failure> {
     let tools = &attempt.worker.tools;
+    let source = attempt.source(source, Parts::All).await?;
+    let source = source.path.as_path();
     let size = admit(source)?;
     let (file, cancel) = (source.to_owned(), attempt.control.cancel.clone());
     let hashing = tokio::task::spawn_blocking(move || hash::file(&file, &cancel));
@@ -21,7 +24,7 @@ pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutp
             format!("{}: it changed while it was read ({size} → {hashed_size} bytes)", source.display());
         return Err(Failure::new(ErrorCode::BadInput, reason));
     }
-    let (name, path) = attempt.blob();
+    let (name, path) = attempt.result();
     let out = path.clone();
     let written = tokio::task::spawn_blocking(move || {
         hash::durable(&out, |writer| {
@@ -30,10 +33,8 @@ pub(super) async fn run(attempt: &Attempt<'_>, source: &Path) -> Result<TaskOutp
     })
     .await
     .map_err(|e| Failure::new(ErrorCode::Internal, format!("writing the index stopped: {e}")))?
-    .inspect_err(|_| {
-        let _ = std::fs::remove_file(&path);
-    })?;
-    let index = blob(name, written);
+    .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+    let index = attempt.hand_in((name, path), written).await?;
     Ok(TaskOutput::Probe(Box::new(ProbeOutput { media, facts, index })))
 }
 

@@ -1,0 +1,59 @@
+//! A checked result gets its name: one rename, after its completion was judged and before it is stored. A hub that dies in
+//! between makes the result again.
+
+use std::path::{Path, PathBuf};
+
+use kinora_protocol::task::{is_part_of, part_name};
+use kinora_protocol::{ErrorCode, Failure, JobId};
+use kinora_store::Claimed;
+
+use super::tasks::package_spec;
+use crate::Hub;
+
+impl Hub {
+    /// Puts the result of an attempt in place.
+    pub(crate) async fn publish(&self, claimed: &Claimed) -> Result<(), Failure> {
+        let Some(spec) = package_spec(&claimed.spec) else {
+            return Err(Failure::new(ErrorCode::Internal, "what is to be published is no package"));
+        };
+        let part = part_name(&spec.output, claimed.job, claimed.lease.attempt);
+        let output = spec.output.clone();
+        let renamed = tokio::task::spawn_blocking(move || rename(&part, &output)).await;
+        let why = match renamed {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error.to_string(),
+            Err(error) => error.to_string(),
+        };
+        Err(Failure::new(ErrorCode::Disk, format!("{}: {why}", spec.output.display())))
+    }
+
+    /// Removes what attempts of an ended job left beside its output.
+    pub(crate) async fn drop_parts(&self, job: JobId) {
+        let Ok(Some(row)) = self.store().job(job).await else { return };
+        let folder = folder_of(&row.request.output);
+        let dropped = tokio::task::spawn_blocking(move || {
+            let Ok(entries) = std::fs::read_dir(&folder) else { return };
+            let parts =
+                entries.flatten().filter(|e| e.file_name().to_str().is_some_and(|n| is_part_of(n, job)));
+            for part in parts {
+                let _ = std::fs::remove_file(part.path());
+            }
+        });
+        let _ = dropped.await;
+    }
+}
+
+fn folder_of(output: &Path) -> PathBuf {
+    let folder = output.parent().filter(|f| !f.as_os_str().is_empty());
+    folder.unwrap_or(Path::new(".")).to_owned()
+}
+
+fn rename(part: &Path, output: &Path) -> std::io::Result<()> {
+    std::fs::rename(part, output)?;
+    // The rename itself has to survive a power cut, too.
+    #[cfg(unix)]
+    if let Ok(folder) = std::fs::File::open(folder_of(output)) {
+        let _ = folder.sync_all();
+    }
+    Ok(())
+}

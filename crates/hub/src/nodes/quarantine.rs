@@ -1,0 +1,84 @@
+//! Nodes that fail what others then do: after a few of those they get no more work, until somebody has looked at them.
+
+use std::collections::HashMap;
+
+use kinora_protocol::NodeId;
+
+use super::{Nodes, Standing};
+
+/// Tasks that failed here and nowhere else, less those done since, until a node gets no more.
+const MOST: u32 = 3;
+
+/// Who failed how often, and who gets nothing any more. Kept while a node is away.
+#[derive(Debug, Default)]
+pub(super) struct Strikes {
+    counts: HashMap<NodeId, u32>,
+    reasons: HashMap<NodeId, String>,
+}
+
+impl Strikes {
+    /// Why a node gets no work.
+    pub(super) fn reason(&self, id: &NodeId) -> Option<&String> {
+        self.reasons.get(id)
+    }
+
+    /// Somebody has looked at a node.
+    pub(super) fn forgive(&mut self, id: &NodeId) {
+        self.counts.remove(id);
+        self.reasons.remove(id);
+    }
+
+    /// A node did a task that others had failed; gives those that are to get nothing more.
+    fn note(&mut self, by: &NodeId, failed: &[NodeId], what: &str) -> Vec<(NodeId, String)> {
+        if let Some(count) = self.counts.get_mut(by) {
+            *count = count.saturating_sub(1);
+        }
+        let mut bad = Vec::new();
+        for id in failed.iter().filter(|id| *id != by) {
+            let count = self.counts.entry(id.clone()).or_default();
+            *count += 1;
+            if *count >= MOST && !self.reasons.contains_key(id) {
+                let why = format!("it failed {count} tasks that other nodes then did, the last one {what}");
+                self.reasons.insert(id.clone(), why.clone());
+                bad.push((id.clone(), why));
+            }
+        }
+        bad
+    }
+}
+
+impl Nodes {
+    /// A task was done by one node after others had failed.
+    pub(crate) fn note_done(&self, by: &NodeId, failed: &[NodeId], what: &str) {
+        let mut table = self.table();
+        for (id, why) in table.strikes.note(by, failed, what) {
+            tracing::warn!(node = %id, "quarantined: {why}");
+            if let Some(node) = table.nodes.get_mut(&id) {
+                node.standing = Standing::Quarantined { why };
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_fails_alone_and_again_and_again() {
+        let id = |name: &str| NodeId::from(name.to_owned());
+        let (bad, good) = (id("bad"), id("good"));
+        let mut strikes = Strikes::default();
+        assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 1"), []);
+        assert_eq!(strikes.note(&good, &[bad.clone(), good.clone()], "chunk 2"), []);
+        // It did something itself.
+        assert_eq!(strikes.note(&bad, &[], "chunk 3"), []);
+        assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 4"), []);
+        let out = strikes.note(&good, std::slice::from_ref(&bad), "chunk 5");
+        assert!(matches!(&out[..], [(id, why)] if *id == bad && why.contains("chunk 5")), "{out:?}");
+        assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 6"), [], "told once");
+        assert!(strikes.reason(&bad).is_some() && strikes.reason(&good).is_none());
+        strikes.forgive(&bad);
+        assert!(strikes.reason(&bad).is_none());
+    }
+}

@@ -1,0 +1,165 @@
+//! `kinora worker`: this machine works for a hub.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use kinora_media::Tools;
+use kinora_protocol::client::Client;
+use kinora_protocol::node::Slots;
+use kinora_protocol::{ErrorCode, Failure, NodeId};
+use kinora_worker::cache::MediaCache;
+use kinora_worker::capability::{self, Trials};
+use kinora_worker::reach::{Reach, Remote};
+use kinora_worker::remote::{self, Notice, Reconnect};
+use kinora_worker::{Folders, Worker};
+
+use super::{interrupt, size};
+use crate::config::Config;
+
+/// Light tasks at once.
+const OTHER_SLOTS: u32 = 2;
+
+/// Flags of `kinora worker`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ctrl-C or TERM lets it finish what it is at; a second one stops that, too. Nothing is lost either way."
+)]
+pub struct WorkerArgs {
+    /// Address of the hub, for example http://192.168.1.10:8000
+    #[arg(long, value_name = "URL")]
+    pub hub: String,
+    /// Name that people see; the machine's when absent
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Chunks at once at the most; as many as the machine has cores when absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub slots: Option<u32>,
+    /// Words that jobs may ask for, separated by commas
+    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
+    pub tags: Vec<String>,
+    /// Greater gets work first
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
+    pub priority: i32,
+    /// Seconds before a lost connection is tried again; later tries wait longer, up to 10 s
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    pub reconnect_delay: f64,
+    /// Also wait for a hub that is not there yet, and come back when it sends this machine away
+    #[arg(long)]
+    pub persistent: bool,
+    /// Where its id, fetched parts of sources and unfinished results are kept
+    #[arg(long, value_name = "DIR", default_value = "kinora-work")]
+    pub work_dir: PathBuf,
+    /// Move all bytes over the network, even if the hub's files are here, too
+    #[arg(long)]
+    pub copy: bool,
+    /// Fetched parts of sources that are kept for later chunks
+    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
+    pub media_cache: u64,
+    /// How long each encoder is measured at the first start; 0 for not at all
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    pub benchmark_seconds: f64,
+    /// A program that makes no progress for so many seconds is stopped and its task tried again
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_timeout: u64,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds = text.parse().ok().filter(|s: &f64| (0.0..=3600.0).contains(s));
+    seconds.ok_or_else(|| format!("{text:?} is not a number of seconds up to 3600"))
+}
+
+/// Works until it is asked to end.
+pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
+    let client = Client::new(&args.hub)?;
+    let signals = interrupt::drain_then_stop();
+    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
+    let place = Place::take(&args.work_dir)?;
+    let capabilities = capability::detect(&tools, &Trials::All).await;
+    if capabilities.encoders.is_empty() {
+        let why = format!("no encoder of {} works: see `kinora doctor`", tools.ffmpeg.display());
+        return Err(Failure::new(ErrorCode::ToolMissing, why));
+    }
+    let cache = MediaCache::open(place.at("media"), args.media_cache).map_err(|e| place.unusable(&e))?;
+    let worker = Worker {
+        node: place.node.clone(),
+        name: args.name.clone().unwrap_or_else(|| config.host.clone()),
+        tools,
+        slots: Slots { chunks: args.slots.unwrap_or(capabilities.cores.max(2)), other: OTHER_SLOTS },
+        capabilities,
+        tags: args.tags.clone(),
+        priority: args.priority,
+        folders: place.folders()?,
+        reach: Reach::Apart(Remote::new(client.clone(), cache, !args.copy)),
+        stall: Duration::from_secs(args.stall_timeout),
+        benchmark: Duration::from_secs_f64(args.benchmark_seconds),
+    };
+    let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
+    let (name, node) = (worker.name.clone(), worker.node.clone());
+    remote::serve(worker, &client, how, &signals, |notice| match notice {
+        Notice::Connected => say!("kinora worker: {name} ({node}) works for {}", args.hub),
+        Notice::Lost { why, again_in } => {
+            tell!("kinora worker: {why}; tried again in {:.1} s", again_in.as_secs_f64());
+        }
+    })
+    .await
+}
+
+/// The folder of a node: one process at a time, and the same id with each start.
+struct Place {
+    folder: PathBuf,
+    node: NodeId,
+    /// Held as long as the process runs.
+    _lock: File,
+}
+
+impl Place {
+    fn take(folder: &Path) -> Result<Self, Failure> {
+        let unusable = |e: std::io::Error| unusable(folder, &e);
+        std::fs::create_dir_all(folder).map_err(unusable)?;
+        let folder = std::path::absolute(folder).map_err(unusable)?;
+        let lock = File::create(folder.join("lock")).map_err(unusable)?;
+        if lock.try_lock().is_err() {
+            let why =
+                format!("another worker works in {}: give this one its own --work-dir", folder.display());
+            return Err(Failure::new(ErrorCode::Busy, why));
+        }
+        let kept = folder.join("node.id");
+        let node = match std::fs::read_to_string(&kept) {
+            Ok(text) if is_id(text.trim()) => NodeId::from(text.trim().to_owned()),
+            _ => {
+                let node = NodeId::generate();
+                std::fs::write(&kept, node.as_str()).map_err(unusable)?;
+                node
+            }
+        };
+        Ok(Self { folder, node, _lock: lock })
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn unusable(&self, error: &std::io::Error) -> Failure {
+        unusable(&self.folder, error)
+    }
+
+    fn folders(&self) -> Result<Folders, Failure> {
+        let folders = Folders {
+            blobs: self.at("results"),
+            scratch: self.at("scratch"),
+            benchmark: Some(self.at("benchmark.json")),
+        };
+        folders.prepare().map_err(|e| self.unusable(&e))?;
+        Ok(folders)
+    }
+}
+
+fn unusable(folder: &Path, error: &std::io::Error) -> Failure {
+    Failure::new(ErrorCode::Disk, format!("cannot write into {}: {error}", folder.display()))
+}
+
+fn is_id(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+}

@@ -1,0 +1,213 @@
+//! A hub and workers as processes of their own, which share nothing but the network: what they make together is what one
+//! machine makes, and nothing is lost whatever falls.
+#![cfg(unix)]
+
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use kinora_protocol::api::{JobView, NodeState, TaskView};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::task::TaskKind;
+use kinora_testkit::fault;
+use support::cluster::{Hub, Worker, job};
+use support::{PATIENCE, Place, eight, kinora, long_gops, other_eight, run, same_frames, signal};
+
+/// A hub without a worker of its own.
+fn lone_hub(place: &Place, listen: &str) -> Result<Hub> {
+    Hub::start_as(place, &["--local-worker", "off", "--listen", listen])
+}
+
+async fn connected(hub: &Hub, count: usize) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        let nodes = hub.client.nodes().await?.items;
+        let here =
+            nodes.iter().filter(|n| n.state != NodeState::Disconnected && n.state != NodeState::Benchmarking);
+        if here.count() == count {
+            return Ok(());
+        }
+        ensure!(started.elapsed() < PATIENCE, "{count} nodes do not come: {nodes:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The result of a completed job has the frames of its source; each of its tasks was accepted once.
+async fn right(place: &Place, hub: &Hub, view: &JobView, source: &Path) -> Result<Vec<TaskView>> {
+    ensure!(view.phase == JobPhase::Completed, "{view:?}");
+    let out = place.at(&format!("{}.mp4", view.id));
+    hub.client.fetch(view.id, &out).await?;
+    same_frames(source, &out)?;
+    let tasks = hub.client.tasks(view.id).await?.items;
+    for task in &tasks {
+        let done = task.attempts.iter().filter(|a| a.outcome.as_deref() == Some("done")).count();
+        ensure!(done == 1, "{task:?}");
+    }
+    Ok(tasks)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn workers_share_a_job_over_the_network() -> Result<()> {
+    let place = Place::new()?;
+    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let slow = Duration::from_millis(300);
+    let one = Worker::start(&place, "one", &hub.address, slow, &["--copy", "--slots", "1"])?;
+    let two = Worker::start(&place, "two", &hub.address, slow, &["--copy", "--slots", "1"])?;
+    connected(&hub, 2).await?;
+    let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
+    let ended = hub.ends(id).await?;
+    right(&place, &hub, &ended, &eight()?).await?;
+    ensure!(ended.shares.len() == 2, "both worked: {ended:?}");
+    for worker in [&one, &two] {
+        fault::expect_no_orphans(&worker.working(), Duration::from_secs(2))?;
+    }
+    let outputs = place.at("data").join("outputs").join(id.to_string());
+    ensure!(support::names(&outputs)? == ["o.mp4"], "nothing is left beside the result");
+    Ok(())
+}
+
+/// A worker that sees the hub's files uses them, and copies nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_machine_nothing_is_copied() -> Result<()> {
+    let place = Place::new()?;
+    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let worker = Worker::start(&place, "one", &hub.address, Duration::ZERO, &[])?;
+    connected(&hub, 1).await?;
+    let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
+    let ended = hub.ends(id).await?;
+    right(&place, &hub, &ended, &eight()?).await?;
+    ensure!(ended.moved_bytes == 0, "{ended:?}");
+    ensure!(support::names(&worker.folder.join("media"))?.is_empty());
+    Ok(())
+}
+
+/// Three clips at once on three workers; one is killed, one stands still past its lease and wakes up late, the hub is killed
+/// and started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_whatever_falls() -> Result<()> {
+    let place = Place::new()?;
+    let mut hub = lone_hub(&place, "127.0.0.1:0")?;
+    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let slow = Duration::from_millis(900);
+    let start =
+        |name: &str| Worker::start(&place, name, &hub.address, slow, &["--copy", "--reconnect-delay", "0.2"]);
+    let (killed, frozen, steady) = (start("killed")?, start("frozen")?, start("steady")?);
+    connected(&hub, 3).await?;
+    let sources = [eight()?, other_eight()?, long_gops()?];
+    let mut ids = Vec::new();
+    for source in &sources {
+        ids.push(hub.client.submit(&job(hub.upload(source).await?), None).await?.id);
+    }
+    // In the middle of chunks, on all three.
+    let started = Instant::now();
+    loop {
+        let nodes = hub.client.nodes().await?.items;
+        let at_chunks =
+            |n: &&kinora_protocol::api::NodeView| n.running.iter().any(|r| r.kind == TaskKind::Chunk);
+        if nodes.iter().filter(at_chunks).count() == 3 {
+            break;
+        }
+        ensure!(started.elapsed() < PATIENCE, "no chunks: {nodes:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    signal(&frozen.child, "STOP")?;
+    let gone = killed.working();
+    drop(killed);
+    fault::expect_no_orphans(&gone, Duration::from_secs(2))?;
+    hub.child.kill()?;
+    hub.child.wait()?;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let hub = lone_hub(&place, &listen)?;
+    let mut tasks = Vec::new();
+    for (id, source) in ids.iter().zip(&sources) {
+        let ended = hub.ends(*id).await?;
+        tasks.extend(right(&place, &hub, &ended, source).await?);
+    }
+    let outcomes = |outcome: &str| {
+        tasks.iter().flat_map(|t| &t.attempts).filter(|a| a.outcome.as_deref() == Some(outcome)).count()
+    };
+    ensure!(outcomes("expired") >= 2, "the leases of two nodes ran out: {tasks:?}");
+    ensure!(
+        tasks.iter().flat_map(|t| &t.attempts).all(|a| a.ended_ms.is_some()),
+        "no lease is left: {tasks:?}"
+    );
+    // What it made while nobody waited for it is not taken, and it goes on as a good node.
+    signal(&frozen.child, "CONT")?;
+    connected(&hub, 2).await?;
+    for worker in [&frozen, &steady] {
+        fault::expect_no_orphans(&worker.working(), Duration::from_secs(3))?;
+        support::until("empty scratch folders", || {
+            support::names(&worker.folder.join("scratch")).is_ok_and(|names| names.is_empty())
+        })?;
+    }
+    for id in ids {
+        let outputs = place.at("data").join("outputs").join(id.to_string());
+        ensure!(support::names(&outputs)? == ["o.mp4"], "nothing is left beside the result");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_asked_to_end_finishes_first() -> Result<()> {
+    let place = Place::new()?;
+    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let flags = ["--copy", "--slots", "1"];
+    let worker = Worker::start(&place, "one", &hub.address, Duration::from_millis(800), &flags)?;
+    connected(&hub, 1).await?;
+    let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
+    hub.until(id, |view| view.chunks.running == 1).await?;
+    signal(&worker.child, "TERM")?;
+    let mut worker = worker;
+    support::until("its end", || worker.child.try_wait().is_ok_and(|status| status.is_some()))?;
+    ensure!(worker.child.wait()?.success());
+    let view = hub.client.job(id).await?;
+    ensure!((view.chunks.done, view.chunks.running) == (1, 0), "{view:?}");
+    let tasks = hub.client.tasks(id).await?.items;
+    ensure!(
+        tasks.iter().flat_map(|t| &t.attempts).all(|a| a.outcome.as_deref() == Some("done")),
+        "{tasks:?}"
+    );
+    // The next one, under the same id, does the rest.
+    drop(worker);
+    let _worker = Worker::start(&place, "one", &hub.address, Duration::ZERO, &flags)?;
+    let ended = hub.ends(id).await?;
+    right(&place, &hub, &ended, &eight()?).await?;
+    ensure!(hub.client.nodes().await?.items.len() == 1);
+    Ok(())
+}
+
+#[test]
+fn workers_that_cannot_work_say_why() -> Result<()> {
+    let place = Place::new()?;
+    let work = |folder: &str, hub: &str, ffmpeg: Option<&str>| -> Result<support::Run> {
+        let mut command = kinora();
+        command
+            .args(["worker", "--benchmark-seconds", "0", "--hub", hub, "--work-dir"])
+            .arg(place.at(folder));
+        command.args(ffmpeg.into_iter().flat_map(|f| ["--ffmpeg", f]));
+        run(&mut command)
+    };
+    let nobody = work("a", "http://127.0.0.1:1", None)?;
+    ensure!(nobody.code == Some(1) && nobody.stderr.contains("cannot be reached"), "{nobody:?}");
+    let no_address = work("a", "127.0.0.1:8000", None)?;
+    ensure!(
+        no_address.code == Some(1) && no_address.stderr.contains("is no address of a hub"),
+        "{no_address:?}"
+    );
+    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let no_tool = work("a", &hub.address, Some("/nowhere/ffmpeg"))?;
+    ensure!(no_tool.code == Some(1) && no_tool.stderr.contains("/nowhere/ffmpeg"), "{no_tool:?}");
+    let useless =
+        place.file("useless", "#!/bin/sh\ncase \"$*\" in *-version*) echo ffmpeg version 6.0 ;; esac\n")?;
+    std::fs::set_permissions(&useless, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let useless = useless.to_str().context("an odd path")?;
+    let no_encoder = work("a", &hub.address, Some(useless))?;
+    ensure!(no_encoder.code == Some(1) && no_encoder.stderr.contains("no encoder of"), "{no_encoder:?}");
+    let _first = Worker::start(&place, "b", &hub.address, Duration::ZERO, &[])?;
+    support::until("its lock", || place.at("b").join("node.id").exists())?;
+    let second = work("b", &hub.address, None)?;
+    ensure!(second.code == Some(1) && second.stderr.contains("another worker works in"), "{second:?}");
+    Ok(())
+}

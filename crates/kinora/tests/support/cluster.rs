@@ -1,0 +1,146 @@
+//! Hubs and workers as processes of their own, and jobs for them.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use kinora_protocol::Digest;
+use kinora_protocol::JobId;
+use kinora_protocol::api::{JobView, NewJob, Source};
+use kinora_protocol::client::Client;
+use kinora_protocol::recipe::{Quality, Recipe};
+use kinora_testkit::stub::{Misbehaviour, Stub, When};
+
+use super::{CHUNK, PATIENCE, Place, finish, kinora};
+
+/// An ffmpeg whose chunks take `slow` longer than they need.
+pub fn slowed(slow: Duration) -> Result<Stub> {
+    let what = if slow.is_zero() { Misbehaviour::Behave } else { Misbehaviour::Slow(slow) };
+    Stub::when(&what, &When::ArgContains(CHUNK.to_owned()))
+}
+
+/// A hub as a process; it is killed when dropped.
+pub struct Hub {
+    pub child: Child,
+    pub client: Client,
+    pub address: String,
+}
+
+impl Hub {
+    /// A hub in `place`, whose chunks take `slow` longer than they need.
+    pub fn start(place: &Place, slow: Duration, flags: &[&str]) -> Result<(Self, Stub)> {
+        let stub = slowed(slow)?;
+        let tool = stub.ffmpeg().display().to_string();
+        let flags = [&["--listen", "127.0.0.1:0", "--ffmpeg", &tool], flags].concat();
+        Ok((Self::start_as(place, &flags)?, stub))
+    }
+
+    /// A hub in `place` with these flags and no others.
+    pub fn start_as(place: &Place, flags: &[&str]) -> Result<Self> {
+        let mut command = kinora();
+        command.args(["hub", "--data"]).arg(place.at("data")).args(flags);
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.as_mut().context("no output")?).read_line(&mut line)?;
+        let address =
+            line.split_whitespace().find(|w| w.starts_with("http://")).map(|w| w.trim_end_matches(','));
+        let Some(address) = address.map(str::to_owned) else {
+            bail!("the hub said {line:?}: {:?}", finish(child)?);
+        };
+        Ok(Self { child, client: Client::new(&address)?, address })
+    }
+
+    /// Waits for the end of a job.
+    pub async fn ends(&self, job: JobId) -> Result<JobView> {
+        self.until(job, |view| view.phase.is_final()).await
+    }
+
+    /// Waits until something holds for a job.
+    pub async fn until(&self, job: JobId, holds: impl Fn(&JobView) -> bool) -> Result<JobView> {
+        let started = Instant::now();
+        loop {
+            let view = self.client.job(job).await?;
+            if holds(&view) {
+                return Ok(view);
+            }
+            ensure!(started.elapsed() < PATIENCE, "waited in vain: {view:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub async fn upload(&self, path: &Path) -> Result<Digest> {
+        Ok(self.client.upload(path, |_| ()).await?.id)
+    }
+}
+
+impl Drop for Hub {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A worker as a process, in a folder of its own; it is killed when dropped.
+pub struct Worker {
+    pub child: Child,
+    pub folder: PathBuf,
+    _stub: Stub,
+}
+
+impl Worker {
+    /// A worker for the hub at `address`, whose chunks take `slow` longer than they need. It fetches all bytes, as if it were on
+    /// another machine, unless `flags` say otherwise.
+    pub fn start(place: &Place, name: &str, address: &str, slow: Duration, flags: &[&str]) -> Result<Self> {
+        let stub = slowed(slow)?;
+        let folder = place.at(name);
+        let mut command = kinora();
+        command.args(["worker", "--hub", address, "--name", name, "--benchmark-seconds", "0", "--work-dir"]);
+        command.arg(&folder).arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
+        Ok(Self { child: command.spawn()?, folder, _stub: stub })
+    }
+
+    /// In the arguments of every ffmpeg that it started.
+    pub fn working(&self) -> String {
+        self.folder.join("scratch").display().to_string()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// In the arguments of every ffmpeg that writes for the hub, and not in those of the hub.
+pub fn working(place: &Place) -> String {
+    place.at("data").join("blobs").display().to_string()
+}
+
+/// Lossless, so that frames can be compared with the source's; four chunks of the eight seconds.
+pub fn recipe() -> Recipe {
+    let mut recipe = Recipe::default();
+    recipe.video.quality = Some(Quality::Lossless);
+    recipe.video.preset = Some("ultrafast".to_owned());
+    recipe.chunks.seconds = Some(2.0);
+    recipe
+}
+
+pub fn job(media: Digest) -> NewJob {
+    let name = Some("o.mp4".to_owned());
+    NewJob {
+        source: Source::Media(media),
+        recipe: recipe(),
+        name,
+        output: None,
+        priority: 0,
+        required_nodes: 0,
+        deadline_seconds: None,
+    }
+}
+
+pub fn from_path(path: PathBuf) -> NewJob {
+    NewJob { source: Source::Path(path), ..job(Digest::from_bytes(&[0; 32])) }
+}

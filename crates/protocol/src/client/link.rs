@@ -1,0 +1,87 @@
+//! The one WebSocket of a node, as two channels: whoever holds them sees messages, not frames. When the connection ends,
+//! for whatever reason, both channels end.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::{self, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use super::{Answer, CONNECT, Client};
+use crate::error::{ErrorCode, Failure};
+use crate::node::{ToHub, ToNode};
+use crate::routes;
+
+/// A hub that says nothing for so long is gone: it asks every 5 s whether the node is there.
+const SILENCE: Duration = Duration::from_secs(15);
+/// Messages that may wait.
+const BACKLOG: usize = 256;
+
+/// The two directions.
+pub type NodeLink = (mpsc::Sender<ToHub>, mpsc::UnboundedReceiver<ToNode>);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+impl Client {
+    /// Opens a node's connection. It ends when the sender is dropped.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn connect_node(&self) -> Answer<NodeLink> {
+        let url = format!("{}{}", self.base.replacen("http", "ws", 1), routes::NODE_CONNECT);
+        let lost = |why: String| {
+            Failure::new(ErrorCode::Unreachable, format!("the hub at {} cannot be reached: {why}", self.base))
+        };
+        let opened = timeout(CONNECT, tokio_tungstenite::connect_async_with_config(url, None, true)).await;
+        let (socket, _) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(tungstenite::Error::Http(answer))) => {
+                let why = format!("{} answered {}, and not like a hub of Kinora", self.base, answer.status());
+                return Err(Failure::new(ErrorCode::BadInput, why));
+            }
+            Ok(Err(tungstenite::Error::Io(error))) => return Err(lost(error.to_string())),
+            Ok(Err(error)) => return Err(lost(error.to_string())),
+            Err(_) => return Err(lost(format!("no answer within {} s", CONNECT.as_secs()))),
+        };
+        let (to_hub, from_node) = mpsc::channel(BACKLOG);
+        let (to_node, from_hub) = mpsc::unbounded_channel();
+        tokio::spawn(carry(socket, from_node, to_node));
+        Ok((to_hub, from_hub))
+    }
+}
+
+/// Carries messages until one side ends.
+async fn carry(socket: Socket, mut from_node: mpsc::Receiver<ToHub>, to_node: mpsc::UnboundedSender<ToNode>) {
+    let (mut out, mut incoming) = socket.split();
+    let mut heard = Instant::now();
+    loop {
+        tokio::select! {
+            message = from_node.recv() => {
+                let Some(message) = message else { break };
+                let Ok(text) = serde_json::to_string(&message) else { break };
+                // A connection that takes nothing more is as good as none.
+                if !matches!(timeout(SILENCE, out.send(Message::text(text))).await, Ok(Ok(()))) {
+                    return;
+                }
+            }
+            message = incoming.next() => {
+                heard = Instant::now();
+                match message {
+                    Some(Ok(Message::Text(text))) => {
+                        let Ok(message) = serde_json::from_str(&text) else { break };
+                        if to_node.send(message).is_err() {
+                            break;
+                        }
+                    }
+                    Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                    _ => break,
+                }
+            }
+            () = sleep_until(heard + SILENCE) => return,
+        }
+    }
+    let _ = timeout(SILENCE, out.close()).await;
+}
