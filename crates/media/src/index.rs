@@ -72,7 +72,6 @@ fn in_ticks(packets: &mut [Packet], time_base: Rational) {
     if time_base.num() != 1 {
         for packet in packets {
             packet.pts = packet.pts.saturating_mul(time_base.num());
-            packet.dts = packet.dts.saturating_mul(time_base.num());
         }
     }
 }
@@ -159,7 +158,7 @@ impl Scan {
         self.hasher.update(&pts.to_le_bytes()).update(&size.to_le_bytes()).update(hash.as_bytes());
         self.too_many |= self.packets.len() >= MAX_PACKETS;
         if !self.too_many {
-            self.packets.push(Packet::new(pts, dts.unwrap_or(pts), pos, size, key));
+            self.packets.push(Packet::new(pts, pos, size, key));
         }
     }
 

@@ -82,7 +82,7 @@ fn indexed(path: &Path) -> PacketIndex {
             let pts = ticks(&p["pts"]).or(ticks(&p["dts"])).unwrap();
             let size = number(&p["size"]).unwrap_or(0) as u32;
             let key = p["flags"].as_str().unwrap_or("").contains('K');
-            Packet::new(pts, ticks(&p["dts"]).unwrap_or(pts), number(&p["pos"]), size, key)
+            Packet::new(pts, number(&p["pos"]), size, key)
         })
         .collect();
     let format = facts["format"]["format_name"].as_str().unwrap();

@@ -13,22 +13,20 @@ const NO_POSITION: u64 = u64::MAX;
 /// The one text in an index is the reason of a layout that is not understood: a few words.
 const LONGEST_TEXT: usize = 4096;
 
-/// One packet; 32 bytes, because a long film has millions.
+/// One packet; 24 bytes, because a long film has millions. Decode times are not kept: packets are in decode order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Packet {
     /// Presentation time in ticks of the clock.
     pub pts: i64,
-    /// Decode time in ticks; equals `pts` when the container has none.
-    pub dts: i64,
     pos: u64,
     size_and_key: u32,
 }
 
 impl Packet {
     /// A packet; `size` above 2 GiB is cut, as no demuxer returns one.
-    pub fn new(pts: i64, dts: i64, pos: Option<u64>, size: u32, key: bool) -> Self {
+    pub fn new(pts: i64, pos: Option<u64>, size: u32, key: bool) -> Self {
         let size = size.min(KEY - 1);
-        Self { pts, dts, pos: pos.unwrap_or(NO_POSITION), size_and_key: if key { size | KEY } else { size } }
+        Self { pts, pos: pos.unwrap_or(NO_POSITION), size_and_key: if key { size | KEY } else { size } }
     }
 
     /// Offset in the file, where the demuxer knows it.
@@ -120,8 +118,7 @@ mod tests {
 
     #[test]
     fn an_index_comes_back_as_it_was() {
-        let packets =
-            (0..5000_i64).map(|n| Packet::new(n * 512 - 7, n * 512 - 1024, Some(48), 77, n % 25 == 0));
+        let packets = (0..5000_i64).map(|n| Packet::new(n * 512 - 7, Some(48), 77, n % 25 == 0));
         let index = PacketIndex {
             clock: Clock {
                 source: kinora_protocol::Rational::new(1, 12_800).unwrap(),
@@ -143,11 +140,11 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_keeps_its_facts_in_32_bytes() {
-        assert_eq!(size_of::<Packet>(), 32);
-        let packet = Packet::new(-5, -7, None, 1234, true);
+    fn a_packet_keeps_its_facts_in_24_bytes() {
+        assert_eq!(size_of::<Packet>(), 24);
+        let packet = Packet::new(-5, None, 1234, true);
         assert_eq!((packet.pos(), packet.size(), packet.is_key()), (None, 1234, true));
-        let packet = Packet::new(1, 1, Some(9), u32::MAX, false);
+        let packet = Packet::new(1, Some(9), u32::MAX, false);
         assert_eq!((packet.pos(), packet.size(), packet.is_key()), (Some(9), KEY - 1, false));
     }
 }

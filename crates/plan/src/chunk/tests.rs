@@ -12,7 +12,7 @@ fn index(times: &[(i64, bool)], hz: i64, start_us: i64) -> PacketIndex {
     PacketIndex {
         clock: Clock { source: Rational::new(1, hz).unwrap(), hz, start_us, wraps: false, generate: false },
         size: 1 << 20,
-        packets: times.iter().map(|(t, key)| Packet::new(*t, *t, Some(0), 100, *key)).collect(),
+        packets: times.iter().map(|(t, key)| Packet::new(*t, Some(0), 100, *key)).collect(),
         gops: vec![Gop { first: 0, digest: [0; 16] }],
         config: [0; 16],
         layout: Layout::Opaque { reason: "made up".to_owned() },

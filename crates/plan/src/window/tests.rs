@@ -19,7 +19,7 @@ fn index(packets: Vec<Packet>, layout: Layout, size: u64) -> PacketIndex {
 fn steady(count: u64, gop: u64) -> (Vec<Packet>, u64) {
     let packet = |n: u64| {
         let pts = i64::try_from(n).unwrap();
-        Packet::new(pts, pts, Some(HEAD + n * 128), 100, n.is_multiple_of(gop))
+        Packet::new(pts, Some(HEAD + n * 128), 100, n.is_multiple_of(gop))
     };
     ((0..count).map(packet).collect(), HEAD + count * 128)
 }
@@ -59,7 +59,7 @@ fn an_open_gop_key_frame_that_shows_later_does_not_count() {
     let packets = pts
         .iter()
         .zip(0..)
-        .map(|(&pts, n)| Packet::new(pts, n, Some(HEAD + n as u64 * 100), 100, [0, 4, 8, 12].contains(&pts)));
+        .map(|(&pts, n)| Packet::new(pts, Some(HEAD + n as u64 * 100), 100, [0, 4, 8, 12].contains(&pts)));
     let index = index(packets.collect(), mp4(), 5000);
     // At 10 the key frame shown is 8, and two before is 0; at 12 it is 12 itself.
     assert_eq!(plan(&index, 10, 12, Preroll::Normal).seek, None);
@@ -105,7 +105,7 @@ fn an_avi_window_needs_all_bytes_when_sound_lies_between() {
     let window = plan(&index(packets, avi.clone(), size), 105, 120, Preroll::Normal);
     assert_eq!((places(&window), window.seek), (vec![(0, 0, size)], Some(80)));
 
-    let packet = |n: i64| Packet::new(n, n, Some(HEAD + n as u64 * 108), 100, n % 10 == 0);
+    let packet = |n: i64| Packet::new(n, Some(HEAD + n as u64 * 108), 100, n % 10 == 0);
     let window = plan(&index((0..200).map(packet).collect(), avi, 30_000), 105, 120, Preroll::Normal);
     let (from, to, end) = (HEAD + 80 * 108 - 8, HEAD + 135 * 108 + 100, HEAD + 199 * 108 + 100);
     assert_eq!(places(&window), [(0, 0, 1208), (from, from, to - from), (end, end, 30_000 - end)]);
@@ -124,7 +124,7 @@ fn what_cannot_be_planned_takes_the_whole_file() {
     let avi = index(packets.clone(), Layout::Avi { head: 10, seekable: false }, size);
     assert_eq!(plan(&avi, 105, 120, Preroll::Normal), whole);
     let mut lost = packets;
-    lost[100] = Packet::new(100, 100, None, 100, true);
+    lost[100] = Packet::new(100, None, 100, true);
     assert_eq!(plan(&index(lost, mp4(), size), 105, 120, Preroll::Normal), whole, "a position is missing");
     assert_eq!(plan(&index(vec![], mp4(), size), 0, 1, Preroll::Normal), whole);
 }
@@ -132,10 +132,7 @@ fn what_cannot_be_planned_takes_the_whole_file() {
 /// Any packets, in any order, near or far past the end of the file.
 fn any_packets() -> impl Strategy<Value = Vec<Packet>> {
     let packet = (-50_i64..200, prop::option::weighted(0.98, 0_u64..40_000), 0_u32..3000, any::<bool>());
-    prop::collection::vec(
-        packet.prop_map(|(pts, pos, size, key)| Packet::new(pts, pts, pos, size, key)),
-        0..120,
-    )
+    prop::collection::vec(packet.prop_map(|(pts, pos, size, key)| Packet::new(pts, pos, size, key)), 0..120)
 }
 
 /// Packets as in a file: one after another, with some reordering.
@@ -144,7 +141,7 @@ fn file_packets() -> impl Strategy<Value = Vec<Packet>> {
         |list| {
             let mut pos = HEAD;
             let parts = list.into_iter().zip(0_i64..).map(|((size, gap, late, key), n)| {
-                let packet = Packet::new(2 * n + 2 * late, 2 * n, Some(pos + gap), size, key);
+                let packet = Packet::new(2 * n + 2 * late, Some(pos + gap), size, key);
                 pos += gap + u64::from(size);
                 packet
             });
