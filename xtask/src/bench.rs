@@ -23,6 +23,10 @@ pub struct Args {
 enum What {
     /// Kinora against one plain ffmpeg process with the same encoder settings.
     Encode(encode::Args),
+    /// How much faster a job is with more workers, and with workers of different speeds.
+    Cluster,
+    /// How fast a hub hands out and takes back work, and how it comes back after it was killed.
+    Engine,
     /// How much memory Kinora's own process needs for a file of many gigabytes.
     Memory(memory::Args),
 }
@@ -31,8 +35,16 @@ enum What {
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Encode(args) => encode::run(args),
+        What::Cluster => cargo_bench("cluster"),
+        What::Engine => cargo_bench("engine"),
         What::Memory(args) => memory::run(args),
     }
+}
+
+/// A measurement that is made with the product's own crates.
+fn cargo_bench(name: &str) -> Result<()> {
+    let mut command = process::command("cargo", ["bench", "--package", "kinora", "--bench", name]);
+    process::run(command.current_dir(metadata::root()))
 }
 
 /// `target/bench`, made if needed.

@@ -6,6 +6,8 @@ pub mod expand;
 pub mod gates;
 mod incoming;
 pub mod jobs;
+mod known;
+pub mod live;
 pub mod media;
 mod publish;
 pub mod tasks;

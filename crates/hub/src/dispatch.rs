@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use kinora_protocol::event::TaskChange;
+use kinora_protocol::fault;
 use kinora_protocol::node::SlotClass;
 use kinora_store::{Claimed, Lease};
 use tokio_util::sync::CancellationToken;
@@ -64,7 +65,9 @@ impl Hub {
         for claimed in claimed {
             let Lease { task, attempt, node } = &claimed.lease;
             let capability = self.capability(*task, *attempt, node);
+            fault::point("grant.before");
             if self.inner.nodes.grant(&claimed, &capability, mark_of_source(&claimed.spec)) {
+                fault::point("grant.after");
                 count += 1;
                 self.task_event(&claimed, TaskChange::Leased { attempt: claimed.lease.attempt });
             } else {

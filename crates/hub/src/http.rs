@@ -11,7 +11,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Hub;
 
+mod compat;
 mod jobs;
+mod live;
 mod media;
 mod nodes;
 mod problem;
@@ -43,6 +45,7 @@ fn router(hub: Hub) -> Router {
         .route(&format!("{}/{{job}}/proof", routes::JOBS), get(jobs::proof))
         .route(&format!("{}/{{job}}/output", routes::JOBS), get(jobs::output))
         .route(&format!("{}/{{job}}/{{verb}}", routes::JOBS), post(jobs::act))
+        .route(routes::LIVE, get(live::connect))
         .route(routes::NODES, get(nodes::list))
         .route(routes::NODE_CONNECT, get(nodes::connect))
         .route(&format!("{}/{{node}}", routes::NODES), get(nodes::show).delete(nodes::forget))
@@ -50,6 +53,11 @@ fn router(hub: Hub) -> Router {
         .route("/api/v1/work/{capability}/source", post(work::source))
         .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))
         .route("/api/v1/work/{capability}/result", put(work::result).layer(DefaultBodyLimit::disable()))
+        .route("/ws/command", get(compat::cluster::connect).post(compat::cluster::post))
+        .route("/api/edge/nodes", get(compat::edge::list))
+        .route("/api/edge/nodes/register", post(compat::edge::register))
+        .route("/api/edge/nodes/{node}/heartbeat", post(compat::edge::heartbeat))
+        .route("/api/edge/cluster/status", get(compat::edge::status))
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

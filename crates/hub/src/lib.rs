@@ -91,11 +91,33 @@ pub struct Settings {
     pub jobs: Option<u32>,
     /// Folders below which jobs may name files, as they really are.
     pub allowed_folders: Vec<PathBuf>,
+    /// Whether what was found out of a source is kept for later jobs, as long as its size and time stay.
+    pub remember_sources: bool,
+    /// What jobs of `cluster` clients are made with.
+    pub cluster: ClusterDefaults,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
 }
 
+/// What a job that comes as a bare file name is made with.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterDefaults {
+    /// Parameters as for ffmpeg, from the allow-list.
+    pub ffmpeg_params: Option<String>,
+    /// Nodes that have to be there before it starts.
+    pub required_nodes: Option<u32>,
+    /// Name of the result.
+    pub output_name: Option<String>,
+    /// Tries of each task.
+    pub max_attempts: Option<u32>,
+}
+
 impl Hub {
+    /// What jobs of `cluster` clients are made with.
+    pub fn cluster_defaults(&self) -> &ClusterDefaults {
+        &self.inner.settings.cluster
+    }
+
     /// Opens the store at `data/store.db` and goes on where it was.
     ///
     /// # Errors

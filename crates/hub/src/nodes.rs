@@ -8,15 +8,15 @@ use kinora_jobs::schedule;
 use kinora_plan::sizing::{self, Capacity};
 use kinora_protocol::class::Class;
 use kinora_protocol::encode::Encoder;
-use kinora_protocol::node::{FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
+use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
-use kinora_store::{Avoid, Claimed, Wanted};
+use kinora_store::{Avoid, Claimed, NodeRow, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::app::chunks::chunk_spec;
-use crate::{Hub, Result};
+use crate::{Hub, Result, now_ms};
 
 mod quarantine;
 mod second;
@@ -24,6 +24,9 @@ mod speed;
 
 /// Task and fence.
 pub(crate) type Key = (TaskId, Attempt);
+
+/// Who may ask beyond the tasks that there are.
+const SPARE: u32 = 8;
 
 /// Which conversation with a node it is: a node that comes back takes the place of its older self.
 pub(crate) type SessionId = u64;
@@ -97,8 +100,9 @@ impl Node {
                 let encoders =
                     self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
                 let cores = self.hello.capabilities.cores;
-                let at_once =
-                    |encoder: Encoder| sizing::jobs(encoder, Capacity { cores, jobs, seconds: None });
+                let at_once = |encoder: Encoder| {
+                    sizing::jobs(encoder, Capacity { cores, machines: 1, jobs, seconds: None })
+                };
                 encoders.map(at_once).min().unwrap_or(1).min(self.hello.slots.chunks)
             }
         }
@@ -141,6 +145,26 @@ impl Hub {
         Ok(Some(self.store().forget_node(node).await?))
     }
 
+    /// Notes a node that does not speak the node protocol.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn note_node(&self, row: &NodeRow) -> Result<()> {
+        Ok(self.store().put_node(row).await?)
+    }
+
+    /// A node says that it lives. Whether it is known.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn seen_node(&self, node: &NodeId) -> Result<bool> {
+        let Some(row) = self.store().nodes().await?.into_iter().find(|row| row.id == *node) else {
+            return Ok(false);
+        };
+        self.store().put_node(&NodeRow { last_seen_ms: now_ms(), ..row }).await?;
+        Ok(true)
+    }
+
     /// Sends a node away. Whether it is there.
     pub fn disconnect_node(&self, node: &NodeId) -> bool {
         self.inner.nodes.with(node, |node| node.tell(ToNode::Disconnect)).is_some()
@@ -158,6 +182,8 @@ struct Table {
     nodes: BTreeMap<NodeId, Node>,
     /// Nodes that were told to drain: they are not forgotten when they reconnect.
     drained: BTreeSet<NodeId>,
+    /// Counts how often work was handed out.
+    turn: usize,
     strikes: quarantine::Strikes,
     speeds: speed::Speeds,
     sessions: SessionId,
@@ -253,6 +279,31 @@ impl Nodes {
         }
     }
 
+    /// What all nodes that can do a class have together, if there are several.
+    pub(crate) fn together(&self, class: &Class, jobs: Option<u32>) -> Option<Capacity> {
+        let table = self.table();
+        let able = table.nodes.values().filter(|n| n.standing == Standing::Active && n.serves(class));
+        let mut all = Capacity { cores: 0, machines: 0, jobs: None, seconds: None };
+        let mut at_once = 0;
+        for node in able {
+            let cores = node.hello.capabilities.cores;
+            let one = Capacity { cores, machines: 1, jobs, seconds: None };
+            let chunks = class.encoder.map_or(1, |encoder| sizing::jobs(encoder, one));
+            at_once += chunks.min(node.hello.slots.chunks);
+            all.cores += cores;
+            all.machines += 1;
+        }
+        (all.machines > 1).then_some(Capacity { jobs: Some(at_once), ..all })
+    }
+
+    /// What one of the nodes can do, one with the hub's files if there is any.
+    pub(crate) fn example(&self) -> Option<Capabilities> {
+        let table = self.table();
+        let active = || table.nodes.values().filter(|n| n.standing == Standing::Active);
+        let node = active().find(|n| n.shares_files).or_else(|| active().next());
+        node.map(|n| n.hello.capabilities.clone())
+    }
+
     /// How many are ready for work.
     pub(crate) fn ready(&self) -> u32 {
         let count = self.table().nodes.values().filter(|n| n.standing == Standing::Active).count();
@@ -275,10 +326,17 @@ impl Nodes {
     /// Who should be asked for which work: for each free slot one asker, as long as there is work of its classes. `ready` is
     /// what waits, by class, with its number.
     pub(crate) fn askers(&self, ready: &[(Class, u32)], jobs: Option<u32>) -> Vec<Wanted> {
-        let table = self.table();
+        let mut table = self.table();
+        table.turn += 1;
+        let table = &*table;
         let mut nodes: Vec<&Node> = table.nodes.values().collect();
+        // Another one is first each time.
+        let turn = table.turn.checked_rem(nodes.len()).unwrap_or(0);
+        nodes.rotate_left(turn);
         nodes.sort_by_key(|n| std::cmp::Reverse(n.hello.priority));
-        let mut left: Vec<(&Class, u32)> = ready.iter().map(|(class, count)| (class, *count)).collect();
+        // Some more may ask than there is work: one that has failed a task asks in vain.
+        let mut left: Vec<(&Class, u32)> =
+            ready.iter().map(|(class, count)| (class, count + SPARE)).collect();
         let servers = |class: &Class| nodes.iter().filter(|n| n.serves(class)).count();
         // Whoever has the hub's files at hand spares everybody the way of whole files over the network.
         let near = nodes.iter().any(|n| n.shares_files && n.standing == Standing::Active);
@@ -294,7 +352,10 @@ impl Nodes {
             for slot in light.into_iter().chain([SlotClass::Chunk]) {
                 for _ in 0..node.free(slot, jobs) {
                     let mine = |(class, count): &(&Class, u32)| {
-                        *count > 0 && class.slot == slot && node.serves(class) && worth(node, class, *count)
+                        *count > 0
+                            && class.slot == slot
+                            && node.serves(class)
+                            && worth(node, class, count.saturating_sub(SPARE))
                     };
                     let Some(first) = left.iter().position(&mine) else { break };
                     let classes =

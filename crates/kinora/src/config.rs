@@ -46,6 +46,31 @@ impl Config {
         }
     }
 
+    /// In builds for tests: the process kills itself at the point in `KINORA_FAULT`, when it has passed it as often as is
+    /// written behind a colon.
+    #[cfg(all(debug_assertions, unix))]
+    pub fn set_faults() {
+        use std::sync::atomic::{AtomicU32, Ordering};
+        let Ok(wanted) = std::env::var("KINORA_FAULT") else { return };
+        let (name, times) = match wanted.split_once(':') {
+            Some((name, times)) => (name.to_owned(), times.parse().unwrap_or(1)),
+            None => (wanted, 1),
+        };
+        let left = AtomicU32::new(times);
+        kinora_protocol::fault::at_points(Box::new(move |point| {
+            if point == name && left.fetch_sub(1, Ordering::Relaxed) == 1 {
+                let _ =
+                    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+                // It takes a moment to arrive, and nothing may happen meanwhile.
+                std::thread::sleep(std::time::Duration::from_secs(60));
+            }
+        }));
+    }
+
+    /// Builds for users have no faults.
+    #[cfg(not(all(debug_assertions, unix)))]
+    pub fn set_faults() {}
+
     /// Sends the log to standard error.
     pub fn start_log(&self) {
         let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("warn"));

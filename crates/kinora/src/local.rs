@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinora_hub::session::Absence;
-use kinora_hub::{Hub, HubError, Settings};
+use kinora_hub::{ClusterDefaults, Hub, HubError, Settings};
 use kinora_media::Tools;
 use kinora_protocol::node::Slots;
 use kinora_protocol::{Failure, NodeId};
@@ -27,6 +27,10 @@ pub struct Setup {
     pub jobs: Option<u32>,
     /// Folders below which jobs that come over the network may name files.
     pub allowed_folders: Vec<PathBuf>,
+    /// Whether what was found out of a source is kept for later jobs.
+    pub remember_sources: bool,
+    /// What jobs of `cluster` clients are made with.
+    pub cluster: ClusterDefaults,
     /// The node in this process, if there is one.
     pub local: Option<Local>,
 }
@@ -97,6 +101,8 @@ impl Opened {
             jobs: setup.jobs,
             own_node: Some(NodeId::from(NODE.to_owned())),
             allowed_folders: setup.allowed_folders,
+            remember_sources: setup.remember_sources,
+            cluster: setup.cluster,
         };
         let hub = Hub::open(state, settings).await?;
         Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })

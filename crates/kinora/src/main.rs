@@ -12,6 +12,7 @@ fn main() -> ExitCode {
     let arguments = cli::Arguments::parse();
     let config = config::Config::read(&arguments.global);
     config.start_log();
+    config::Config::set_faults();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -9,7 +9,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use kinora_protocol::api::{JobView, NewJob};
 use kinora_protocol::client::{JobVerb, NodeVerb};
+use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
+use kinora_protocol::live::{Subscribe, Topic};
+use kinora_protocol::task::TaskKind;
 use kinora_protocol::{Digest, ErrorCode, JobId, NodeId};
 use kinora_testkit::fault;
 use support::cluster::{Hub, from_path, job, working};
@@ -44,9 +47,13 @@ async fn what_a_hub_makes_is_exact() -> Result<()> {
     let tasks = hub.client.tasks(view.id).await?.items;
     ensure!(tasks.iter().all(|t| t.state == "done" && t.attempts.len() == 1), "{tasks:?}");
     // The same again finds its chunks.
-    let again = hub.client.submit(&job(media), None).await?;
+    let again = hub.client.submit(&job(media.clone()), None).await?;
     let again = hub.ends(again.id).await?;
     ensure!((again.phase, again.chunks.reused) == (JobPhase::Completed, 4), "{again:?}");
+    // A source that was probed is not probed again: another recipe starts with its chunks.
+    let other = hub.client.submit(&NewJob { name: Some("p.mkv".to_owned()), ..job(media) }, None).await?;
+    ensure!(other.chunks.total == 4, "the plan stands at once: {other:?}");
+    ensure!(hub.ends(other.id).await?.phase == JobPhase::Completed);
     Ok(())
 }
 
@@ -84,8 +91,12 @@ async fn what_nobody_needs_is_dropped() -> Result<()> {
     let media = hub.upload(&eight()?).await?;
     let id = hub.client.submit(&job(media), None).await?.id;
     ensure!(hub.ends(id).await?.phase == JobPhase::Completed);
-    let blobs = || support::names(&place.at("data").join("blobs"));
-    ensure!(blobs()?.len() == 4 + 3, "chunks, index, sound, join: {:?}", blobs()?);
+    // The index stays for later jobs of the same source.
+    let blobs = || -> Result<Vec<String>> {
+        let names = support::names(&place.at("data").join("blobs"))?;
+        Ok(names.into_iter().filter(|name| !name.ends_with(".index")).collect())
+    };
+    ensure!(blobs()?.len() == 4 + 2, "chunks, sound, join: {:?}", blobs()?);
     let mut again = |flags: &[&str]| -> Result<()> {
         hub.child.kill()?;
         hub.child.wait()?;
@@ -251,4 +262,48 @@ fn no_hub_and_two_hubs() -> Result<()> {
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())
+}
+
+/// What happens is told in order and at most ten times a second; over a new connection, from where the last one ended, also
+/// when the hub was killed in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn watchers_are_told_and_miss_nothing() -> Result<()> {
+    let place = Place::new()?;
+    let (mut hub, _stub) = Hub::start(&place, Duration::from_millis(400), &[])?;
+    let media = hub.upload(&eight()?).await?;
+    let what = |after| Subscribe { subscribe: vec![Topic::Jobs, Topic::Nodes], after };
+    let mut updates = hub.client.live(&what(None)).await?;
+    let id = hub.client.submit(&job(media), None).await?.id;
+    let (mut events, mut seq, mut at_work, mut nodes) = (Vec::new(), 0, 0, 0);
+    let (started, mut count) = (Instant::now(), 0);
+    while events.iter().filter(|e| is_done_chunk(e)).count() < 2 {
+        let update = updates.recv().await.context("the connection ended")?;
+        ensure!(update.seq >= seq && !update.missed, "{update:?}");
+        (seq, count) = (update.seq, count + 1);
+        at_work += update.running.iter().filter(|r| r.job == id && !r.tasks.is_empty()).count();
+        nodes += usize::from(update.nodes.is_some());
+        events.extend(update.events);
+    }
+    ensure!(at_work > 0 && nodes > 0, "what is at work is told");
+    ensure!(f64::from(count) <= 2.0 + 10.0 * started.elapsed().as_secs_f64(), "{count} updates");
+    hub.child.kill()?;
+    hub.child.wait()?;
+    let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
+    hub.ends(id).await?;
+    let mut updates = hub.client.live(&what(Some(seq))).await?;
+    while !matches!(events.last(), Some(Event::Job { phase: JobPhase::Completed, .. })) {
+        let update = updates.recv().await.context("the connection ended")?;
+        ensure!(!update.missed, "{update:?}");
+        events.extend(update.events);
+    }
+    let done = events.iter().filter(|e| is_done_chunk(e)).count();
+    ensure!(done == 4, "each chunk is told once: {events:?}");
+    // A number that this hub never gave.
+    let mut odd = hub.client.live(&what(Some(1 << 40))).await?;
+    ensure!(odd.recv().await.is_some_and(|update| update.missed), "it does not say so");
+    Ok(())
+}
+
+fn is_done_chunk(event: &Event) -> bool {
+    matches!(event, Event::Task { kind: TaskKind::Chunk, change: TaskChange::Done, .. })
 }

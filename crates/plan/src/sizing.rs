@@ -8,9 +8,11 @@ use crate::encoder;
 /// What there is to run on.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Capacity {
-    /// Logical processors.
+    /// Logical processors, of all machines together.
     pub cores: u32,
-    /// Chunks at once, when the user says.
+    /// Machines.
+    pub machines: u32,
+    /// Chunks at once on all machines together, when that is known.
     pub jobs: Option<u32>,
     /// Wished chunk length in seconds, when the user says.
     pub seconds: Option<f64>,
@@ -52,13 +54,13 @@ pub fn size(encoder: Encoder, total: f64, capacity: Capacity) -> Sizing {
             // What is left over at the end joins the last chunk when it is less than a third of one.
             (total / seconds.max(SHORTEST) + 2.0 / 3.0).floor()
         }
-        None => automatic(total, jobs, threading, single_threaded),
+        None => automatic(total, jobs, threading, single_threaded || capacity.machines > 1),
     };
     let most = (total / SHORTEST).floor().clamp(1.0, MOST_CHUNKS);
     Sizing { chunks: wished.clamp(1.0, most) as u32, jobs, threads }
 }
 
-fn automatic(total: f64, jobs: u32, threading: encoder::Threading, single_threaded: bool) -> f64 {
+fn automatic(total: f64, jobs: u32, threading: encoder::Threading, several: bool) -> f64 {
     let jobs = f64::from(jobs);
     if jobs < 2.0 {
         return (total / threading.max_seconds).ceil();
@@ -66,8 +68,9 @@ fn automatic(total: f64, jobs: u32, threading: encoder::Threading, single_thread
     if total < 2.0 * threading.min_seconds {
         return 1.0;
     }
-    // An encoder that uses one processor needs several rounds, or the slowest chunk decides when all are done.
-    let rounds_wished = if single_threaded { 3.0 } else { 1.0 };
+    // Where an encoder uses one processor, or machines differ, several rounds are needed, or the slowest chunk decides when
+    // all are done.
+    let rounds_wished = if several { 3.0 } else { 1.0 };
     let rounds = (total / (threading.max_seconds * jobs)).ceil().max(rounds_wished);
     let most = (total / threading.min_seconds).floor();
     (rounds * jobs).min(most)
@@ -78,7 +81,7 @@ mod tests {
     use super::*;
 
     fn auto(cores: u32) -> Capacity {
-        Capacity { cores, jobs: None, seconds: None }
+        Capacity { cores, machines: 1, jobs: None, seconds: None }
     }
 
     #[test]
@@ -107,9 +110,22 @@ mod tests {
     }
 
     #[test]
+    fn several_machines_get_several_rounds() {
+        let four = Capacity { cores: 16, machines: 4, jobs: Some(8), seconds: None };
+        assert_eq!(size(Encoder::X264, 600.0, four).chunks, 24);
+        assert_eq!(size(Encoder::X264, 600.0, Capacity { machines: 1, ..four }).chunks, 16);
+        assert_eq!(size(Encoder::X264, 20.0, four).chunks, 4, "short chunks cost more than they gain");
+    }
+
+    #[test]
     fn a_wish_is_followed() {
         let wish = |seconds, total| {
-            size(Encoder::X264, total, Capacity { cores: 2, jobs: Some(3), seconds: Some(seconds) }).chunks
+            size(
+                Encoder::X264,
+                total,
+                Capacity { cores: 2, machines: 1, jobs: Some(3), seconds: Some(seconds) },
+            )
+            .chunks
         };
         assert_eq!(wish(2.0, 20.0), 10);
         assert_eq!(wish(2.0, 20.5), 10);

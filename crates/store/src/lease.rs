@@ -31,7 +31,7 @@ pub struct Wanted {
 pub enum Avoid {
     /// It takes whatever is first.
     Nothing,
-    /// Those that it failed at or fell silent with: another node is to try.
+    /// Those that it failed at or fell silent with: another node is to try, for ten seconds.
     OwnFailures,
 }
 

@@ -10,7 +10,7 @@ use kinora_protocol::node::{
     Capabilities, Grant, Hello, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
 };
 use kinora_protocol::task::TaskOutput;
-use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId};
+use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId, fault};
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -217,7 +217,11 @@ impl Conversation<'_> {
             message = self.link.from_hub.recv() => self.hear(message.ok_or(Ended::Cut)?).await,
             Some(ended) = self.desk.attempts.join_next(), if !self.desk.attempts.is_empty() => {
                 match ended.ok().and_then(|outcome| self.desk.end(outcome)) {
-                    Some(message) => self.say(message).await,
+                    Some(message) => {
+                        self.say(message).await?;
+                        fault::point("told.after");
+                        Ok(())
+                    }
                     None => Ok(()),
                 }
             }

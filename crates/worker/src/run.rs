@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use kinora_media::Control;
 use kinora_protocol::node::Grant;
 use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name, part_name};
-use kinora_protocol::{Digest, ErrorCode, Failure};
+use kinora_protocol::{Digest, ErrorCode, Failure, fault};
 
 use crate::claim::{Worker, disk};
 use crate::reach::{Parts, Source};
@@ -65,11 +65,13 @@ impl Attempt<'_> {
         (name, path): (PathBuf, PathBuf),
         (size, digest): (u64, Digest),
     ) -> Result<Blob, Failure> {
+        fault::point("result.before");
         self.worker
             .reach
             .hand_in(self.grant, &path, &digest, &self.control.cancel)
             .await
             .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        fault::point("result.after");
         Ok(Blob { path: name, size, digest })
     }
 
@@ -96,6 +98,7 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
     let scratch = folder.path();
     let attempt = Attempt { worker, grant, control, scratch, stands_for: Mutex::default() };
     tracing::debug!("starts");
+    fault::point("work.before");
     let result = match &grant.spec {
         TaskSpec::Probe { source } => probe::run(&attempt, source).await,
         TaskSpec::Analyze(spec) => analyze::run(&attempt, spec).await,

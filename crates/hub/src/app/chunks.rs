@@ -57,7 +57,7 @@ impl Hub {
         Ok(())
     }
 
-    async fn is_sound(&self, blob: &Blob) -> bool {
+    pub(crate) async fn is_sound(&self, blob: &Blob) -> bool {
         let path = self.inner.blobs.join(&blob.path);
         let (size, digest) = (blob.size, blob.digest.clone());
         let checked = tokio::task::spawn_blocking(move || {

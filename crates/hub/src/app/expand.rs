@@ -9,6 +9,7 @@ use kinora_plan::index::PacketIndex;
 use kinora_plan::settle;
 use kinora_plan::sizing::Capacity;
 use kinora_protocol::class::Class;
+use kinora_protocol::encode::Settled;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
@@ -41,7 +42,7 @@ impl Hub {
             facts: &probe.facts,
             index: &index,
             settled: &settled,
-            capacity: self.capacity(request, node),
+            capacity: self.capacity(request, node, &settled),
         };
         match expand::analyze(&known) {
             Some(spec) => {
@@ -83,7 +84,7 @@ impl Hub {
             facts: &probe.facts,
             index,
             settled: &settled,
-            capacity: self.capacity(request, node),
+            capacity: self.capacity(request, node, &settled),
         };
         let expansion = expand::tasks(&known, scenes);
         let package = PackageSpec {
@@ -125,7 +126,7 @@ impl Hub {
         request: &JobRequest,
         probe: &ProbeOutput,
         node: &Capabilities,
-    ) -> std::result::Result<(kinora_protocol::encode::Settled, Vec<String>), Failure> {
+    ) -> std::result::Result<(Settled, Vec<String>), Failure> {
         let container = match request.recipe.container {
             Some(container) => container,
             None => container_of(&request.output)?,
@@ -134,12 +135,17 @@ impl Hub {
         Ok((outcome.settled, outcome.notes))
     }
 
-    fn capacity(&self, request: &JobRequest, node: &Capabilities) -> Capacity {
-        Capacity {
-            cores: node.cores,
-            jobs: self.inner.settings.jobs,
-            seconds: request.recipe.chunks.seconds.filter(|s| s.is_finite() && *s > 0.0),
-        }
+    /// What there is to run on: the nodes that can do the work alike, or the one that has probed.
+    fn capacity(&self, request: &JobRequest, node: &Capabilities, settled: &Settled) -> Capacity {
+        let jobs = self.inner.settings.jobs;
+        let alone = Capacity { cores: node.cores, machines: 1, jobs, seconds: None };
+        let class = settled
+            .video
+            .as_ref()
+            .map(|video| Class::chunk(video.encode.encoder, schedule::build_name(&node.ffmpeg)));
+        let together = class.and_then(|class| self.inner.nodes.together(&class, jobs));
+        let seconds = request.recipe.chunks.seconds.filter(|s| s.is_finite() && *s > 0.0);
+        Capacity { seconds, ..together.unwrap_or(alone) }
     }
 
     /// What the probe of a job found.

@@ -13,7 +13,7 @@ use kinora_protocol::task::{
     ChunkOutput, ChunkSpec, JoinSpec, PackageOutput, PackageSpec, Preroll, SourceTask, TaskKind, TaskOutput,
     TaskSpec,
 };
-use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
+use kinora_protocol::{ErrorCode, Failure, JobId, TaskId, fault};
 use kinora_store::{Claimed, Reopen, TaskRow};
 
 use super::tasks::package_spec;
@@ -108,7 +108,9 @@ impl Hub {
             chunks: chunks.iter().map(|c| c.out.blob.clone()).collect(),
             packets: chunks.iter().map(|c| c.out.packets).collect(),
         });
+        fault::point("gate.before");
         self.store().open_gate(join, Some(&spec)).await?;
+        fault::point("gate.after");
         let from = allowed_from(JobEvent::ChunksDone);
         self.store().set_phase(job, JobPhase::Combining, &from, None, now_ms()).await?;
         self.emit(Event::Job { job, phase: JobPhase::Combining, failure: None });

@@ -4,7 +4,7 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
-use kinora_protocol::{Failure, JobId};
+use kinora_protocol::{Failure, JobId, fault};
 use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Submitted, TaskRow};
 
 use kinora_protocol::class::Class;
@@ -22,14 +22,26 @@ impl Hub {
     }
 
     pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest) -> Result<Submitted> {
-        let spec = TaskSpec::Probe { source: request.input.clone() };
-        let probe = new_task(&request, 0, Class::LIGHT, spec, Gate::None);
-        let graph = Graph { tasks: vec![probe], deps: Vec::<Dep>::new() };
+        let (graph, planned) = match self.work_on_known(id, &request).await? {
+            Some(known) => known,
+            None => {
+                let spec = TaskSpec::Probe { source: request.input.clone() };
+                let probe = new_task(&request, 0, Class::LIGHT, spec, Gate::None);
+                (Graph { tasks: vec![probe], deps: Vec::<Dep>::new() }, None)
+            }
+        };
         let phase = self.first_phase(&request);
         let watched = request.clone();
+        fault::point("submit.before");
         let submitted = self.store().submit(NewJob { id, phase, request, graph }, now_ms()).await?;
+        fault::point("submit.after");
         if let Submitted::Created(job) = submitted {
             self.watch_job(job, &watched);
+            if let Some(event) = planned {
+                self.emit(event);
+                // All chunks may have been there already.
+                self.open_waiting_gates().await?;
+            }
         }
         self.ring();
         Ok(submitted)

@@ -6,7 +6,7 @@ use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
 use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::{ErrorCode, Failure, fault};
 use kinora_store::{
     AfterFailure, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen, Reopening, Stopped,
 };
@@ -34,6 +34,7 @@ impl Hub {
                     return self.accept(claimed, &output).await;
                 }
                 let request = self.request_of(claimed).await?;
+                self.remember_source(&request.input, probe).await?;
                 let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
                 self.store_expansion(claimed, output, expanded).await
             }
@@ -52,12 +53,16 @@ impl Hub {
                 }
             }
             TaskOutput::Package(package) => {
+                fault::point("publish.before");
                 if let Err(failure) = self.publish(claimed).await {
                     return self.failed(claimed, failure).await;
                 }
+                fault::point("publish.after");
                 let proof = self.prove(claimed, package).await?;
+                fault::point("finish.before");
                 let completion =
                     self.store().complete_job(&claimed.lease, &output, Some(&proof), now_ms()).await?;
+                fault::point("finish.after");
                 if matches!(completion, Completion::Accepted(_)) {
                     self.task_event(claimed, TaskChange::Done);
                     self.emit(Event::Job { job: claimed.job, phase: JobPhase::Completed, failure: None });
@@ -81,7 +86,9 @@ impl Hub {
         };
         let phase = event.is_some().then_some(PHASE);
         let finishing = Some((claimed.lease.clone(), output));
+        fault::point("expand.before");
         let stored = self.store().expand(claimed.job, finishing, graph, phase, now_ms()).await?;
+        fault::point("expand.after");
         if let Expansion::Created { .. } = stored {
             self.task_event(claimed, TaskChange::Done);
             if let Some(event) = event {
@@ -95,7 +102,9 @@ impl Hub {
     }
 
     async fn accept(&self, claimed: &Claimed, output: &TaskOutput) -> Result<()> {
+        fault::point("complete.before");
         let completion = self.store().complete(&claimed.lease, output, now_ms()).await?;
+        fault::point("complete.after");
         let Completion::Accepted(accepted) = completion else { return Ok(()) };
         self.task_event(claimed, TaskChange::Done);
         let what = format!("{} {} of job {}", claimed.kind.name(), claimed.ordinal, claimed.job);

@@ -12,6 +12,10 @@ use crate::{Hub, HubError, Result};
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(60);
+/// Probed sources that are kept.
+const SOURCES_KEPT: u32 = 1000;
+/// Events that are kept for watchers who come back.
+const EVENTS_KEPT: i64 = 100_000;
 /// Kept chunks that are dropped at a time.
 const AT_ONCE: u32 = 64;
 
@@ -22,8 +26,19 @@ impl Hub {
             if let Err(error) = self.sweep(budget).await {
                 tracing::error!("the blob folder cannot be cleaned: {error}");
             }
+            if let Err(error) = self.forget_events().await {
+                tracing::error!("old events cannot be dropped: {error}");
+            }
         })
         .await;
+    }
+
+    async fn forget_events(&self) -> Result<()> {
+        let newest = self.store().outbox_newest().await?;
+        if newest > EVENTS_KEPT {
+            self.store().trim_outbox(newest - EVENTS_KEPT).await?;
+        }
+        Ok(())
     }
 
     async fn forget_chunks_over(&self, budget: u64) -> Result<()> {
@@ -47,6 +62,7 @@ impl Hub {
 
     async fn sweep(&self, budget: u64) -> Result<()> {
         self.forget_chunks_over(budget).await?;
+        self.store().trim_media(SOURCES_KEPT).await?;
         // The folder is read first: what is finished while the store is asked is not among these.
         let folder = self.inner.blobs.clone();
         let listed = tokio::task::spawn_blocking(move || names(&folder));

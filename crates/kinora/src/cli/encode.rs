@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use kinora_hub::ClusterDefaults;
 use kinora_hub::Hub;
 use kinora_media::Tools;
 use kinora_protocol::encode::Encoder;
@@ -97,7 +98,14 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         chunks: args.jobs,
         stall: Duration::from_secs(args.stall_timeout),
     };
-    let setup = Setup { jobs: args.jobs, allowed_folders: Vec::new(), local: Some(local) };
+    let setup = Setup {
+        jobs: args.jobs,
+        allowed_folders: Vec::new(),
+        // A job here is known by the content of its source.
+        remember_sources: false,
+        cluster: ClusterDefaults::default(),
+        local: Some(local),
+    };
     let request = JobRequest {
         input: state::absolute(&args.input)?,
         output: state::absolute(&args.output)?,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kinora_hub::http;
+use kinora_hub::{ClusterDefaults, http};
 use kinora_media::Tools;
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_worker::capability::Trials;
@@ -40,9 +40,85 @@ pub struct HubArgs {
     /// Chunks that each machine works on at once; chosen from cores and encoder when absent
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
+    /// Flags of the other system
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
     /// A program that makes no progress for so many seconds is stopped and its task tried again
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_timeout: u64,
+}
+
+/// Flags as `ffmpeg-cluster` has them, for jobs that come by its commands (`/ws/command`).
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "As a server of ffmpeg-cluster")]
+pub struct ClusterFlags {
+    /// Start a job when so many workers are ready, not before
+    #[arg(long, alias = "required-clients", value_name = "N")]
+    pub required_nodes: Option<u32>,
+    /// Expert parameters of its jobs, checked against an allow-list
+    #[arg(long, value_name = "PARAMS", allow_hyphen_values = true)]
+    pub ffmpeg_params: Option<String>,
+    /// Name of its results
+    #[arg(long, value_name = "NAME")]
+    pub file_name_output: Option<String>,
+    /// Port in place of the one in --listen; 5001 when only other flags of this group are given
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Accepted: frames are always exact
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_short_help = true)]
+    pub exactly: Option<bool>,
+    /// Accepted: workers choose what they fetch at a time
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    pub chunk_size: Option<u64>,
+    /// How often a task of its jobs is tried
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub max_retries: Option<u32>,
+    /// Accepted: the delay grows by itself
+    #[arg(long, value_name = "S", hide_short_help = true)]
+    pub retry_delay: Option<u64>,
+    /// Accepted: workers measure themselves (`kinora worker --benchmark-duration`)
+    #[arg(long, value_name = "S", hide_short_help = true)]
+    pub benchmark_duration: Option<f64>,
+}
+
+impl ClusterFlags {
+    fn is_used(&self) -> bool {
+        self.required_nodes.is_some()
+            || self.ffmpeg_params.is_some()
+            || self.file_name_output.is_some()
+            || self.exactly.is_some()
+            || self.chunk_size.is_some()
+            || self.max_retries.is_some()
+            || self.retry_delay.is_some()
+            || self.benchmark_duration.is_some()
+    }
+
+    /// Where to listen.
+    fn listen(&self, asked: SocketAddr) -> SocketAddr {
+        let untouched = asked == default_listen();
+        match self.port {
+            Some(port) => SocketAddr::new(asked.ip(), port),
+            None if self.is_used() && untouched => SocketAddr::new(asked.ip(), 5001),
+            None => asked,
+        }
+    }
+
+    fn defaults(&self) -> Result<ClusterDefaults, Failure> {
+        if let Some(params) = &self.ffmpeg_params {
+            kinora_plan::params::parse(params)
+                .map_err(|reason| Failure::new(ErrorCode::BadRecipe, format!("--ffmpeg-params: {reason}")))?;
+        }
+        Ok(ClusterDefaults {
+            ffmpeg_params: self.ffmpeg_params.clone(),
+            required_nodes: self.required_nodes,
+            output_name: self.file_name_output.clone(),
+            max_attempts: self.max_retries,
+        })
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8000))
 }
 
 /// Whether the hub's machine works, too.
@@ -86,9 +162,23 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
     Ok(Some(Local { tools, trials: Trials::All, chunks: chunks.or(args.jobs), stall }))
 }
 
+/// Each node is an open file; many systems allow few unless one asks.
+#[cfg(unix)]
+fn take_all_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::debug!("the limit of open files stays as it is: {error}");
+    }
+}
+
+#[cfg(not(unix))]
+fn take_all_files() {}
+
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
+    take_all_files();
     let disk = |path: &std::path::Path, e: std::io::Error| {
         Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()))
     };
@@ -102,11 +192,14 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         }
         allowed_folders.push(real);
     }
-    let listener = TcpListener::bind(args.listen).await.map_err(|e| {
-        Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {}: {e}", args.listen))
-    })?;
-    let address = listener.local_addr().unwrap_or(args.listen);
-    let setup = Setup { jobs: args.jobs, allowed_folders, local: local(args, config).await? };
+    let listen = args.cluster.listen(args.listen);
+    let listener = TcpListener::bind(listen)
+        .await
+        .map_err(|e| Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {listen}: {e}")))?;
+    let address = listener.local_addr().unwrap_or(listen);
+    let cluster = args.cluster.defaults()?;
+    let local = local(args, config).await?;
+    let setup = Setup { jobs: args.jobs, allowed_folders, remember_sources: true, cluster, local };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(args.chunk_cache);
     say!("kinora hub: listening on http://{address}, data in {}", data.display());

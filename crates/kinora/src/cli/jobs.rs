@@ -7,13 +7,19 @@ use clap::{Args, Subcommand};
 use kinora_protocol::api::{JobView, TaskView};
 use kinora_protocol::client::{Client, JobVerb};
 use kinora_protocol::job::JobPhase;
+use kinora_protocol::live::{Subscribe, Topic, Update};
 use kinora_protocol::{ErrorCode, Failure, JobId};
+use tokio::sync::mpsc::Receiver;
 
 use super::print_json;
 use super::remote::HubAddress;
 
-/// How often a job that is watched is looked at.
+/// How often a job that is watched is looked at without being told.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often it is looked at although nothing was told.
+const NET: Duration = Duration::from_secs(5);
+/// Least time between two looks.
+const BREATH: Duration = Duration::from_millis(200);
 /// Jobs of a list, when nobody says.
 const LISTED: u32 = 20;
 
@@ -172,6 +178,8 @@ fn task_lines(task: &TaskView) {
 /// Follows a job to its end; gives it when it is completed.
 pub async fn follow(client: &Client, job: JobId, quiet: bool) -> Result<JobView, Failure> {
     let mut shown = String::new();
+    // Without updates it is looked now and then.
+    let mut updates = client.live(&Subscribe { subscribe: vec![Topic::Job(job)], after: None }).await.ok();
     loop {
         let view = client.job(job).await?;
         let eta = view.eta_seconds.map(|s| format!(", ETA {:.0} s", s.ceil())).unwrap_or_default();
@@ -190,7 +198,18 @@ pub async fn follow(client: &Client, job: JobId, quiet: bool) -> Result<JobView,
             JobPhase::Cancelled => {
                 return Err(Failure::new(ErrorCode::Cancelled, format!("job {job} was cancelled")));
             }
-            _ => tokio::time::sleep(LOOK).await,
+            _ => wait(&mut updates).await,
         }
     }
+}
+
+/// Waits until something is new, and a moment in any case.
+async fn wait(updates: &mut Option<Receiver<Update>>) {
+    let Some(receiver) = updates else { return tokio::time::sleep(LOOK).await };
+    if let Ok(None) = tokio::time::timeout(NET, receiver.recv()).await {
+        *updates = None;
+        return;
+    }
+    tokio::time::sleep(BREATH).await;
+    while receiver.try_recv().is_ok() {}
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 use kinora_media::Tools;
+use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::client::Client;
 use kinora_protocol::node::Slots;
+use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
@@ -28,8 +30,11 @@ const OTHER_SLOTS: u32 = 2;
 )]
 pub struct WorkerArgs {
     /// Address of the hub, for example http://192.168.1.10:8000
-    #[arg(long, value_name = "URL")]
-    pub hub: String,
+    #[arg(long, value_name = "URL", required_unless_present_any = ["server_ip", "server_port"])]
+    pub hub: Option<String>,
+    /// Flags of the other system
+    #[command(flatten)]
+    pub cluster: ClusterFlags,
     /// Name that people see; the machine's when absent
     #[arg(long)]
     pub name: Option<String>,
@@ -46,7 +51,7 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     pub reconnect_delay: f64,
     /// Also wait for a hub that is not there yet, and come back when it sends this machine away
-    #[arg(long)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
     pub persistent: bool,
     /// Where its id, fetched parts of sources and unfinished results are kept
     #[arg(long, value_name = "DIR", default_value = "kinora-work")]
@@ -58,11 +63,59 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
     pub media_cache: u64,
     /// How long each encoder is measured at the first start; 0 for not at all
-    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = seconds)]
+    #[arg(long, alias = "benchmark-duration", value_name = "S", default_value_t = 1.0, value_parser = seconds)]
     pub benchmark_seconds: f64,
     /// A program that makes no progress for so many seconds is stopped and its task tried again
     #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
     pub stall_timeout: u64,
+}
+
+/// Flags as `ffmpeg-cluster` has them.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "As a client of ffmpeg-cluster")]
+pub struct ClusterFlags {
+    /// Address of the hub without a port
+    #[arg(long, value_name = "HOST")]
+    pub server_ip: Option<String>,
+    /// Port of the hub
+    #[arg(long, value_name = "PORT")]
+    pub server_port: Option<u16>,
+    /// Upload this file and have it worked on
+    #[arg(long, value_name = "FILE")]
+    pub upload_file: Option<PathBuf>,
+    /// Work, too, after the upload
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value_t = false)]
+    pub participate: bool,
+}
+
+impl WorkerArgs {
+    fn address(&self) -> String {
+        let ClusterFlags { server_ip, server_port, .. } = &self.cluster;
+        match &self.hub {
+            Some(hub) => hub.clone(),
+            None => {
+                let host = server_ip.as_deref().unwrap_or("127.0.0.1");
+                format!("http://{host}:{}", server_port.unwrap_or(5001))
+            }
+        }
+    }
+}
+
+/// Uploads a file and submits it as it is; prints the job's id.
+async fn hand_over(client: &Client, path: &Path) -> Result<(), Failure> {
+    let media = client.upload(path, |_| ()).await?;
+    let job = NewJob {
+        source: Source::Media(media.id),
+        recipe: Recipe::default(),
+        name: None,
+        output: None,
+        priority: 0,
+        required_nodes: 0,
+        deadline_seconds: None,
+    };
+    let view = client.submit(&job, None).await?;
+    say!("kinora worker: {} is job {}", path.display(), view.id);
+    Ok(())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -72,7 +125,14 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 /// Works until it is asked to end.
 pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
-    let client = Client::new(&args.hub)?;
+    let address = args.address();
+    let client = Client::new(&address)?;
+    if let Some(path) = &args.cluster.upload_file {
+        hand_over(&client, path).await?;
+        if !args.cluster.participate {
+            return Ok(());
+        }
+    }
     let signals = interrupt::drain_then_stop();
     let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
     let place = Place::take(&args.work_dir)?;
@@ -98,7 +158,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());
     remote::serve(worker, &client, how, &signals, |notice| match notice {
-        Notice::Connected => say!("kinora worker: {name} ({node}) works for {}", args.hub),
+        Notice::Connected => say!("kinora worker: {name} ({node}) works for {address}"),
         Notice::Lost { why, again_in } => {
             tell!("kinora worker: {why}; tried again in {:.1} s", again_in.as_secs_f64());
         }

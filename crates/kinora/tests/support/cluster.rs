@@ -39,8 +39,14 @@ impl Hub {
 
     /// A hub in `place` with these flags and no others.
     pub fn start_as(place: &Place, flags: &[&str]) -> Result<Self> {
+        Self::start_with(place, flags, &[])
+    }
+
+    /// The same with something in its environment.
+    pub fn start_with(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = kinora();
         command.args(["hub", "--data"]).arg(place.at("data")).args(flags);
+        command.envs(environment.iter().copied());
         let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.as_mut().context("no output")?).read_line(&mut line)?;
@@ -93,9 +99,48 @@ impl Worker {
     /// A worker for the hub at `address`, whose chunks take `slow` longer than they need. It fetches all bytes, as if it were on
     /// another machine, unless `flags` say otherwise.
     pub fn start(place: &Place, name: &str, address: &str, slow: Duration, flags: &[&str]) -> Result<Self> {
-        let stub = slowed(slow)?;
+        Self::start_slow(place, name, address, slow, flags, &[])
+    }
+
+    /// A worker with something in its environment.
+    pub fn start_with(
+        place: &Place,
+        name: &str,
+        address: &str,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::start_slow(place, name, address, Duration::ZERO, flags, environment)
+    }
+
+    /// A worker whose ffmpeg crashes at each chunk.
+    pub fn start_bad(place: &Place, name: &str, address: &str, flags: &[&str]) -> Result<Self> {
+        let stub = Stub::when(&Misbehaviour::Crash, &When::ArgContains(CHUNK.to_owned()))?;
+        Self::spawn(place, name, address, stub, flags, &[])
+    }
+
+    fn start_slow(
+        place: &Place,
+        name: &str,
+        address: &str,
+        slow: Duration,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::spawn(place, name, address, slowed(slow)?, flags, environment)
+    }
+
+    fn spawn(
+        place: &Place,
+        name: &str,
+        address: &str,
+        stub: Stub,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Self> {
         let folder = place.at(name);
         let mut command = kinora();
+        command.envs(environment.iter().copied());
         command.args(["worker", "--hub", address, "--name", name, "--benchmark-seconds", "0", "--work-dir"]);
         command.arg(&folder).arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
         Ok(Self { child: command.spawn()?, folder, _stub: stub })

@@ -1,5 +1,5 @@
-//! The one WebSocket of a node, as two channels: whoever holds them sees messages, not frames. When the connection ends,
-//! for whatever reason, both channels end.
+//! WebSockets as channels: whoever holds them sees messages, not frames. When a connection ends, for whatever reason, its
+//! channels end.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{Answer, CONNECT, Client};
 use crate::error::{ErrorCode, Failure};
+use crate::live::{Subscribe, Update};
 use crate::node::{ToHub, ToNode};
 use crate::routes;
 
@@ -31,25 +32,55 @@ impl Client {
     /// # Errors
     /// As all calls.
     pub async fn connect_node(&self) -> Answer<NodeLink> {
-        let url = format!("{}{}", self.base.replacen("http", "ws", 1), routes::NODE_CONNECT);
-        let lost = |why: String| {
-            Failure::new(ErrorCode::Unreachable, format!("the hub at {} cannot be reached: {why}", self.base))
-        };
-        let opened = timeout(CONNECT, tokio_tungstenite::connect_async_with_config(url, None, true)).await;
-        let (socket, _) = match opened {
-            Ok(Ok(opened)) => opened,
-            Ok(Err(tungstenite::Error::Http(answer))) => {
-                let why = format!("{} answered {}, and not like a hub of Kinora", self.base, answer.status());
-                return Err(Failure::new(ErrorCode::BadInput, why));
-            }
-            Ok(Err(tungstenite::Error::Io(error))) => return Err(lost(error.to_string())),
-            Ok(Err(error)) => return Err(lost(error.to_string())),
-            Err(_) => return Err(lost(format!("no answer within {} s", CONNECT.as_secs()))),
-        };
+        let socket = self.open(routes::NODE_CONNECT).await?;
         let (to_hub, from_node) = mpsc::channel(BACKLOG);
         let (to_node, from_hub) = mpsc::unbounded_channel();
         tokio::spawn(carry(socket, from_node, to_node));
         Ok((to_hub, from_hub))
+    }
+}
+
+impl Client {
+    /// Watches something; updates come until the receiver is dropped or the connection ends.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn live(&self, what: &Subscribe) -> Answer<mpsc::Receiver<Update>> {
+        let mut socket = self.open(routes::LIVE).await?;
+        let text = serde_json::to_string(what)
+            .map_err(|e| Failure::new(ErrorCode::Internal, format!("a message cannot be written: {e}")))?;
+        let lost = |e: tungstenite::Error| self.lost(&e.to_string());
+        socket.send(Message::text(text)).await.map_err(lost)?;
+        let (updates, taken) = mpsc::channel(BACKLOG);
+        tokio::spawn(async move {
+            while let Ok(Some(Ok(message))) = timeout(2 * SILENCE, socket.next()).await {
+                let Message::Text(text) = message else { continue };
+                let Ok(update) = serde_json::from_str(&text) else { break };
+                if updates.send(update).await.is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(taken)
+    }
+
+    fn lost(&self, why: &str) -> Failure {
+        Failure::new(ErrorCode::Unreachable, format!("the hub at {} cannot be reached: {why}", self.base))
+    }
+
+    async fn open(&self, path: &str) -> Answer<Socket> {
+        let url = format!("{}{path}", self.base.replacen("http", "ws", 1));
+        let opened = timeout(CONNECT, tokio_tungstenite::connect_async_with_config(url, None, true)).await;
+        match opened {
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(tungstenite::Error::Http(answer))) => {
+                let why = format!("{} answered {}, and not like a hub of Kinora", self.base, answer.status());
+                Err(Failure::new(ErrorCode::BadInput, why))
+            }
+            Ok(Err(tungstenite::Error::Io(error))) => Err(self.lost(&error.to_string())),
+            Ok(Err(error)) => Err(self.lost(&error.to_string())),
+            Err(_) => Err(self.lost(&format!("no answer within {} s", CONNECT.as_secs()))),
+        }
     }
 }
 

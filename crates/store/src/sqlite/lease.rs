@@ -15,10 +15,11 @@ use super::{Store, backup, convert, outcome, phase};
 use crate::error::Result;
 use crate::lease::{AfterFailure, AttemptOutcome, Avoid, Claimed, Lease, Wanted};
 
-/// The first ready task of a class. The index has exactly these rows in exactly this order.
+/// The first ready task of a class. The index has exactly these rows in exactly this order. One that nobody else took within
+/// ten seconds may be taken by a node that has failed it: else it would wait for ever where all have.
 pub(super) const FIRST: &str = "SELECT id, priority, rank FROM tasks INDEXED BY tasks_ready
      WHERE class = ?1 AND state = 'ready' AND held = 0 AND not_before_ms <= ?2
-       AND (?4 = 0 OR NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id
+       AND (?4 = 0 OR not_before_ms <= ?2 - 10000 OR NOT EXISTS (SELECT 1 FROM attempts WHERE attempts.task_id = tasks.id
               AND attempts.node_id = ?3 AND attempts.outcome IN ('failed', 'expired')))
      ORDER BY priority DESC, rank, id LIMIT 1";
 

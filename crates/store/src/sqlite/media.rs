@@ -93,6 +93,21 @@ impl Store {
         .await
     }
 
+    /// Forgets all probed files but the newest.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn trim_media(&self, keep: u32) -> Result<()> {
+        self.write(move |conn| {
+            conn.prepare_cached(
+                "DELETE FROM media WHERE rowid NOT IN (SELECT rowid FROM media ORDER BY rowid DESC LIMIT ?1)",
+            )?
+            .execute([keep])?;
+            Ok(())
+        })
+        .await
+    }
+
     /// Forgets a probed file, because its index is gone or damaged, say. Whether there was one.
     ///
     /// # Errors
@@ -163,7 +178,8 @@ impl Store {
                 "SELECT coalesce(json_extract(output, '$.blob.path'), json_extract(output, '$.index.path')) AS path
                  FROM task_bodies JOIN tasks ON tasks.id = task_id JOIN jobs ON jobs.id = job_id
                  WHERE jobs.phase <> 'Completed' AND tasks.state = 'done' AND path IS NOT NULL
-                 UNION SELECT json_extract(result, '$.blob.path') AS path FROM chunk_cache WHERE path IS NOT NULL",
+                 UNION SELECT json_extract(result, '$.blob.path') AS path FROM chunk_cache WHERE path IS NOT NULL
+                 UNION SELECT json_extract(index_blob, '$.path') AS path FROM media WHERE path IS NOT NULL",
             )?;
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {

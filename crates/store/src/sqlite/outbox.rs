@@ -2,7 +2,7 @@
 
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::{Failure, JobId};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::Store;
 use super::convert;
@@ -55,6 +55,18 @@ impl Store {
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// The position of the newest event that there ever was; 0 before the first.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn outbox_newest(&self) -> Result<i64> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")?;
+            Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
         })
         .await
     }

@@ -1,0 +1,246 @@
+//! `cluster`: one command in JSON, by POST or as messages of a WebSocket, and one answer to each.
+
+use std::path::{Path, PathBuf};
+
+use axum::Json;
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use kinora_protocol::api::{JobView, NewJob, NodeState, NodeView, Source};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::recipe::Recipe;
+use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterDefaults, Hub, Result};
+
+/// Longest command.
+const LONGEST_MESSAGE: usize = 64 << 10;
+/// Jobs of a list.
+const LISTED: u32 = 500;
+
+/// What is asked.
+#[derive(Debug, Deserialize)]
+pub(in crate::http) enum Command {
+    ProcessLocalFile { file_path: PathBuf, config: Option<Config> },
+    ProcessUploadedFile { file_name: String, config: Option<Config> },
+    CancelJob { job_id: String },
+    GetJobStatus { job_id: String },
+    ListJobs,
+    ListClients,
+    DisconnectClient { client_id: String },
+}
+
+/// How a file is worked on.
+#[derive(Debug, Deserialize)]
+pub(in crate::http) struct Config {
+    ffmpeg_params: Option<Vec<String>>,
+    required_clients: Option<u32>,
+}
+
+/// What is answered.
+#[derive(Debug, Serialize)]
+pub(in crate::http) enum Answer {
+    JobCreated { job_id: JobId },
+    JobStatus { job_id: JobId, status: &'static str, progress: f64, error: Option<String> },
+    JobsList(Vec<Job>),
+    ClientsList(Vec<Client>),
+    Error { code: &'static str, message: String },
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct Job {
+    job_id: JobId,
+    file_name: String,
+    status: &'static str,
+    progress: f64,
+    created_at: i64,
+    completed_at: Option<i64>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(in crate::http) struct Client {
+    client_id: NodeId,
+    name: String,
+    connected_at: i64,
+    current_job: Option<JobId>,
+    performance: Option<f64>,
+    status: NodeState,
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        let code = match failure.code {
+            ErrorCode::BadInput => "INVALID_FILE",
+            ErrorCode::BadRecipe => "INVALID_CONFIG",
+            ErrorCode::Disk => "DISK_ERROR",
+            _ => "ERROR",
+        };
+        Self::Error { code, message: failure.message }
+    }
+}
+
+pub(in crate::http) async fn post(State(hub): State<Hub>, body: axum::body::Bytes) -> Json<Answer> {
+    Json(answer(&hub, &body).await)
+}
+
+pub(in crate::http) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
+    upgrade.on_upgrade(move |socket| async move { converse(&hub, socket).await })
+}
+
+async fn converse(hub: &Hub, mut socket: WebSocket) {
+    while let Some(Ok(message)) = socket.recv().await {
+        let Message::Text(text) = message else { continue };
+        let Ok(answer) = serde_json::to_string(&answer(hub, text.as_bytes()).await) else { return };
+        if socket.send(Message::Text(answer.into())).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(hub: &Hub, text: &[u8]) -> Answer {
+    let command = match serde_json::from_slice(text) {
+        Ok(command) => command,
+        Err(error) => {
+            return Answer::Error {
+                code: "INVALID_COMMAND",
+                message: format!("this is no command: {error}"),
+            };
+        }
+    };
+    run(hub, command).await.unwrap_or_else(|error| Answer::from(Failure::from(error)))
+}
+
+async fn run(hub: &Hub, command: Command) -> Result<Answer> {
+    match command {
+        Command::ProcessLocalFile { file_path, config } => {
+            submit(hub, Source::Path(below_allowed(hub, file_path)), config).await
+        }
+        Command::ProcessUploadedFile { file_name, config } => {
+            let kept = hub.media_views().await?.into_iter().find(|m| m.name == file_name);
+            match kept {
+                Some(media) => submit(hub, Source::Media(media.id), config).await,
+                None => Ok(Answer::Error {
+                    code: "FILE_NOT_FOUND",
+                    message: format!("no file {file_name:?} was uploaded"),
+                }),
+            }
+        }
+        Command::GetJobStatus { job_id } => status(hub, &job_id).await,
+        Command::CancelJob { job_id } => {
+            if let Ok(job) = job_id.parse::<JobId>()
+                && hub.job(job).await?.is_some()
+            {
+                hub.cancel(job).await?;
+            }
+            status(hub, &job_id).await
+        }
+        Command::ListJobs => {
+            let page = hub.job_views(None, LISTED).await?;
+            Ok(Answer::JobsList(page.items.into_iter().map(job).collect()))
+        }
+        Command::ListClients => clients(hub).await,
+        Command::DisconnectClient { client_id } => {
+            if hub.disconnect_node(&NodeId::from(client_id.clone())) {
+                return clients(hub).await;
+            }
+            let message = format!("client {client_id} is not connected");
+            Ok(Answer::Error { code: "CLIENT_NOT_FOUND", message })
+        }
+    }
+}
+
+/// A name without a folder is looked for in the allowed folders.
+fn below_allowed(hub: &Hub, path: PathBuf) -> PathBuf {
+    if path.is_absolute() {
+        return path;
+    }
+    let folders = &hub.system_view().allowed_folders;
+    folders.iter().map(|folder| folder.join(&path)).find(|path| path.exists()).unwrap_or(path)
+}
+
+async fn submit(hub: &Hub, source: Source, config: Option<Config>) -> Result<Answer> {
+    let defaults: &ClusterDefaults = hub.cluster_defaults();
+    let (params, required) = config.map_or((None, None), |c| (c.ffmpeg_params, c.required_clients));
+    let mut recipe = Recipe::default();
+    recipe.video.ffmpeg_params =
+        params.map(|words| words.join(" ")).or_else(|| defaults.ffmpeg_params.clone());
+    recipe.chunks.max_attempts = defaults.max_attempts;
+    let asked = NewJob {
+        source,
+        recipe,
+        name: defaults.output_name.clone(),
+        output: None,
+        priority: 0,
+        required_nodes: required.or(defaults.required_nodes).unwrap_or(0),
+        deadline_seconds: None,
+    };
+    Ok(match hub.submit_api(asked, None).await? {
+        Ok(submitted) => Answer::JobCreated { job_id: submitted.id() },
+        Err(failure) => failure.into(),
+    })
+}
+
+async fn status(hub: &Hub, job_id: &str) -> Result<Answer> {
+    let view = match job_id.parse() {
+        Ok(job) => hub.job_view(job).await?,
+        Err(_) => None,
+    };
+    Ok(match view {
+        None => Answer::Error { code: "JOB_NOT_FOUND", message: format!("there is no job {job_id}") },
+        Some(view) => Answer::JobStatus {
+            job_id: view.id,
+            status: phase(view.phase),
+            progress: progress(&view),
+            error: view.failure.map(|failure| failure.message),
+        },
+    })
+}
+
+fn phase(phase: JobPhase) -> &'static str {
+    match phase {
+        JobPhase::WaitingForNodes => "WaitingForClients",
+        other => other.name(),
+    }
+}
+
+/// In percent.
+fn progress(view: &JobView) -> f64 {
+    match view.phase {
+        JobPhase::Completed => 100.0,
+        _ if view.frames == 0 => 0.0,
+        _ => view.done as f64 * 100.0 / view.frames as f64,
+    }
+}
+
+fn job(view: JobView) -> Job {
+    Job {
+        job_id: view.id,
+        status: phase(view.phase),
+        progress: progress(&view),
+        created_at: view.created_ms / 1000,
+        completed_at: view.finished_ms.map(|ms| ms / 1000),
+        error: view.failure.map(|failure| failure.message),
+        file_name: Path::new(&view.name).display().to_string(),
+    }
+}
+
+async fn clients(hub: &Hub) -> Result<Answer> {
+    let nodes = hub.node_views().await?.into_iter();
+    Ok(Answer::ClientsList(nodes.filter(|n| n.state != NodeState::Disconnected).map(client).collect()))
+}
+
+fn client(node: NodeView) -> Client {
+    let fps: f32 = node.running.iter().map(|r| r.progress.fps).sum();
+    let measured = node.capabilities.speeds.first().map(|s| f64::from(s.frames_per_minute) / 60.0);
+    Client {
+        client_id: node.id,
+        name: node.name,
+        connected_at: node.last_seen_ms / 1000,
+        current_job: node.running.first().map(|r| r.job),
+        performance: if fps > 0.0 { Some(f64::from(fps)) } else { measured },
+        status: node.state,
+    }
+}

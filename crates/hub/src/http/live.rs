@@ -1,0 +1,111 @@
+//! The WebSocket of watchers.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
+use axum::response::Response;
+use futures_util::{SinkExt as _, StreamExt as _};
+use kinora_protocol::live::{Subscribe, Update};
+use kinora_protocol::{ErrorCode, Failure};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use crate::Hub;
+use crate::app::live::Watcher;
+
+/// Longest message of a watcher.
+const LONGEST_MESSAGE: usize = 64 << 10;
+/// A watcher has to say what it wants within this.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// A watcher that takes nothing for so long is gone.
+const SLOW: Duration = Duration::from_secs(30);
+/// How often a silent connection is kept open.
+const PING: Duration = Duration::from_secs(15);
+
+pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
+    upgrade.on_upgrade(move |socket| async move { tell(&hub, socket).await })
+}
+
+async fn tell(hub: &Hub, socket: WebSocket) {
+    let (mut out, mut incoming) = socket.split();
+    let mut told: Option<Told> = None;
+    let mut ping = tokio::time::interval(PING);
+    loop {
+        let message = tokio::select! {
+            said = incoming.next() => match said {
+                Some(Ok(Message::Text(text))) => match begin(hub, &text).await {
+                    Ok(watcher) => {
+                        told = Some(Told::start(watcher));
+                        continue;
+                    }
+                    Err(failure) => text_of(&serde_json::json!({ "error": failure })),
+                },
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => continue,
+                _ => return,
+            },
+            update = next(&mut told) => match update {
+                Some(update) => text_of(&update),
+                None => return,
+            },
+            _ = ping.tick() => Some(Message::Ping(Vec::new().into())),
+            () = tokio::time::sleep(PATIENCE), if told.is_none() => return,
+        };
+        let Some(message) = message else { return };
+        if !matches!(timeout(SLOW, out.send(message)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+}
+
+/// Updates of one watcher, gathered in a task of their own: nothing of one is lost while something else happens.
+struct Told {
+    updates: mpsc::Receiver<Update>,
+}
+
+impl Told {
+    fn start(mut watcher: Watcher) -> Self {
+        let (to_socket, updates) = mpsc::channel(1);
+        tokio::spawn(async move {
+            loop {
+                let update = tokio::select! {
+                    update = watcher.next() => update,
+                    () = to_socket.closed() => return,
+                };
+                match update {
+                    Ok(update) => {
+                        if to_socket.send(update).await.is_err() {
+                            return;
+                        }
+                    }
+                    Err(error) => {
+                        tracing::error!("a watcher cannot be told anything: {error}");
+                        return;
+                    }
+                }
+            }
+        });
+        Self { updates }
+    }
+}
+
+async fn begin(hub: &Hub, text: &str) -> Result<Watcher, Failure> {
+    let what: Subscribe = serde_json::from_str(text).map_err(|e| {
+        Failure::new(ErrorCode::BadInput, format!("write {{\"subscribe\": [\"jobs\"]}}: {e}"))
+    })?;
+    Ok(hub.watch(what).await?)
+}
+
+/// The next update; `None` when there will be none any more. It waits for ever before something is watched.
+async fn next(told: &mut Option<Told>) -> Option<Update> {
+    match told {
+        Some(told) => told.updates.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn text_of(value: &impl Serialize) -> Option<Message> {
+    serde_json::to_string(value).ok().map(|text| Message::Text(text.into()))
+}

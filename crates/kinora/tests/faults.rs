@@ -1,0 +1,90 @@
+//! A process that dies by SIGKILL at each named point: what was accepted goes on, each chunk is accepted once, and the frames
+//! are those of the source.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use kinora_protocol::JobId;
+use kinora_protocol::fault::{HUB_POINTS, WORKER_POINTS};
+use kinora_protocol::job::JobPhase;
+use kinora_testkit::fault;
+use libtest_mimic::{Arguments, Trial};
+use support::cluster::{Hub, Worker, job, working};
+use support::{Place, eight, same_frames};
+
+fn main() {
+    if !cfg!(all(unix, debug_assertions)) {
+        support::loud("NO FAULT POINTS IN THIS BUILD: DEATHS AT THEM ARE NOT TRIED");
+        return;
+    }
+    let arguments = Arguments::from_args();
+    let trial = |name: String, test: fn(&str) -> Result<()>, point: &'static str| {
+        Trial::test(name, move || test(point).map_err(|error| format!("{error:#}").into()))
+    };
+    let hubs = HUB_POINTS.into_iter().map(|point| trial(format!("hub::{point}"), hub_dies, point));
+    let workers =
+        WORKER_POINTS.into_iter().map(|point| trial(format!("worker::{point}"), worker_dies, point));
+    libtest_mimic::run(&arguments, hubs.chain(workers).collect()).exit();
+}
+
+fn wait<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(work)
+}
+
+async fn check(place: &Place, hub: &Hub, id: JobId) -> Result<()> {
+    let ended = hub.ends(id).await?;
+    ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
+    let tasks = hub.client.tasks(id).await?.items;
+    for task in &tasks {
+        let done = task.attempts.iter().filter(|a| a.outcome.as_deref() == Some("done")).count();
+        ensure!(done == 1, "each is accepted once: {task:?}");
+    }
+    let out = place.at("o.mp4");
+    hub.client.fetch(id, &out).await?;
+    same_frames(&eight()?, &out)?;
+    let outputs = place.at("data").join("outputs").join(id.to_string());
+    ensure!(support::names(&outputs)? == ["o.mp4"], "nothing is left beside the result");
+    Ok(())
+}
+
+/// The hub and its own worker die at a point, and are started again.
+fn hub_dies(point: &str) -> Result<()> {
+    let place = Place::new()?;
+    wait(async {
+        let listen = ["--listen", "127.0.0.1:0"];
+        // Its media are there before it has a fault.
+        let media = Hub::start_as(&place, &listen)?.upload(&eight()?).await?;
+        let mut hub = Hub::start_with(&place, &listen, &[("KINORA_FAULT", point)])?;
+        let submitted = hub.client.submit(&job(media.clone()), Some("one")).await;
+        support::until("its death", || hub.child.try_wait().is_ok_and(|status| status.is_some()))?;
+        fault::expect_no_orphans(&working(&place), Duration::from_secs(2))?;
+        let hub = Hub::start_as(&place, &listen)?;
+        // Whoever got no answer asks again, by the same key.
+        let id = match submitted {
+            Ok(view) => view.id,
+            Err(_) => hub.client.submit(&job(media), Some("one")).await?.id,
+        };
+        check(&place, &hub, id).await?;
+        ensure!(hub.client.jobs(None, 10).await?.items.len() == 1, "it is one job");
+        Ok(())
+    })
+}
+
+/// A worker dies at a point at its second task of the kind, and another comes.
+fn worker_dies(point: &str) -> Result<()> {
+    let place = Place::new()?;
+    wait(async {
+        let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--local-worker", "off"])?;
+        let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
+        let fault = format!("{point}:3");
+        let mut first =
+            Worker::start_with(&place, "first", &hub.address, &["--copy"], &[("KINORA_FAULT", &fault)])?;
+        support::until("its death", || first.child.try_wait().is_ok_and(|status| status.is_some()))?;
+        fault::expect_no_orphans(&first.working(), Duration::from_secs(2))?;
+        // The same machine comes back: what it held is given to it again at once.
+        let _again = Worker::start(&place, "first", &hub.address, Duration::ZERO, &["--copy"])?;
+        check(&place, &hub, id).await
+    })
+}
