@@ -112,6 +112,7 @@ impl Hub {
             to_node.send(ToNode::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), lease_ms, shared });
         for (task, attempt) in &hello.holding {
             if !kept.iter().any(|c| (c.lease.task, c.lease.attempt) == (*task, *attempt)) {
+                tracing::debug!(%node, %task, %attempt, "came back with a lease that is over");
                 let _ = to_node.send(ToNode::Cancel { task: *task, attempt: *attempt });
             }
         }
@@ -208,6 +209,7 @@ impl Session {
             Some((true, _)) => return,
             Some((false, claimed)) => claimed,
             None => {
+                tracing::debug!(node = %self.node, task = %key.0, attempt = %key.1, "a result of no lease");
                 self.within(|n| n.tell(ToNode::Cancel { task: key.0, attempt: key.1 }));
                 return;
             }
@@ -244,6 +246,7 @@ impl Session {
             });
             let Some((claimed, overdue)) = known.flatten() else {
                 // It works on something that is not its any more.
+                tracing::debug!(node = %self.node, %task, %attempt, "work of no lease");
                 self.within(|n| n.tell(ToNode::Cancel { task: *task, attempt: *attempt }));
                 continue;
             };
@@ -267,7 +270,12 @@ impl Session {
         }
         let kept = self.hub.store().renew(&due, lease_until()).await?;
         for ((lease, _), _) in due.iter().zip(kept).filter(|(_, kept)| !kept) {
-            self.hub.inner.nodes.cancel(&self.node, (lease.task, lease.attempt));
+            tracing::debug!(node = %lease.node, task = %lease.task, attempt = %lease.attempt, "a lease is over");
+            let key = (lease.task, lease.attempt);
+            // The hub may have accepted its result just now.
+            if self.within(|n| n.held.get(&key).is_some_and(|held| !held.finishing)) == Some(true) {
+                self.hub.inner.nodes.cancel(&self.node, key);
+            }
         }
         Ok(())
     }

@@ -40,10 +40,20 @@ fn main() -> Result<()> {
     }
     raise_limit();
     let runtime = tokio::runtime::Runtime::new()?;
+    // All parts, or those that are named.
+    let named: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     runtime.block_on(async {
-        throughput(64, Duration::from_secs(20)).await?;
-        thousand(1000).await?;
-        idle(100, Duration::from_secs(20)).await
+        if wanted("throughput") {
+            throughput(64, Duration::from_secs(20)).await?;
+        }
+        if wanted("restart") {
+            thousand(1000).await?;
+        }
+        if wanted("idle") {
+            idle(100, Duration::from_secs(20)).await?;
+        }
+        Ok(())
     })
 }
 
