@@ -143,15 +143,19 @@ impl Hub {
         if let Some(node) = &hub.inner.settings.own_node {
             hub.store().release_node(node, now_ms()).await?;
         }
-        // Other nodes work on and come back: their leases must not end while nobody could hear them.
-        let until = now_ms() + i64::try_from(RETURN.as_millis()).unwrap_or(0);
-        hub.store().extend_leases(until).await?;
         for job in hub.store().open_jobs().await? {
             hub.watch_job(job.id, &job.request);
         }
         hub.check_stored_blobs().await?;
         hub.open_waiting_gates().await?;
+        hub.wait_for_nodes().await?;
         Ok(hub)
+    }
+
+    /// Nodes work on while the hub is away, and come back: their leases must not end while nobody could hear them.
+    pub(crate) async fn wait_for_nodes(&self) -> Result<()> {
+        let until = now_ms() + i64::try_from(RETURN.as_millis()).unwrap_or(0);
+        Ok(self.store().extend_leases(until).await?)
     }
 
     /// Lets go of the store.

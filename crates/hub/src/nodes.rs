@@ -11,7 +11,7 @@ use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
-use kinora_store::{Avoid, Claimed, NodeRow, Wanted};
+use kinora_store::{Avoid, Claimed, Lease, NodeRow, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -52,8 +52,10 @@ pub(crate) enum Standing {
 pub(crate) struct Held {
     pub(crate) claimed: Claimed,
     pub(crate) progress: Progress,
-    /// When it was handed out, or taken up again.
-    pub(crate) since: Instant,
+    /// When it was handed out; unknown when it was taken up again.
+    pub(crate) since: Option<Instant>,
+    /// The source as it was then.
+    pub(crate) mark: Option<FileMark>,
     /// When the store last heard of it.
     pub(crate) renewed: Instant,
     /// The hub has the result and is busy with it.
@@ -167,6 +169,10 @@ impl Hub {
 
     /// Sends a node away. Whether it is there.
     pub fn disconnect_node(&self, node: &NodeId) -> bool {
+        // The node in the hub's own process cannot go without it.
+        if self.inner.settings.own_node.as_ref() == Some(node) {
+            return false;
+        }
         self.inner.nodes.with(node, |node| node.tell(ToNode::Disconnect)).is_some()
     }
 }
@@ -207,7 +213,17 @@ impl Nodes {
         let now = Instant::now();
         let held = held.into_iter().map(|claimed| {
             let key = (claimed.lease.task, claimed.lease.attempt);
-            (key, Held { claimed, progress: Progress::default(), since: now, renewed: now, finishing: false })
+            (
+                key,
+                Held {
+                    claimed,
+                    progress: Progress::default(),
+                    since: None,
+                    mark: None,
+                    renewed: now,
+                    finishing: false,
+                },
+            )
         });
         let standing = match table.strikes.reason(&hello.node) {
             Some(why) => Standing::Quarantined { why: why.clone() },
@@ -268,6 +284,11 @@ impl Nodes {
         work: impl FnOnce(&mut Node) -> T,
     ) -> Option<T> {
         self.table().nodes.get_mut(id).filter(|n| n.session == session).map(work)
+    }
+
+    /// The source of a task as it was when the task was handed out.
+    pub(crate) fn mark_of(&self, lease: &Lease) -> Option<FileMark> {
+        self.table().nodes.get(&lease.node)?.held.get(&(lease.task, lease.attempt))?.mark
     }
 
     /// A chunk's result was accepted: so fast is its node.
@@ -386,7 +407,8 @@ impl Nodes {
             let held = Held {
                 claimed: claimed.clone(),
                 progress: Progress::default(),
-                since: Instant::now(),
+                since: Some(Instant::now()),
+                mark: source,
                 renewed: Instant::now(),
                 finishing: false,
             };

@@ -2,6 +2,7 @@
 
 mod blobs;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use kinora_protocol::event::{Event, TaskChange};
@@ -10,6 +11,9 @@ use kinora_store::{AfterExpiry, Expired};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Hub, now_ms};
+
+/// When leases were not looked at for so long, the hub itself was away, in milliseconds.
+const ABSENT_MS: i64 = 5_000;
 
 /// How often leases are looked at.
 const LEASES_EVERY: Duration = Duration::from_secs(1);
@@ -63,10 +67,21 @@ impl Hub {
 
     /// Takes back leases whose node fell silent, until `stop`.
     pub async fn watch_leases(&self, stop: CancellationToken) {
+        let looked = AtomicI64::new(now_ms());
         every(LEASES_EVERY, stop, || async {
             let now = now_ms();
+            // The machine slept, or its clock was set: nobody could renew meanwhile.
+            if now - looked.swap(now, Ordering::Relaxed) > ABSENT_MS
+                && let Err(error) = self.wait_for_nodes().await
+            {
+                tracing::error!("leases cannot be extended: {error}");
+            }
             match self.store().expire(now, now).await {
-                Ok(expired) => expired.iter().for_each(|lease| self.fell_silent(lease)),
+                Ok(expired) => {
+                    for lease in &expired {
+                        self.fell_silent(lease).await;
+                    }
+                }
                 Err(error) => tracing::error!("leases cannot be looked at: {error}"),
             }
         })
@@ -74,7 +89,7 @@ impl Hub {
     }
 
     /// Tells what follows from a lease that was not renewed.
-    fn fell_silent(&self, expired: &Expired) {
+    async fn fell_silent(&self, expired: &Expired) {
         let Expired { job, kind, ordinal, lease, then } = expired;
         let message = format!("node {} fell silent during {} {ordinal}", lease.node, kind.name());
         let failure = Failure::new(ErrorCode::LeaseLost, message);
@@ -84,6 +99,7 @@ impl Hub {
             AfterExpiry::TaskFailed { stopped } => {
                 self.stop_leases(stopped);
                 self.emit_failed(*job, failure.clone());
+                self.drop_parts(*job).await;
                 TaskChange::Failed { failure }
             }
         };

@@ -100,6 +100,11 @@ impl Hub {
             .await?
             .into_iter()
             .partition(|c| hello.holding.contains(&(c.lease.task, c.lease.attempt)));
+        // It has just said that it is at them.
+        let renewed: Vec<_> = kept.iter().map(|c| (c.lease.clone(), Progress::default())).collect();
+        let in_force = self.store().renew(&renewed, lease_until()).await?;
+        let kept: Vec<Claimed> =
+            kept.into_iter().zip(in_force).filter_map(|(claimed, held)| held.then_some(claimed)).collect();
         // Whatever else it held in an earlier life, it does not work on now.
         let forgotten: Vec<_> = forgotten.into_iter().map(|c| c.lease).collect();
         self.store().release(&forgotten, now_ms()).await?;

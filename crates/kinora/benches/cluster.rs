@@ -40,7 +40,7 @@ impl Drop for Worker {
 
 /// An ffmpeg that takes `seconds` for each chunk and says how far it is meanwhile.
 fn simulated(seconds: f64) -> Result<(tempfile::TempDir, PathBuf)> {
-    const STEPS: u32 = 20;
+    const STEPS: u32 = 5;
     let folder = tempfile::tempdir()?;
     let (real, probe) = (ffmpeg::find("ffmpeg")?, ffmpeg::find("ffprobe")?);
     let step = seconds / f64::from(STEPS);

@@ -44,6 +44,8 @@ pub struct Local {
     pub trials: Trials,
     /// Chunks at once at the most.
     pub chunks: Option<u32>,
+    /// Without an encoder the engine goes on and only hands out work.
+    pub optional: bool,
     /// A program that makes no progress for so long is stopped.
     pub stall: Duration,
 }
@@ -123,7 +125,14 @@ impl Opened {
                 async move { serving.serve_node(from_node, to_node, Absence::Final).await },
             ));
             tasks.push(tokio::spawn(async move {
+                let optional = local.optional;
                 let node = local.worker(NodeId::from(NODE.to_owned()), folders).await;
+                if optional && node.capabilities.encoders.is_empty() {
+                    tracing::error!("no encoder works here: this machine only hands out work");
+                    working.cancelled().await;
+                    drop((to_hub, from_hub));
+                    return Ok(());
+                }
                 node.run(Link { to_hub, from_hub }, working).await;
                 Ok(())
             }));

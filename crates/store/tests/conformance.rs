@@ -528,7 +528,8 @@ async fn a_backup_takes_over_from_a_lost_attempt(store: Store) {
         (row.state, row.attempt, row.node, row.backup),
         (TaskState::Leased, fast.attempt, Some(fast.node.clone()), None)
     );
-    let third = store.back_up(fast.task, &node("slow"), 1, 10_000).await.unwrap().unwrap().lease;
+    assert_eq!(store.back_up(fast.task, &node("slow"), 1, 10_000).await.unwrap(), None, "it has failed it");
+    let third = store.back_up(fast.task, &node("third"), 1, 10_000).await.unwrap().unwrap().lease;
     assert_eq!(third.attempt, Attempt(3));
     // The first runs on, the backup falls silent.
     store.renew(&[(fast.clone(), Progress::default())], 30_000).await.unwrap();

@@ -209,6 +209,8 @@ impl Conversation<'_> {
             return Err(Ended::Drained);
         }
         tokio::select! {
+            // What ends because this machine stops is no failure of the task.
+            biased;
             () = self.signals.stop.cancelled() => Err(Ended::Stopped),
             () = self.signals.drain.cancelled(), if !self.draining => {
                 self.draining = true;

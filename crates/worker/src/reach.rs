@@ -19,8 +19,8 @@ use crate::jitter;
 
 /// How long to wait before a hub that cannot be reached is asked again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// How often bytes that arrive damaged are asked for again.
-const TRIES: u32 = 3;
+/// How often bytes that arrive damaged or not to their end are asked for.
+const TRIES: u32 = 10;
 /// Bytes of the digest that follows a source's ranges.
 const SEAL: usize = 32;
 
@@ -151,7 +151,7 @@ impl Reach {
         Ok(path)
     }
 
-    /// Hands in a result that lies at `path`; nothing is done where the hub keeps it there.
+    /// Sends a result that lies at `path` to the hub, and removes it here.
     ///
     /// # Errors
     /// As [`Reach::source`].
@@ -163,9 +163,6 @@ impl Reach {
         cancel: &CancellationToken,
     ) -> Result<(), Failure> {
         let Self::Apart(remote) = self else { return Ok(()) };
-        if self.blobs(path).is_some() {
-            return Ok(());
-        }
         persist(cancel, || async {
             remote.client.work_result(&grant.capability, path, digest).await.map(|_| ())
         })
@@ -199,14 +196,17 @@ async fn persist<T, Fut: Future<Output = Result<T, Failure>>>(
             () = cancel.cancelled() => Err(cancelled()),
         };
         match outcome {
-            Err(failure) if failure.code == ErrorCode::Unreachable => {
+            Err(failure) if failure.code == ErrorCode::NotExact && damaged + 1 >= TRIES => {
+                return Err(failure);
+            }
+            Err(failure) if matches!(failure.code, ErrorCode::Unreachable | ErrorCode::NotExact) => {
+                damaged += u32::from(failure.code == ErrorCode::NotExact);
                 tracing::warn!("{failure}; tried again");
                 tokio::select! {
                     () = tokio::time::sleep(jitter::around(AGAIN)) => {}
                     () = cancel.cancelled() => return Err(cancelled()),
                 }
             }
-            Err(failure) if failure.code == ErrorCode::NotExact && damaged + 1 < TRIES => damaged += 1,
             outcome => return outcome,
         }
     }

@@ -64,7 +64,11 @@ async fn keep_connected(
 ) -> Result<(), Failure> {
     let (mut was_connected, mut tries) = (how.persistent, 0);
     loop {
-        let why = match client.connect_node().await {
+        let connected = tokio::select! {
+            connected = client.connect_node() => connected,
+            () = signals.stop.cancelled() => return Ok(()),
+        };
+        let why = match connected {
             Ok((to_hub, from_hub)) => {
                 notice(Notice::Connected);
                 (was_connected, tries) = (true, 0);

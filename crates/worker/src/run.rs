@@ -24,6 +24,8 @@ pub(crate) struct Attempt<'a> {
     grant: &'a Grant,
     control: &'a Control,
     scratch: &'a Path,
+    /// The hub's folder of blobs, if it is used by path: decided once, as a reconnection may find otherwise.
+    shared: Option<PathBuf>,
     /// Where a source is read and what the hub calls it, for messages.
     stands_for: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
@@ -48,14 +50,13 @@ impl Attempt<'_> {
     /// Where this attempt's result is made: the name under which the hub keeps it, and a path.
     fn result(&self) -> (PathBuf, PathBuf) {
         let Grant { job, task, attempt, spec, .. } = self.grant;
-        let shared = self.worker.reach.blobs(&self.worker.folders.blobs);
         if let TaskSpec::Package(task) = spec {
             let part = part_name(&task.work.output, *job, *attempt);
-            let path = if shared.is_some() { part.clone() } else { self.scratch.join("result") };
+            let path = if self.shared.is_some() { part.clone() } else { self.scratch.join("result") };
             return (part, path);
         }
         let name = blob_name(*job, spec.kind(), *task, *attempt);
-        let path = shared.unwrap_or_else(|| self.scratch.to_owned()).join(&name);
+        let path = self.shared.as_deref().unwrap_or(self.scratch).join(&name);
         (name, path)
     }
 
@@ -66,11 +67,13 @@ impl Attempt<'_> {
         (size, digest): (u64, Digest),
     ) -> Result<Blob, Failure> {
         fault::point("result.before");
-        self.worker
-            .reach
-            .hand_in(self.grant, &path, &digest, &self.control.cancel)
-            .await
-            .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        if self.shared.is_none() {
+            let reach = &self.worker.reach;
+            reach
+                .hand_in(self.grant, &path, &digest, &self.control.cancel)
+                .await
+                .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
+        }
         fault::point("result.after");
         Ok(Blob { path: name, size, digest })
     }
@@ -96,7 +99,8 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
         .attempt(grant)
         .map_err(|e| disk(&format!("cannot write into {}", worker.folders.scratch.display()), &e))?;
     let scratch = folder.path();
-    let attempt = Attempt { worker, grant, control, scratch, stands_for: Mutex::default() };
+    let shared = worker.reach.blobs(&worker.folders.blobs);
+    let attempt = Attempt { worker, grant, control, scratch, shared, stands_for: Mutex::default() };
     tracing::debug!("starts");
     fault::point("work.before");
     let result = match &grant.spec {

@@ -68,7 +68,7 @@ impl Hub {
     }
 }
 
-fn blob_of(output: &TaskOutput) -> Option<&Blob> {
+pub(crate) fn blob_of(output: &TaskOutput) -> Option<&Blob> {
     match output {
         TaskOutput::Probe(probe) => Some(&probe.index),
         TaskOutput::Chunk(chunk) => Some(&chunk.blob),
@@ -77,7 +77,7 @@ fn blob_of(output: &TaskOutput) -> Option<&Blob> {
     }
 }
 
-fn hash(path: &Path) -> std::io::Result<Digest> {
+pub(crate) fn hash(path: &Path) -> std::io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     Ok(Digest::from_bytes(hasher.finalize().as_bytes()))

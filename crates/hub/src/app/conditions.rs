@@ -63,7 +63,9 @@ impl Hub {
     }
 
     async fn is_waiting(&self, job: JobId) -> Result<bool> {
-        Ok(self.store().job(job).await?.is_some_and(|row| row.phase == JobPhase::WaitingForNodes))
+        let waits = JobPhase::WaitingForNodes;
+        let row = self.store().job(job).await?;
+        Ok(row.is_some_and(|row| row.phase == waits || row.paused_from == Some(waits)))
     }
 
     async fn start_waiting(&self, job: JobId) -> Result<()> {

@@ -21,13 +21,18 @@ fn fingerprint(path: &Path) -> Option<(String, FileMark)> {
 }
 
 impl Hub {
-    /// Keeps what a probe found.
-    pub(crate) async fn remember_source(&self, source: &Path, probe: &ProbeOutput) -> Result<()> {
+    /// Keeps what a probe found, if the file is what it was when the probe began.
+    pub(crate) async fn remember_source(
+        &self,
+        source: &Path,
+        seen: Option<FileMark>,
+        probe: &ProbeOutput,
+    ) -> Result<()> {
         let Some((fingerprint, mark)) = fingerprint(source).filter(|_| self.inner.settings.remember_sources)
         else {
             return Ok(());
         };
-        if mark.size != probe.facts.size {
+        if seen != Some(mark) || mark.size != probe.facts.size {
             return Ok(());
         }
         let ProbeOutput { media, facts, index } = probe.clone();

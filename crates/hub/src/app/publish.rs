@@ -3,22 +3,32 @@
 
 use std::path::{Path, PathBuf};
 
-use kinora_protocol::task::{is_part_of, part_name};
+use kinora_protocol::task::{PackageOutput, is_part_of, part_name};
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::Claimed;
 
+use super::chunks::hash;
 use super::tasks::package_spec;
 use crate::Hub;
 
 impl Hub {
-    /// Puts the result of an attempt in place.
-    pub(crate) async fn publish(&self, claimed: &Claimed) -> Result<(), Failure> {
+    /// Puts the result of an attempt in place. It may be there already, from before the hub died or a connection was cut.
+    pub(crate) async fn publish(&self, claimed: &Claimed, made: &PackageOutput) -> Result<(), Failure> {
         let Some(spec) = package_spec(&claimed.spec) else {
             return Err(Failure::new(ErrorCode::Internal, "what is to be published is no package"));
         };
         let part = part_name(&spec.output, claimed.job, claimed.lease.attempt);
         let output = spec.output.clone();
-        let renamed = tokio::task::spawn_blocking(move || rename(&part, &output)).await;
+        let (size, digest) = (made.size, made.digest.clone());
+        let renamed = tokio::task::spawn_blocking(move || match rename(&part, &output) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let same = std::fs::metadata(&output).is_ok_and(|facts| facts.len() == size)
+                    && hash(&output).is_ok_and(|found| found == digest);
+                if same { Ok(()) } else { Err(error) }
+            }
+            outcome => outcome,
+        })
+        .await;
         let why = match renamed {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => error.to_string(),

@@ -5,13 +5,14 @@ use kinora_jobs::retry::{self, Then, Where};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
-use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
-use kinora_protocol::{ErrorCode, Failure, fault};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec, blob_name};
+use kinora_protocol::{ErrorCode, Failure, NodeId, fault};
 use kinora_store::{
-    AfterFailure, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen, Reopening, Stopped,
+    AfterFailure, AttemptOutcome, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen,
+    Reopening, Stopped,
 };
 
-use super::chunks::chunk_spec;
+use super::chunks::{blob_of, chunk_spec};
 use super::expand::{Expanded, PHASE};
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -27,6 +28,12 @@ impl Hub {
             let failure = Failure::new(ErrorCode::Internal, "the node answered with another kind of result");
             return self.failed(claimed, failure).await;
         }
+        let name = blob_name(claimed.job, claimed.kind, claimed.lease.task, claimed.lease.attempt);
+        if blob_of(&output).is_some_and(|blob| blob.path != name) {
+            let failure =
+                Failure::new(ErrorCode::Internal, "the node gave its result a name that is not its own");
+            return self.failed(claimed, failure).await;
+        }
         match &output {
             TaskOutput::Probe(probe) => {
                 if self.store().tasks(claimed.job).await?.len() > 1 {
@@ -34,7 +41,8 @@ impl Hub {
                     return self.accept(claimed, &output).await;
                 }
                 let request = self.request_of(claimed).await?;
-                self.remember_source(&request.input, probe).await?;
+                let seen = self.inner.nodes.mark_of(&claimed.lease);
+                self.remember_source(&request.input, seen, probe).await?;
                 let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
                 self.store_expansion(claimed, output, expanded).await
             }
@@ -54,7 +62,7 @@ impl Hub {
             }
             TaskOutput::Package(package) => {
                 fault::point("publish.before");
-                if let Err(failure) = self.publish(claimed).await {
+                if let Err(failure) = self.publish(claimed, package).await {
                     return self.failed(claimed, failure).await;
                 }
                 fault::point("publish.after");
@@ -108,7 +116,8 @@ impl Hub {
         let Completion::Accepted(accepted) = completion else { return Ok(()) };
         self.task_event(claimed, TaskChange::Done);
         let what = format!("{} {} of job {}", claimed.kind.name(), claimed.ordinal, claimed.job);
-        self.inner.nodes.note_done(&claimed.lease.node, &claimed.failed_on, &what);
+        let failed = self.failed_here(claimed).await?;
+        self.inner.nodes.note_done(&claimed.lease.node, &failed, &what);
         self.inner.nodes.note_speed(&claimed.lease.node, (claimed.lease.task, claimed.lease.attempt));
         if let Some(beaten) = &accepted.beaten {
             self.inner.nodes.cancel(&beaten.node, (beaten.task, beaten.attempt));
@@ -184,6 +193,19 @@ impl Hub {
         }
         self.ring();
         Ok(())
+    }
+
+    /// Nodes that failed a task, not those that only fell silent with it: a power cut is no fault of theirs.
+    async fn failed_here(&self, claimed: &Claimed) -> Result<Vec<NodeId>> {
+        if claimed.failed_on.is_empty() {
+            return Ok(Vec::new());
+        }
+        let attempts = self.store().attempts(claimed.lease.task).await?.into_iter();
+        let failed = attempts.filter(|a| a.outcome == Some(AttemptOutcome::Failed)).map(|a| a.lease.node);
+        let mut failed: Vec<NodeId> = failed.collect();
+        failed.sort();
+        failed.dedup();
+        Ok(failed)
     }
 
     /// The last failure of a task, with what was said of the ones before it.

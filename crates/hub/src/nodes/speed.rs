@@ -16,6 +16,9 @@ const NEWEST: f64 = 0.4;
 /// Of an attempt younger than this nothing can be told.
 const YOUNG: Duration = Duration::from_secs(2);
 
+/// One without a frame after this is thought to be stuck.
+const STUCK: Duration = Duration::from_secs(15);
+
 /// What was seen.
 #[derive(Debug, Default)]
 pub(super) struct Speeds {
@@ -26,7 +29,7 @@ impl Speeds {
     /// A chunk was finished.
     pub(super) fn note(&mut self, node: &NodeId, held: &Held) {
         let Some(spec) = chunk_spec(&held.claimed.spec) else { return };
-        let took = held.since.elapsed().as_secs_f64();
+        let took = held.since.map_or(0.0, |since| since.elapsed().as_secs_f64());
         if took <= 0.0 {
             return;
         }
@@ -63,6 +66,8 @@ fn benchmark(speeds: &[Speed], encoder: Encoder) -> Option<f64> {
 
 /// What an attempt makes by what it has done so far; nothing while it is young.
 pub(super) fn so_far(held: &Held) -> Option<f64> {
-    let age = held.since.elapsed();
-    (age >= YOUNG).then(|| held.progress.frames as f64 / age.as_secs_f64())
+    let age = held.since?.elapsed();
+    // Before its first frame it may wait for bytes, for pre-roll or for what its encoder looks ahead.
+    let told = age >= STUCK || (age >= YOUNG && held.progress.frames > 0);
+    told.then(|| held.progress.frames as f64 / age.as_secs_f64())
 }

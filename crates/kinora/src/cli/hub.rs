@@ -159,7 +159,7 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
         Err(error) => return Err(error.into()),
     };
     let stall = Duration::from_secs(args.stall_timeout);
-    Ok(Some(Local { tools, trials: Trials::All, chunks: chunks.or(args.jobs), stall }))
+    Ok(Some(Local { tools, trials: Trials::All, chunks: chunks.or(args.jobs), optional: true, stall }))
 }
 
 /// Each node is an open file; many systems allow few unless one asks.

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub mod cluster;
 
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(180);
 
 /// In the arguments of every ffmpeg that encodes a chunk, and of no other: the name of its result.
 pub const CHUNK: &str = "-chunk-";

@@ -39,7 +39,13 @@ impl Pieces {
     /// When the connection breaks or nothing comes any more.
     pub async fn next(&mut self) -> Answer<Option<Bytes>> {
         match timeout(STALL, self.answer.chunk()).await {
-            Ok(piece) => piece.map_err(|e| self.hub.unreachable(&e)),
+            // It may be the hub that cannot read on: this must not be tried for ever.
+            Ok(piece) => piece.map_err(|e| {
+                Failure::new(
+                    ErrorCode::NotExact,
+                    format!("a transfer broke off: {}", self.hub.unreachable(&e)),
+                )
+            }),
             Err(_) => Err(self.hub.stalled()),
         }
     }
