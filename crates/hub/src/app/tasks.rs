@@ -5,7 +5,7 @@ use kinora_jobs::retry::{self, Then, Where};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
-use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec, blob_name};
+use kinora_protocol::task::{PackageOutput, TaskKind, TaskOutput, TaskSpec, blob_name};
 use kinora_protocol::{ErrorCode, Failure, NodeId, fault};
 use kinora_store::{
     AfterFailure, AttemptOutcome, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen,
@@ -60,26 +60,28 @@ impl Hub {
                     _ => self.accept(claimed, &output).await,
                 }
             }
-            TaskOutput::Package(package) => {
-                fault::point("publish.before");
-                if let Err(failure) = self.publish(claimed, package).await {
-                    return self.failed(claimed, failure).await;
-                }
-                fault::point("publish.after");
-                let proof = self.prove(claimed, package).await?;
-                fault::point("finish.before");
-                let completion =
-                    self.store().complete_job(&claimed.lease, &output, Some(&proof), now_ms()).await?;
-                fault::point("finish.after");
-                if matches!(completion, Completion::Accepted(_)) {
-                    self.task_event(claimed, TaskChange::Done);
-                    self.emit(Event::Job { job: claimed.job, phase: JobPhase::Completed, failure: None });
-                    self.drop_parts(claimed.job).await;
-                }
-                Ok(())
-            }
+            TaskOutput::Package(package) => self.packaged(claimed, package, &output).await,
             TaskOutput::Audio { .. } | TaskOutput::Join { .. } => self.accept(claimed, &output).await,
         }
+    }
+
+    /// The result stands: it gets its name, and the job its proof and its end.
+    async fn packaged(&self, claimed: &Claimed, package: &PackageOutput, output: &TaskOutput) -> Result<()> {
+        fault::point("publish.before");
+        if let Err(failure) = self.publish(claimed, package).await {
+            return self.failed(claimed, failure).await;
+        }
+        fault::point("publish.after");
+        let proof = self.prove(claimed, package).await?;
+        fault::point("finish.before");
+        let completion = self.store().complete_job(&claimed.lease, output, Some(&proof), now_ms()).await?;
+        fault::point("finish.after");
+        if matches!(completion, Completion::Accepted(_)) {
+            self.task_event(claimed, TaskChange::Done);
+            self.emit(Event::Job { job: claimed.job, phase: JobPhase::Completed, failure: None });
+            self.drop_parts(claimed.job).await;
+        }
+        Ok(())
     }
 
     async fn request_of(&self, claimed: &Claimed) -> Result<JobRequest> {
