@@ -75,8 +75,12 @@ async fn workers_share_a_job_over_the_network() -> Result<()> {
 async fn on_one_machine_nothing_is_copied() -> Result<()> {
     let place = Place::new()?;
     let hub = lone_hub(&place, "127.0.0.1:0")?;
-    let worker = Worker::start(&place, "one", &hub.address, Duration::ZERO, &[])?;
+    let worker =
+        Worker::start(&place, "one", &hub.address, Duration::ZERO, &["--benchmark-duration", "0.5"])?;
     connected(&hub, 1).await?;
+    let nodes = hub.client.nodes().await?.items;
+    let measured = nodes.first().map(|node| &node.capabilities.speeds);
+    ensure!(measured.is_some_and(|speeds| !speeds.is_empty()), "nothing was measured: {nodes:?}");
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
     let ended = hub.ends(id).await?;
     right(&place, &hub, &ended, &eight()?).await?;

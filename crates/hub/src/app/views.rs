@@ -68,6 +68,8 @@ impl Hub {
         self.inner.nodes.each(|node| {
             if let Some(view) = views.get_mut(&node.hello.node) {
                 view.state = state(node);
+                // With what the benchmark found.
+                view.capabilities = node.hello.capabilities.clone();
                 if let Standing::Quarantined { why } = &node.standing {
                     view.quarantined = Some(why.clone());
                 }

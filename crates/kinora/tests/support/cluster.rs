@@ -141,7 +141,11 @@ impl Worker {
         let folder = place.at(name);
         let mut command = kinora();
         command.envs(environment.iter().copied());
-        command.args(["worker", "--hub", address, "--name", name, "--benchmark-seconds", "0", "--work-dir"]);
+        command.args(["worker", "--hub", address, "--name", name]);
+        if !flags.iter().any(|flag| flag.contains("benchmark")) {
+            command.args(["--benchmark-seconds", "0"]);
+        }
+        command.arg("--work-dir");
         command.arg(&folder).arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
         Ok(Self { child: command.spawn()?, folder, _stub: stub })
     }
