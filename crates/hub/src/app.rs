@@ -9,6 +9,7 @@ pub mod jobs;
 mod known;
 pub mod live;
 pub mod media;
+pub mod nodes;
 mod publish;
 pub mod tasks;
 pub mod views;

@@ -11,12 +11,11 @@ use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
-use kinora_store::{Avoid, Claimed, Lease, NodeRow, Wanted};
+use kinora_store::{Avoid, Claimed, Lease, Wanted};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::app::chunks::chunk_spec;
-use crate::{Hub, Result, now_ms};
 
 mod quarantine;
 mod second;
@@ -62,6 +61,13 @@ pub(crate) struct Held {
     pub(crate) finishing: bool,
 }
 
+impl Held {
+    fn new(claimed: Claimed, since: Option<Instant>, mark: Option<FileMark>) -> Self {
+        let progress = Progress::default();
+        Self { claimed, progress, since, mark, renewed: Instant::now(), finishing: false }
+    }
+}
+
 /// A connected node.
 #[derive(Debug)]
 pub(crate) struct Node {
@@ -89,6 +95,13 @@ impl Node {
         }
     }
 
+    /// How many chunks of an encoder at once, by its processors.
+    fn at_once(&self, encoder: Encoder, jobs: Option<u32>) -> u32 {
+        let cores = self.hello.capabilities.cores;
+        sizing::jobs(encoder, Capacity { cores, machines: 1, jobs, seconds: None })
+            .min(self.hello.slots.chunks)
+    }
+
     fn busy(&self, slot: SlotClass) -> u32 {
         let count = self.held.values().filter(|h| SlotClass::of(h.claimed.kind) == slot).count();
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -101,11 +114,8 @@ impl Node {
             SlotClass::Chunk => {
                 let encoders =
                     self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
-                let cores = self.hello.capabilities.cores;
-                let at_once = |encoder: Encoder| {
-                    sizing::jobs(encoder, Capacity { cores, machines: 1, jobs, seconds: None })
-                };
-                encoders.map(at_once).min().unwrap_or(1).min(self.hello.slots.chunks)
+                let at_once = encoders.map(|encoder| self.at_once(encoder, jobs)).min();
+                at_once.unwrap_or(1.min(self.hello.slots.chunks))
             }
         }
     }
@@ -119,61 +129,6 @@ impl Node {
 
     fn serves(&self, class: &Class) -> bool {
         schedule::serves(class, &self.hello.capabilities, &self.build)
-    }
-}
-
-impl Hub {
-    /// Lets a node finish what it has and take nothing more. Whether it is there.
-    pub fn drain_node(&self, node: &NodeId) -> bool {
-        self.inner.nodes.drain(node)
-    }
-
-    /// Gives a draining node work again. Whether it is there.
-    pub fn undrain_node(&self, node: &NodeId) -> bool {
-        let known = self.inner.nodes.undrain(node);
-        self.ring();
-        known
-    }
-
-    /// Forgets a node that is not connected; `None` when it is, else whether it was known.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn forget_node(&self, node: &NodeId) -> Result<Option<bool>> {
-        if self.inner.nodes.with(node, |_| ()).is_some() {
-            return Ok(None);
-        }
-        self.inner.nodes.undrain(node);
-        Ok(Some(self.store().forget_node(node).await?))
-    }
-
-    /// Notes a node that does not speak the node protocol.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn note_node(&self, row: &NodeRow) -> Result<()> {
-        Ok(self.store().put_node(row).await?)
-    }
-
-    /// A node says that it lives. Whether it is known.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn seen_node(&self, node: &NodeId) -> Result<bool> {
-        let Some(row) = self.store().nodes().await?.into_iter().find(|row| row.id == *node) else {
-            return Ok(false);
-        };
-        self.store().put_node(&NodeRow { last_seen_ms: now_ms(), ..row }).await?;
-        Ok(true)
-    }
-
-    /// Sends a node away. Whether it is there.
-    pub fn disconnect_node(&self, node: &NodeId) -> bool {
-        // The node in the hub's own process cannot go without it.
-        if self.inner.settings.own_node.as_ref() == Some(node) {
-            return false;
-        }
-        self.inner.nodes.with(node, |node| node.tell(ToNode::Disconnect)).is_some()
     }
 }
 
@@ -195,6 +150,13 @@ struct Table {
     sessions: SessionId,
 }
 
+impl Table {
+    /// Those that get work.
+    fn active(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|n| n.standing == Standing::Active)
+    }
+}
+
 impl Nodes {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
@@ -210,20 +172,9 @@ impl Nodes {
         let mut table = self.table();
         table.sessions += 1;
         let session = table.sessions;
-        let now = Instant::now();
         let held = held.into_iter().map(|claimed| {
             let key = (claimed.lease.task, claimed.lease.attempt);
-            (
-                key,
-                Held {
-                    claimed,
-                    progress: Progress::default(),
-                    since: None,
-                    mark: None,
-                    renewed: now,
-                    finishing: false,
-                },
-            )
+            (key, Held::new(claimed, None, None))
         });
         let standing = match table.strikes.reason(&hello.node) {
             Some(why) => Standing::Quarantined { why: why.clone() },
@@ -253,7 +204,8 @@ impl Nodes {
         mine
     }
 
-    fn drain(&self, id: &NodeId) -> bool {
+    /// Whether it is there.
+    pub(crate) fn drain(&self, id: &NodeId) -> bool {
         let mut table = self.table();
         let Some(node) = table.nodes.get_mut(id) else { return false };
         node.standing = Standing::Draining;
@@ -262,7 +214,8 @@ impl Nodes {
         true
     }
 
-    fn undrain(&self, id: &NodeId) -> bool {
+    /// Also from a quarantine. Whether there was anything to undo.
+    pub(crate) fn undrain(&self, id: &NodeId) -> bool {
         let mut table = self.table();
         let was = table.drained.remove(id) || table.strikes.reason(id).is_some();
         table.strikes.forgive(id);
@@ -303,15 +256,11 @@ impl Nodes {
     /// What all nodes that can do a class have together, if there are several.
     pub(crate) fn together(&self, class: &Class, jobs: Option<u32>) -> Option<Capacity> {
         let table = self.table();
-        let able = table.nodes.values().filter(|n| n.standing == Standing::Active && n.serves(class));
         let mut all = Capacity { cores: 0, machines: 0, jobs: None, seconds: None };
         let mut at_once = 0;
-        for node in able {
-            let cores = node.hello.capabilities.cores;
-            let one = Capacity { cores, machines: 1, jobs, seconds: None };
-            let chunks = class.encoder.map_or(1, |encoder| sizing::jobs(encoder, one));
-            at_once += chunks.min(node.hello.slots.chunks);
-            all.cores += cores;
+        for node in table.active().filter(|n| n.serves(class)) {
+            at_once += class.encoder.map_or(1.min(node.hello.slots.chunks), |e| node.at_once(e, jobs));
+            all.cores += node.hello.capabilities.cores;
             all.machines += 1;
         }
         (all.machines > 1).then_some(Capacity { jobs: Some(at_once), ..all })
@@ -320,15 +269,13 @@ impl Nodes {
     /// What one of the nodes can do, one with the hub's files if there is any.
     pub(crate) fn example(&self) -> Option<Capabilities> {
         let table = self.table();
-        let active = || table.nodes.values().filter(|n| n.standing == Standing::Active);
-        let node = active().find(|n| n.shares_files).or_else(|| active().next());
+        let node = table.active().find(|n| n.shares_files).or_else(|| table.active().next());
         node.map(|n| n.hello.capabilities.clone())
     }
 
     /// How many are ready for work.
     pub(crate) fn ready(&self) -> u32 {
-        let count = self.table().nodes.values().filter(|n| n.standing == Standing::Active).count();
-        u32::try_from(count).unwrap_or(u32::MAX)
+        u32::try_from(self.table().active().count()).unwrap_or(u32::MAX)
     }
 
     /// Looks at all of them.
@@ -360,11 +307,11 @@ impl Nodes {
             ready.iter().map(|(class, count)| (class, count + SPARE)).collect();
         let servers = |class: &Class| nodes.iter().filter(|n| n.serves(class)).count();
         // Whoever has the hub's files at hand spares everybody the way of whole files over the network.
-        let near = nodes.iter().any(|n| n.shares_files && n.standing == Standing::Active);
+        let near = table.active().any(|n| n.shares_files);
         let several: Vec<bool> = ready.iter().map(|(class, _)| servers(class) > 1).collect();
         let ending = second::Ending::new(&nodes, &table.speeds);
         let worth = |node: &Node, class: &Class, waiting: u32| {
-            let fps = class.encoder.and_then(|encoder| table.speeds.of(node, encoder, &nodes));
+            let fps = || class.encoder.and_then(|encoder| table.speeds.of(node, encoder, &nodes));
             ending.worth_taking(&node.hello.node, class, waiting, fps)
         };
         let mut askers = Vec::new();
@@ -404,14 +351,7 @@ impl Nodes {
             source,
         };
         let granted = self.with(&claimed.lease.node, |node| {
-            let held = Held {
-                claimed: claimed.clone(),
-                progress: Progress::default(),
-                since: Some(Instant::now()),
-                mark: source,
-                renewed: Instant::now(),
-                finishing: false,
-            };
+            let held = Held::new(claimed.clone(), Some(Instant::now()), source);
             node.held.insert((grant.task, grant.attempt), held);
             node.tell(ToNode::Lease(Box::new(grant)))
         });

@@ -97,9 +97,7 @@ impl Hub {
             AfterExpiry::StillRunning => return,
             AfterExpiry::Retrying { .. } => TaskChange::Retry { failure },
             AfterExpiry::TaskFailed { stopped } => {
-                self.stop_leases(stopped);
-                self.emit_failed(*job, failure.clone());
-                self.drop_parts(*job).await;
+                self.job_failed(*job, failure.clone(), stopped).await;
                 TaskChange::Failed { failure }
             }
         };

@@ -12,7 +12,7 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
+use kinora_protocol::api::{JobView, NodeState};
 use kinora_protocol::job::JobPhase;
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, job};
@@ -72,7 +72,7 @@ fn worker(place: &Place, hub: &Hub, name: &str, speed: f64) -> Result<Worker> {
 /// Runs the job on workers of these speeds; gives the time from submission to result.
 async fn run(source: &Path, speeds: &[f64]) -> Result<(Duration, JobView)> {
     let place = Place::new()?;
-    let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--local-worker", "off"])?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let mut workers = Vec::new();
     for (number, speed) in speeds.iter().enumerate() {
         workers.push(worker(&place, &hub, &format!("worker-{number}"), *speed)?);
@@ -85,7 +85,7 @@ async fn run(source: &Path, speeds: &[f64]) -> Result<(Duration, JobView)> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let media = hub.upload(source).await?;
-    let mut asked = NewJob { source: Source::Media(media.clone()), ..job(media) };
+    let mut asked = job(media);
     asked.recipe.chunks.seconds = Some(1.0);
     let began = Instant::now();
     let id = hub.client.submit(&asked, None).await?.id;

@@ -16,11 +16,6 @@ use kinora_testkit::fault;
 use support::cluster::{Hub, Worker, from_path, job};
 use support::{PATIENCE, Place, eight, kinora, long_gops, other_eight, run, same_frames, signal};
 
-/// A hub without a worker of its own.
-fn lone_hub(place: &Place, listen: &str) -> Result<Hub> {
-    Hub::start_as(place, &["--local-worker", "off", "--listen", listen])
-}
-
 async fn connected(hub: &Hub, count: usize) -> Result<()> {
     let started = Instant::now();
     loop {
@@ -53,7 +48,7 @@ async fn right(place: &Place, hub: &Hub, view: &JobView, source: &Path) -> Resul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_share_a_job_over_the_network() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let slow = Duration::from_millis(300);
     let one = Worker::start(&place, "one", &hub.address, slow, &["--copy", "--slots", "1"])?;
     let two = Worker::start(&place, "two", &hub.address, slow, &["--copy", "--slots", "1"])?;
@@ -74,7 +69,7 @@ async fn workers_share_a_job_over_the_network() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_one_machine_nothing_is_copied() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let worker =
         Worker::start(&place, "one", &hub.address, Duration::ZERO, &["--benchmark-duration", "0.5"])?;
     connected(&hub, 1).await?;
@@ -94,7 +89,7 @@ async fn on_one_machine_nothing_is_copied() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_whatever_falls() -> Result<()> {
     let place = Place::new()?;
-    let mut hub = lone_hub(&place, "127.0.0.1:0")?;
+    let mut hub = Hub::alone(&place, "127.0.0.1:0")?;
     let listen = hub.address.trim_start_matches("http://").to_owned();
     let slow = Duration::from_millis(900);
     let start =
@@ -125,7 +120,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     hub.child.kill()?;
     hub.child.wait()?;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    let hub = lone_hub(&place, &listen)?;
+    let hub = Hub::alone(&place, &listen)?;
     let mut tasks = Vec::new();
     for (id, source) in ids.iter().zip(&sources) {
         let ended = hub.ends(*id).await?;
@@ -158,7 +153,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_asked_to_end_finishes_first() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let flags = ["--copy", "--slots", "1"];
     let worker = Worker::start(&place, "one", &hub.address, Duration::from_millis(800), &flags)?;
     connected(&hub, 1).await?;
@@ -202,7 +197,7 @@ fn workers_that_cannot_work_say_why() -> Result<()> {
         no_address.code == Some(1) && no_address.stderr.contains("is no address of a hub"),
         "{no_address:?}"
     );
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let no_tool = work("a", &hub.address, Some("/nowhere/ffmpeg"))?;
     ensure!(no_tool.code == Some(1) && no_tool.stderr.contains("/nowhere/ffmpeg"), "{no_tool:?}");
     let useless =
@@ -265,7 +260,7 @@ async fn a_chunk_moves_only_its_bytes() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_wait_for_nodes_and_have_an_end() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let media = hub.upload(&eight()?).await?;
     let waits = kinora_protocol::api::NewJob { required_nodes: 2, ..job(media.clone()) };
     let id = hub.client.submit(&waits, None).await?.id;
@@ -288,7 +283,7 @@ async fn jobs_wait_for_nodes_and_have_an_end() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_fails_everywhere_and_who_fails_alone() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let media = hub.upload(&eight()?).await?;
     let bad = |name: &str| Worker::start_bad(&place, name, &hub.address, &["--copy", "--slots", "1"]);
     let (one, two, three) = (bad("one")?, bad("two")?, bad("three")?);
@@ -322,7 +317,7 @@ async fn what_fails_everywhere_and_who_fails_alone() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stragglers_are_repeated_elsewhere() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone_hub(&place, "127.0.0.1:0")?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let media = hub.upload(&eight()?).await?;
     let flags = ["--copy", "--slots", "1"];
     let slow = Worker::start(&place, "slow", &hub.address, Duration::from_secs(600), &flags)?;

@@ -135,7 +135,7 @@ async fn clients_of_cluster() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_of_edge() -> Result<()> {
     let place = Place::new()?;
-    let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--local-worker", "off"])?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let said = json!({ "node_id": "edge-1", "name": "kitchen", "cpu_cores": 4, "gpu": null }).to_string();
     let (status, registered) = http(&hub.address, "POST", "/api/edge/nodes/register", &said)?;
     ensure!((status, &registered["node_id"]) == (201, &json!("edge-1")), "{registered}");

@@ -76,7 +76,7 @@ fn hub_dies(point: &str) -> Result<()> {
 fn worker_dies(point: &str) -> Result<()> {
     let place = Place::new()?;
     wait(async {
-        let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--local-worker", "off"])?;
+        let hub = Hub::alone(&place, "127.0.0.1:0")?;
         let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
         let fault = format!("{point}:3");
         let mut first =

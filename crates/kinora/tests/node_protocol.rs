@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_media::Tools;
+use kinora_protocol::api::JobView;
 use kinora_protocol::client::JobVerb;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::{Grant, Slots, ToHub, ToNode};
 use kinora_protocol::task::{TaskKind, TaskOutput};
-use kinora_protocol::{Digest, ErrorCode, NodeId, routes};
+use kinora_protocol::{Digest, ErrorCode, JobId, NodeId, routes};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
 use kinora_worker::reach::{Reach, Remote};
@@ -24,6 +25,9 @@ use support::cluster::{Hub, job};
 use support::{Place, eight, same_frames};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// Any free port.
+const ANY: &str = "127.0.0.1:0";
 
 /// A worker whose words pass through the test.
 struct Between {
@@ -73,35 +77,36 @@ impl Between {
         Ok(Self { said, to_hub, grants, _stop: stop.drop_guard() })
     }
 
+    /// Passes on what the worker says, each word so often, until a job has ended.
+    async fn pass_on(&mut self, hub: &Hub, job: JobId, times: usize) -> Result<JobView> {
+        let to_hub = self.to_hub.clone();
+        let passing = async {
+            while let Some(message) = self.said.recv().await {
+                for _ in 0..times {
+                    let _ = to_hub.send(message.clone()).await;
+                }
+            }
+            anyhow::bail!("the worker stopped")
+        };
+        tokio::select! {
+            view = hub.ends(job) => view,
+            stopped = passing => stopped,
+        }
+    }
+
     fn grants_of(&self, kind: TaskKind) -> Vec<Grant> {
         let grants = self.grants.lock().map(|g| g.clone()).unwrap_or_default();
         grants.into_iter().filter(|g| g.spec.kind() == kind).collect()
     }
 }
 
-fn lone(place: &Place) -> Result<Hub> {
-    Hub::start_as(place, &["--local-worker", "off", "--listen", "127.0.0.1:0"])
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_said_twice_counts_once() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone(&place)?;
+    let hub = Hub::alone(&place, ANY)?;
     let mut between = Between::start(&place, &hub, "twice").await?;
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
-    let to_hub = between.to_hub.clone();
-    let echo = async {
-        while let Some(message) = between.said.recv().await {
-            for _ in 0..2 {
-                let _ = to_hub.send(message.clone()).await;
-            }
-        }
-        anyhow::bail!("the worker stopped")
-    };
-    let view = tokio::select! {
-        view = hub.ends(id) => view?,
-        stopped = echo => return stopped,
-    };
+    let view = between.pass_on(&hub, id, 2).await?;
     ensure!(view.phase == JobPhase::Completed, "{view:?}");
     let tasks = hub.client.tasks(id).await?.items;
     ensure!(tasks.iter().all(|t| t.attempts.len() == 1 && t.state == "done"), "{tasks:?}");
@@ -114,7 +119,7 @@ async fn what_is_said_twice_counts_once() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_comes_late_counts_for_nothing() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone(&place)?;
+    let hub = Hub::alone(&place, ANY)?;
     let mut between = Between::start(&place, &hub, "late").await?;
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
     let held_back = loop {
@@ -140,7 +145,7 @@ async fn what_comes_late_counts_for_nothing() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_are_given_and_taken_by_right_only() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone(&place)?;
+    let hub = Hub::alone(&place, ANY)?;
     let mut between = Between::start(&place, &hub, "bytes").await?;
     let media = hub.upload(&eight()?).await?;
     let id = hub.client.submit(&job(media), None).await?.id;
@@ -183,17 +188,7 @@ async fn bytes_are_given_and_taken_by_right_only() -> Result<()> {
     ensure!(beyond.message.contains("not among those that the task needs"), "{beyond}");
     // None of it has harmed the result that was there.
     between.to_hub.send(first).await?;
-    let to_hub = between.to_hub.clone();
-    let pass_on = async {
-        while let Some(message) = between.said.recv().await {
-            let _ = to_hub.send(message).await;
-        }
-        anyhow::bail!("the worker stopped")
-    };
-    let view = tokio::select! {
-        view = hub.ends(id) => view?,
-        stopped = pass_on => return stopped,
-    };
+    let view = between.pass_on(&hub, id, 1).await?;
     ensure!(view.phase == JobPhase::Completed, "{view:?}");
     let out = place.at("o.mp4");
     hub.client.fetch(id, &out).await?;
@@ -219,7 +214,7 @@ async fn answer_to(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_do_not_fit_are_told_why() -> Result<()> {
     let place = Place::new()?;
-    let hub = lone(&place)?;
+    let hub = Hub::alone(&place, ANY)?;
     let refused = |answer: ToNode| match answer {
         ToNode::Refused(failure) => Ok(failure.message),
         other => Err(anyhow::anyhow!("it was taken: {other:?}")),

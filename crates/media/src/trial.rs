@@ -26,13 +26,8 @@ pub enum Trial {
 /// Encodes ten small frames with one encoder.
 pub async fn encoder(tools: &Tools, encoder: Encoder) -> Trial {
     let picture = "testsrc2=size=256x144:rate=25";
-    let Some(args) = arguments(encoder, picture, &["-frames:v", "10"]) else {
+    let Some(invocation) = invocation(tools, "trying", encoder, picture, &["-frames:v", "10"]) else {
         return Trial::Fails("no frame rate".to_owned());
-    };
-    let invocation = Invocation {
-        what: format!("trying {}", encoder.name()),
-        program: tools.ffmpeg.clone(),
-        args: args.finish(),
     };
     match process::run(&invocation, &Control::quiet(TRIAL_LIMIT)).await {
         Ok(_) => Trial::Works,
@@ -50,17 +45,18 @@ pub async fn encoder(tools: &Tools, encoder: Encoder) -> Trial {
 pub async fn endless(tools: &Tools, encoder: Encoder, control: &Control) -> Result<(), MediaError> {
     let picture = "testsrc2=size=1280x720:rate=25,noise=alls=12:allf=t";
     let often = ["-progress", "pipe:1", "-stats_period", "0.25"];
-    let Some(args) = arguments(encoder, picture, &often) else { return Ok(()) };
-    let invocation = Invocation {
-        what: format!("measuring {}", encoder.name()),
-        program: tools.ffmpeg.clone(),
-        args: args.finish(),
-    };
+    let Some(invocation) = invocation(tools, "measuring", encoder, picture, &often) else { return Ok(()) };
     process::run(&invocation, control).await.map(|_| ())
 }
 
 /// An encode of a made-up picture that is thrown away.
-fn arguments(encoder: Encoder, picture: &str, more: &[&str]) -> Option<Args> {
+fn invocation(
+    tools: &Tools,
+    what: &str,
+    encoder: Encoder,
+    picture: &str,
+    more: &[&str],
+) -> Option<Invocation> {
     let rate = Rational::new(25, 1)?;
     let settings = EncodeSettings {
         encoder,
@@ -83,7 +79,8 @@ fn arguments(encoder: Encoder, picture: &str, more: &[&str]) -> Option<Args> {
     let upload = if vaapi { ",hwupload" } else { "" };
     args.option("-vf", format!("format={}{upload}", settings.pix_fmt));
     args.words(encoder::options(&settings, None, 1).finish()).words(["-f", "null", "-"]);
-    Some(args)
+    let what = format!("{what} {}", encoder.name());
+    Some(Invocation { what, program: tools.ffmpeg.clone(), args: args.finish() })
 }
 
 fn pix_fmt(encoder: Encoder) -> &'static str {

@@ -113,6 +113,21 @@ pub struct NewJob {
     pub deadline_seconds: Option<u32>,
 }
 
+impl NewJob {
+    /// What is done with a source when nothing else is said.
+    pub fn of(source: Source) -> Self {
+        Self {
+            source,
+            recipe: Recipe::default(),
+            name: None,
+            output: None,
+            priority: 0,
+            required_nodes: 0,
+            deadline_seconds: None,
+        }
+    }
+}
+
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobView {

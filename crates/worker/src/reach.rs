@@ -2,7 +2,7 @@
 //! are given paths in either case and cannot tell.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kinora_protocol::client::{Client, Pieces};
@@ -46,6 +46,15 @@ pub struct Remote {
     blobs: Mutex<Option<PathBuf>>,
 }
 
+/// Where an attempt finds the hub's blobs and leaves its own: decided once for each, as a reconnection may find otherwise.
+#[derive(Debug)]
+pub(crate) enum Blobs<'a> {
+    /// In this folder, which is the hub's.
+    Here(PathBuf),
+    /// With the hub.
+    There(&'a Remote),
+}
+
 /// A source as a task reads it. Its parts stay where they are as long as this is held.
 #[derive(Debug)]
 pub struct Source {
@@ -68,6 +77,50 @@ impl Remote {
     pub fn new(client: Client, cache: MediaCache, use_paths: bool) -> Self {
         Self { client, cache, use_paths, blobs: Mutex::default() }
     }
+
+    fn shared(&self) -> MutexGuard<'_, Option<PathBuf>> {
+        self.blobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Fetches a blob that a task works on into `scratch`.
+    ///
+    /// # Errors
+    /// As [`Reach::source`].
+    pub(crate) async fn fetch(
+        &self,
+        grant: &Grant,
+        (position, blob): (usize, &Blob),
+        scratch: &Path,
+        cancel: &CancellationToken,
+    ) -> Result<PathBuf, Failure> {
+        let name = format!("input-{position}");
+        let path = scratch.join(name).with_extension(blob.path.extension().unwrap_or_default());
+        persist(cancel, || async {
+            let pieces = self.client.work_input(&grant.capability, position).await?;
+            whole(pieces, &path, &blob.digest).await
+        })
+        .await?;
+        Ok(path)
+    }
+
+    /// Sends a result that lies at `path` to the hub, and removes it here.
+    ///
+    /// # Errors
+    /// As [`Reach::source`].
+    pub(crate) async fn hand_in(
+        &self,
+        grant: &Grant,
+        path: &Path,
+        digest: &Digest,
+        cancel: &CancellationToken,
+    ) -> Result<(), Failure> {
+        persist(cancel, || async {
+            self.client.work_result(&grant.capability, path, digest).await.map(|_| ())
+        })
+        .await?;
+        let _ = tokio::fs::remove_file(path).await;
+        Ok(())
+    }
 }
 
 impl Reach {
@@ -75,16 +128,18 @@ impl Reach {
     pub fn look(&self, shared: Option<&Shared>) -> bool {
         let Self::Apart(remote) = self else { return true };
         let here = shared.filter(|shared| remote.use_paths && reads_and_writes(shared));
-        *remote.blobs.lock().unwrap_or_else(PoisonError::into_inner) =
-            here.map(|shared| shared.blobs.clone());
+        *remote.shared() = here.map(|shared| shared.blobs.clone());
         here.is_some()
     }
 
-    /// The folder of the hub's blobs, if it can be used by path; `own` is that of a node in the hub's process.
-    pub(crate) fn blobs(&self, own: &Path) -> Option<PathBuf> {
+    /// Where the hub's blobs are now; `own` is the folder of a node in the hub's process.
+    pub(crate) fn blobs(&self, own: &Path) -> Blobs<'_> {
         match self {
-            Self::Same => Some(own.to_owned()),
-            Self::Apart(remote) => remote.blobs.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            Self::Same => Blobs::Here(own.to_owned()),
+            Self::Apart(remote) => {
+                let shared = remote.shared().clone();
+                shared.map_or(Blobs::There(remote), Blobs::Here)
+            }
         }
     }
 
@@ -104,7 +159,7 @@ impl Reach {
         let mark = grant.source.ok_or_else(|| {
             Failure::new(ErrorCode::BadInput, format!("{}: the hub cannot read it", path.display()))
         })?;
-        let shares = remote.blobs.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let shares = remote.shared().is_some();
         if shares && std::fs::metadata(path).is_ok_and(|facts| FileMark::from(&facts) == mark) {
             return Ok(by_path());
         }
@@ -124,51 +179,6 @@ impl Reach {
         }
         drop(filling);
         Ok(Source { path: kept.path().to_owned(), _kept: Some(kept) })
-    }
-
-    /// A blob that a task works on, as a file; `own` is the folder of blobs of a node in the hub's process.
-    ///
-    /// # Errors
-    /// As [`Reach::source`].
-    pub(crate) async fn input(
-        &self,
-        grant: &Grant,
-        (position, blob): (usize, &Blob),
-        (own, scratch): (&Path, &Path),
-        cancel: &CancellationToken,
-    ) -> Result<PathBuf, Failure> {
-        let remote = match (self, self.blobs(own)) {
-            (Self::Apart(remote), None) => remote,
-            (_, folder) => return Ok(folder.unwrap_or_else(|| own.to_owned()).join(&blob.path)),
-        };
-        let name = format!("input-{position}");
-        let path = scratch.join(name).with_extension(blob.path.extension().unwrap_or_default());
-        persist(cancel, || async {
-            let pieces = remote.client.work_input(&grant.capability, position).await?;
-            whole(pieces, &path, &blob.digest).await
-        })
-        .await?;
-        Ok(path)
-    }
-
-    /// Sends a result that lies at `path` to the hub, and removes it here.
-    ///
-    /// # Errors
-    /// As [`Reach::source`].
-    pub(crate) async fn hand_in(
-        &self,
-        grant: &Grant,
-        path: &Path,
-        digest: &Digest,
-        cancel: &CancellationToken,
-    ) -> Result<(), Failure> {
-        let Self::Apart(remote) = self else { return Ok(()) };
-        persist(cancel, || async {
-            remote.client.work_result(&grant.capability, path, digest).await.map(|_| ())
-        })
-        .await?;
-        let _ = tokio::fs::remove_file(path).await;
-        Ok(())
     }
 }
 

@@ -9,7 +9,7 @@ use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Digest, ErrorCode, Failure, fault};
 
 use crate::claim::{Worker, disk};
-use crate::reach::{Parts, Source};
+use crate::reach::{Blobs, Parts, Source};
 
 mod analyze;
 mod audio;
@@ -24,8 +24,7 @@ pub(crate) struct Attempt<'a> {
     grant: &'a Grant,
     control: &'a Control,
     scratch: &'a Path,
-    /// The hub's folder of blobs, if it is used by path: decided once, as a reconnection may find otherwise.
-    shared: Option<PathBuf>,
+    blobs: Blobs<'a>,
     /// Where a source is read and what the hub calls it, for messages.
     stands_for: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
@@ -43,8 +42,12 @@ impl Attempt<'_> {
 
     /// A blob that the task works on, by its position in the spec.
     async fn input(&self, position: usize, blob: &Blob) -> Result<PathBuf, Failure> {
-        let folders = (self.worker.folders.blobs.as_path(), self.scratch);
-        self.worker.reach.input(self.grant, (position, blob), folders, &self.control.cancel).await
+        match &self.blobs {
+            Blobs::Here(folder) => Ok(folder.join(&blob.path)),
+            Blobs::There(remote) => {
+                remote.fetch(self.grant, (position, blob), self.scratch, &self.control.cancel).await
+            }
+        }
     }
 
     /// Where this attempt's result is made: the name under which the hub keeps it, and a path.
@@ -52,11 +55,18 @@ impl Attempt<'_> {
         let Grant { job, task, attempt, spec, .. } = self.grant;
         if let TaskSpec::Package(task) = spec {
             let part = part_name(&task.work.output, *job, *attempt);
-            let path = if self.shared.is_some() { part.clone() } else { self.scratch.join("result") };
+            let path = match self.blobs {
+                Blobs::Here(_) => part.clone(),
+                Blobs::There(_) => self.scratch.join("result"),
+            };
             return (part, path);
         }
         let name = blob_name(*job, spec.kind(), *task, *attempt);
-        let path = self.shared.as_deref().unwrap_or(self.scratch).join(&name);
+        let folder = match &self.blobs {
+            Blobs::Here(folder) => folder,
+            Blobs::There(_) => self.scratch,
+        };
+        let path = folder.join(&name);
         (name, path)
     }
 
@@ -67,9 +77,8 @@ impl Attempt<'_> {
         (size, digest): (u64, Digest),
     ) -> Result<Blob, Failure> {
         fault::point("result.before");
-        if self.shared.is_none() {
-            let reach = &self.worker.reach;
-            reach
+        if let Blobs::There(remote) = self.blobs {
+            remote
                 .hand_in(self.grant, &path, &digest, &self.control.cancel)
                 .await
                 .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
@@ -99,8 +108,8 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
         .attempt(grant)
         .map_err(|e| disk(&format!("cannot write into {}", worker.folders.scratch.display()), &e))?;
     let scratch = folder.path();
-    let shared = worker.reach.blobs(&worker.folders.blobs);
-    let attempt = Attempt { worker, grant, control, scratch, shared, stands_for: Mutex::default() };
+    let blobs = worker.reach.blobs(&worker.folders.blobs);
+    let attempt = Attempt { worker, grant, control, scratch, blobs, stands_for: Mutex::default() };
     tracing::debug!("starts");
     fault::point("work.before");
     let result = match &grant.spec {

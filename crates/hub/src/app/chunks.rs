@@ -60,10 +60,7 @@ impl Hub {
     pub(crate) async fn is_sound(&self, blob: &Blob) -> bool {
         let path = self.inner.blobs.join(&blob.path);
         let (size, digest) = (blob.size, blob.digest.clone());
-        let checked = tokio::task::spawn_blocking(move || {
-            let same_size = std::fs::metadata(&path).is_ok_and(|m| m.is_file() && m.len() == size);
-            same_size && hash(&path).is_ok_and(|found| found == digest)
-        });
+        let checked = tokio::task::spawn_blocking(move || holds(&path, size, &digest));
         checked.await.unwrap_or(false)
     }
 }
@@ -77,7 +74,13 @@ pub(crate) fn blob_of(output: &TaskOutput) -> Option<&Blob> {
     }
 }
 
-pub(crate) fn hash(path: &Path) -> std::io::Result<Digest> {
+/// Whether a file is there and has this content.
+pub(crate) fn holds(path: &Path, size: u64, digest: &Digest) -> bool {
+    let same_size = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == size);
+    same_size && hash(path).is_ok_and(|found| found == *digest)
+}
+
+fn hash(path: &Path) -> std::io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     Ok(Digest::from_bytes(hasher.finalize().as_bytes()))

@@ -5,7 +5,7 @@ use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{Failure, JobId, fault};
-use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Submitted, TaskRow};
+use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow};
 
 use kinora_protocol::class::Class;
 
@@ -131,8 +131,10 @@ impl Hub {
         Ok(matches!(retried, Retried::Changed { .. }))
     }
 
-    /// Tells watchers that a job failed.
-    pub(crate) fn emit_failed(&self, job: JobId, failure: Failure) {
+    /// What follows when a job has failed: its nodes stop, watchers hear of it, nothing is left beside its output.
+    pub(crate) async fn job_failed(&self, job: JobId, failure: Failure, stopped: &[Stopped]) {
+        self.stop_leases(stopped);
         self.emit(Event::Job { job, phase: JobPhase::Failed, failure: Some(failure) });
+        self.drop_parts(job).await;
     }
 }

@@ -13,14 +13,17 @@ use kinora_store::{Gate, Graph, MediaRow, NewTask};
 use super::expand::new_task;
 use crate::{Hub, Result};
 
-/// The cheap name of a file as it is now.
-fn fingerprint(path: &Path) -> Option<(String, FileMark)> {
-    let mark = FileMark::from(&std::fs::metadata(path).ok()?);
-    let FileMark { size, modified_ns } = mark;
-    Some((format!("{size} {modified_ns} {}", path.display()), mark))
-}
-
 impl Hub {
+    /// The cheap name of a file as it is now, where sources are remembered.
+    fn fingerprint(&self, path: &Path) -> Option<(String, FileMark)> {
+        if !self.inner.settings.remember_sources {
+            return None;
+        }
+        let mark = FileMark::from(&std::fs::metadata(path).ok()?);
+        let FileMark { size, modified_ns } = mark;
+        Some((format!("{size} {modified_ns} {}", path.display()), mark))
+    }
+
     /// Keeps what a probe found, if the file is what it was when the probe began.
     pub(crate) async fn remember_source(
         &self,
@@ -28,10 +31,7 @@ impl Hub {
         seen: Option<FileMark>,
         probe: &ProbeOutput,
     ) -> Result<()> {
-        let Some((fingerprint, mark)) = fingerprint(source).filter(|_| self.inner.settings.remember_sources)
-        else {
-            return Ok(());
-        };
+        let Some((fingerprint, mark)) = self.fingerprint(source) else { return Ok(()) };
         if seen != Some(mark) || mark.size != probe.facts.size {
             return Ok(());
         }
@@ -45,11 +45,7 @@ impl Hub {
         job: JobId,
         request: &JobRequest,
     ) -> Result<Option<(Graph, Option<Event>)>> {
-        let Some((fingerprint, _)) =
-            fingerprint(&request.input).filter(|_| self.inner.settings.remember_sources)
-        else {
-            return Ok(None);
-        };
+        let Some((fingerprint, _)) = self.fingerprint(&request.input) else { return Ok(None) };
         let (Some(known), Some(node)) =
             (self.store().find_media(&fingerprint).await?, self.inner.nodes.example())
         else {

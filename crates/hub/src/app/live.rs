@@ -134,13 +134,9 @@ impl Watcher {
         }
         self.nodes_at = Some(Instant::now());
         let now = self.hub.node_views().await?;
-        let timeless = |views: &[NodeView]| -> Vec<NodeView> {
-            views.iter().map(|view| NodeView { last_seen_ms: 0, ..view.clone() }).collect()
-        };
-        if self.nodes.as_deref().is_some_and(|told| timeless(told) == timeless(&now)) {
-            return Ok(None);
-        }
-        self.nodes = Some(now.clone());
-        Ok(Some(now))
+        // That time goes by is no news.
+        let timeless = now.iter().map(|view| NodeView { last_seen_ms: 0, ..view.clone() }).collect();
+        let before = self.nodes.replace(timeless);
+        Ok((before != self.nodes).then_some(now))
     }
 }

@@ -1,13 +1,14 @@
 //! A checked result gets its name: one rename, after its completion was judged and before it is stored. A hub that dies in
 //! between makes the result again.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use kinora_protocol::task::{PackageOutput, is_part_of, part_name};
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::Claimed;
 
-use super::chunks::hash;
+use super::chunks::holds;
 use super::tasks::package_spec;
 use crate::Hub;
 
@@ -21,11 +22,7 @@ impl Hub {
         let output = spec.output.clone();
         let (size, digest) = (made.size, made.digest.clone());
         let renamed = tokio::task::spawn_blocking(move || match rename(&part, &output) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let same = std::fs::metadata(&output).is_ok_and(|facts| facts.len() == size)
-                    && hash(&output).is_ok_and(|found| found == digest);
-                if same { Ok(()) } else { Err(error) }
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound && holds(&output, size, &digest) => Ok(()),
             outcome => outcome,
         })
         .await;

@@ -186,10 +186,8 @@ impl Hub {
                 self.task_event(claimed, TaskChange::Retry { failure });
             }
             FailOutcome::TaskFailed { stopped } => {
-                self.stop_leases(&stopped);
                 self.task_event(claimed, TaskChange::Failed { failure: failure.clone() });
-                self.emit_failed(claimed.job, failure);
-                self.drop_parts(claimed.job).await;
+                self.job_failed(claimed.job, failure, &stopped).await;
             }
             FailOutcome::StillRunning | FailOutcome::LeaseLost => {}
         }
@@ -236,9 +234,7 @@ impl Hub {
         let change =
             self.store().set_phase(job, JobPhase::Failed, &from, Some(failure.clone()), now_ms()).await?;
         if let PhaseChange::Changed { stopped } = change {
-            self.stop_leases(&stopped);
-            self.emit_failed(job, failure);
-            self.drop_parts(job).await;
+            self.job_failed(job, failure, &stopped).await;
         }
         Ok(())
     }

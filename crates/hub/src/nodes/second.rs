@@ -121,8 +121,15 @@ impl Ending {
 
     /// Whether a node that makes `fps` should take a chunk of a class of which `waiting` are left, or leave it to faster
     /// ones.
-    pub(super) fn worth_taking(&self, node: &NodeId, class: &Class, waiting: u32, fps: Option<f64>) -> bool {
-        let (Some(all), Some(fps)) = (self.classes.get(class), fps) else { return true };
+    pub(super) fn worth_taking(
+        &self,
+        node: &NodeId,
+        class: &Class,
+        waiting: u32,
+        fps: impl FnOnce() -> Option<f64>,
+    ) -> bool {
+        let Some(all) = self.classes.get(class) else { return true };
+        let Some(fps) = fps() else { return true };
         let own = self.own.get(&(class.clone(), node.clone())).copied().unwrap_or_default();
         let frames = all.frames / all.chunks.max(1);
         // This one is among those that wait.

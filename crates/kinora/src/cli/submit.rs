@@ -60,13 +60,12 @@ pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
     };
     let name = args.output.as_ref().and_then(|o| o.file_name()).map(|n| n.to_string_lossy().into_owned());
     let job = NewJob {
-        source,
         recipe,
         name,
-        output: None,
         priority: args.priority,
         required_nodes: args.required_nodes,
         deadline_seconds: args.deadline,
+        ..NewJob::of(source)
     };
     let view = client.submit(&job, args.idempotency_key.as_deref()).await?;
     if !(args.wait || args.output.is_some()) {

@@ -9,7 +9,6 @@ use kinora_media::Tools;
 use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::client::Client;
 use kinora_protocol::node::Slots;
-use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
@@ -104,16 +103,7 @@ impl WorkerArgs {
 /// Uploads a file and submits it as it is; prints the job's id.
 async fn hand_over(client: &Client, path: &Path) -> Result<(), Failure> {
     let media = client.upload(path, |_| ()).await?;
-    let job = NewJob {
-        source: Source::Media(media.id),
-        recipe: Recipe::default(),
-        name: None,
-        output: None,
-        priority: 0,
-        required_nodes: 0,
-        deadline_seconds: None,
-    };
-    let view = client.submit(&job, None).await?;
+    let view = client.submit(&NewJob::of(Source::Media(media.id)), None).await?;
     say!("kinora worker: {} is job {}", path.display(), view.id);
     Ok(())
 }

@@ -42,6 +42,11 @@ impl Hub {
         Self::start_with(place, flags, &[])
     }
 
+    /// A hub without a worker of its own.
+    pub fn alone(place: &Place, listen: &str) -> Result<Self> {
+        Self::start_as(place, &["--local-worker", "off", "--listen", listen])
+    }
+
     /// The same with something in its environment.
     pub fn start_with(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = kinora();
@@ -99,7 +104,7 @@ impl Worker {
     /// A worker for the hub at `address`, whose chunks take `slow` longer than they need. It fetches all bytes, as if it were on
     /// another machine, unless `flags` say otherwise.
     pub fn start(place: &Place, name: &str, address: &str, slow: Duration, flags: &[&str]) -> Result<Self> {
-        Self::start_slow(place, name, address, slow, flags, &[])
+        Self::spawn(place, name, address, slowed(slow)?, flags, &[])
     }
 
     /// A worker with something in its environment.
@@ -110,24 +115,13 @@ impl Worker {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        Self::start_slow(place, name, address, Duration::ZERO, flags, environment)
+        Self::spawn(place, name, address, slowed(Duration::ZERO)?, flags, environment)
     }
 
     /// A worker whose ffmpeg crashes at each chunk.
     pub fn start_bad(place: &Place, name: &str, address: &str, flags: &[&str]) -> Result<Self> {
         let stub = Stub::when(&Misbehaviour::Crash, &When::ArgContains(CHUNK.to_owned()))?;
         Self::spawn(place, name, address, stub, flags, &[])
-    }
-
-    fn start_slow(
-        place: &Place,
-        name: &str,
-        address: &str,
-        slow: Duration,
-        flags: &[&str],
-        environment: &[(&str, &str)],
-    ) -> Result<Self> {
-        Self::spawn(place, name, address, slowed(slow)?, flags, environment)
     }
 
     fn spawn(
@@ -179,15 +173,7 @@ pub fn recipe() -> Recipe {
 
 pub fn job(media: Digest) -> NewJob {
     let name = Some("o.mp4".to_owned());
-    NewJob {
-        source: Source::Media(media),
-        recipe: recipe(),
-        name,
-        output: None,
-        priority: 0,
-        required_nodes: 0,
-        deadline_seconds: None,
-    }
+    NewJob { recipe: recipe(), name, ..NewJob::of(Source::Media(media)) }
 }
 
 pub fn from_path(path: PathBuf) -> NewJob {

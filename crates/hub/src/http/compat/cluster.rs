@@ -1,6 +1,6 @@
 //! `cluster`: one command in JSON, by POST or as messages of a WebSocket, and one answer to each.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use axum::Json;
 use axum::extract::State;
@@ -8,7 +8,6 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use kinora_protocol::api::{JobView, NewJob, NodeState, NodeView, Source};
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -164,19 +163,14 @@ fn below_allowed(hub: &Hub, path: PathBuf) -> PathBuf {
 async fn submit(hub: &Hub, source: Source, config: Option<Config>) -> Result<Answer> {
     let defaults: &ClusterDefaults = hub.cluster_defaults();
     let (params, required) = config.map_or((None, None), |c| (c.ffmpeg_params, c.required_clients));
-    let mut recipe = Recipe::default();
-    recipe.video.ffmpeg_params =
-        params.map(|words| words.join(" ")).or_else(|| defaults.ffmpeg_params.clone());
-    recipe.chunks.max_attempts = defaults.max_attempts;
-    let asked = NewJob {
-        source,
-        recipe,
+    let mut asked = NewJob {
         name: defaults.output_name.clone(),
-        output: None,
-        priority: 0,
         required_nodes: required.or(defaults.required_nodes).unwrap_or(0),
-        deadline_seconds: None,
+        ..NewJob::of(source)
     };
+    asked.recipe.video.ffmpeg_params =
+        params.map(|words| words.join(" ")).or_else(|| defaults.ffmpeg_params.clone());
+    asked.recipe.chunks.max_attempts = defaults.max_attempts;
     Ok(match hub.submit_api(asked, None).await? {
         Ok(submitted) => Answer::JobCreated { job_id: submitted.id() },
         Err(failure) => failure.into(),
@@ -223,7 +217,7 @@ fn job(view: JobView) -> Job {
         created_at: view.created_ms / 1000,
         completed_at: view.finished_ms.map(|ms| ms / 1000),
         error: view.failure.map(|failure| failure.message),
-        file_name: Path::new(&view.name).display().to_string(),
+        file_name: view.name,
     }
 }
 
