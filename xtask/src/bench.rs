@@ -1,6 +1,9 @@
 //! `cargo xtask bench`: measurements whose results are written down, each with what it was compared with.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -11,6 +14,7 @@ mod encode;
 mod memory;
 mod rivals;
 mod table;
+mod verify;
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -29,6 +33,8 @@ enum What {
     Engine,
     /// How much memory Kinora's own process needs for a file of many gigabytes.
     Memory(memory::Args),
+    /// What fast verification costs.
+    Verify(verify::Args),
 }
 
 /// Runs it.
@@ -38,6 +44,7 @@ pub fn run(args: &Args) -> Result<()> {
         What::Cluster => cargo_bench("cluster"),
         What::Engine => cargo_bench("engine"),
         What::Memory(args) => memory::run(args),
+        What::Verify(args) => verify::run(args),
     }
 }
 
@@ -75,6 +82,31 @@ fn repeated(clip: &Path, times: u64, output: &Path) -> Result<()> {
     command.args(["-stream_loop", &times.saturating_sub(1).to_string(), "-i"]).arg(clip);
     command.args(["-map", "0:v:0", "-map", "0:a:0?", "-c", "copy"]).arg(output);
     process::run(&mut command)
+}
+
+/// The clip, repeated into the folder if it is too short.
+fn source(clip: &Path, seconds: f64, folder: &Path) -> Result<PathBuf> {
+    let times = times(duration(clip)?, seconds);
+    if times == 1 {
+        return Ok(clip.to_owned());
+    }
+    let output = folder.join(format!("source-{times}.mp4"));
+    repeated(clip, times, &output)?;
+    Ok(output)
+}
+
+/// Reads the file once, so that all sides find it in memory.
+fn warm(source: &Path) -> Result<()> {
+    std::io::copy(&mut File::open(source)?, &mut std::io::sink())?;
+    Ok(())
+}
+
+/// Runs the command with its talk in a file, so that no terminal slows one side down.
+fn logged(command: &mut Command, log: &Path) -> Result<Duration> {
+    command.stdout(Stdio::null()).stderr(File::create(log)?);
+    let run = || process::run(command);
+    let ((), time) = process::timed(run).with_context(|| format!("see {}", log.display()))?;
+    Ok(time)
 }
 
 /// Seconds that ffprobe says the file lasts.

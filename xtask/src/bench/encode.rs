@@ -1,9 +1,7 @@
 //! `cargo xtask bench encode`: whole commands, sound included, in turn, so that a machine that slows down does so for
 //! both. Size and similarity are compared on the files of the last pair.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -70,7 +68,7 @@ pub fn run(args: &Args) -> Result<()> {
             continue;
         }
         let seconds = if rival.slow { args.slow_seconds } else { args.seconds };
-        let source = bench.source(&clip, seconds)?;
+        let source = bench::source(&clip, seconds, &bench.folder)?;
         outcomes.push(bench.measure(rival, &source).with_context(|| format!("{} failed", rival.encoder))?);
         // After each encoder, so that an hour of measuring is not lost with the next one.
         bench.write(&clip, &outcomes)?;
@@ -81,24 +79,12 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 impl Bench {
-    /// The clip, repeated if it is too short.
-    fn source(&self, clip: &Path, seconds: f64) -> Result<PathBuf> {
-        let times = bench::times(bench::duration(clip)?, seconds);
-        if times == 1 {
-            return Ok(clip.to_owned());
-        }
-        let output = self.folder.join(format!("source-{times}.mp4"));
-        bench::repeated(clip, times, &output)?;
-        Ok(output)
-    }
-
     fn measure(&self, rival: Rival, source: &Path) -> Result<Outcome> {
         let places = kinora::Places::inside(&self.folder, &format!("{}-kinora.mp4", rival.encoder));
         let plain = self.folder.join(format!("{}-ffmpeg.mp4", rival.encoder));
         let mut pairs = Vec::new();
         let mut chunks = 0;
-        // Both sides find the source in memory.
-        std::io::copy(&mut File::open(source)?, &mut std::io::sink())?;
+        bench::warm(source)?;
         for pair in 1..=self.pairs {
             let kinora_time = self.kinora(rival, source, &places)?;
             let proof = proof::read(&places.proof)?;
@@ -106,7 +92,7 @@ impl Bench {
             ensure!(proof.reused == 0, "{} chunks came from an earlier run", proof.reused);
             chunks = proof.chunks;
             let mut command = baseline::ffmpeg(&rival.settings(), source, &plain)?;
-            let ffmpeg_time = self.logged(&mut command, "ffmpeg.log")?;
+            let ffmpeg_time = bench::logged(&mut command, &self.folder.join("ffmpeg.log"))?;
             let seconds = Both { kinora: kinora_time.as_secs_f64(), ffmpeg: ffmpeg_time.as_secs_f64() };
             eprintln!(
                 "bench: {} pair {pair}/{}: Kinora {:.2} s, ffmpeg {:.2} s",
@@ -142,16 +128,7 @@ impl Bench {
         ] {
             command.args(value.map(|value| [name.to_owned(), value]).into_iter().flatten());
         }
-        self.logged(&mut command, "kinora.log")
-    }
-
-    /// Runs the command with its talk in a file, so that no terminal slows one side down.
-    fn logged(&self, command: &mut Command, log: &str) -> Result<Duration> {
-        let log = self.folder.join(log);
-        command.stdout(Stdio::null()).stderr(File::create(&log)?);
-        let run = || process::run(command);
-        let ((), time) = process::timed(run).with_context(|| format!("see {}", log.display()))?;
-        Ok(time)
+        bench::logged(&mut command, &self.folder.join("kinora.log"))
     }
 
     fn write(&self, clip: &Path, outcomes: &[Outcome]) -> Result<()> {
