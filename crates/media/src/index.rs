@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use kinora_plan::index::{Gop, Packet, PacketIndex};
+use kinora_plan::index::{self, Gop, Packet, PacketIndex};
 use kinora_plan::layout::Layout;
 use kinora_protocol::Rational;
 use kinora_protocol::media::MediaFacts;
@@ -190,7 +190,7 @@ async fn scan(tools: &Tools, path: &Path, generate: bool, control: &Control) -> 
         program: tools.ffprobe.clone(),
         args: inspect::packets(path, generate),
     };
-    let mut scan = Scan::default();
+    let mut scan = Scan { packets: index::room(), ..Scan::default() };
     let mut records = Records::default();
     process::run_lines(&invocation, control, |line| {
         records.line(line, |section, fields| scan.record(section, fields));
@@ -199,7 +199,6 @@ async fn scan(tools: &Tools, path: &Path, generate: bool, control: &Control) -> 
     .await?;
     records.end(|section, fields| scan.record(section, fields));
     scan.end_gop();
-    scan.packets.shrink_to_fit();
     if scan.too_many {
         return Err(MediaError::bad_input(path, format!("it has more than {MAX_PACKETS} video packets")));
     }

@@ -1,10 +1,12 @@
 //! The packet index of a media file's video stream: facts from the demuxer, kept compact. It must not know where the facts
 //! come from, and it decides nothing.
 
+use std::fmt;
 use std::io::{Read, Write};
 
 use kinora_protocol::task::Clock;
-use serde::{Deserialize, Serialize};
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::layout::Layout;
 
@@ -12,6 +14,10 @@ const KEY: u32 = 1 << 31;
 const NO_POSITION: u64 = u64::MAX;
 /// The one text in an index is the reason of a layout that is not understood: a few words.
 const LONGEST_TEXT: usize = 4096;
+/// Packets that an index has room for from the start. glibc gives a block above 32 MiB back to the system when it is dropped, and
+/// keeps smaller ones after it has seen some of their size: an index would stay in memory after its last use. What is
+/// reserved and not used takes no memory.
+const ROOM: usize = (33 << 20) / size_of::<Packet>();
 
 /// One packet; 24 bytes, because a long film has millions. Decode times are not kept: packets are in decode order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +68,7 @@ pub struct PacketIndex {
     /// File size in bytes.
     pub size: u64,
     /// Packets in decode order, without those that the demuxer discards.
+    #[serde(deserialize_with = "packets")]
     pub packets: Vec<Packet>,
     /// Groups of pictures in decode order; empty when there is no packet.
     pub gops: Vec<Gop>,
@@ -69,6 +76,36 @@ pub struct PacketIndex {
     pub config: [u8; 16],
     /// Structure of the container.
     pub layout: Layout,
+}
+
+/// Room for the packets of a long film.
+pub fn room() -> Vec<Packet> {
+    Vec::with_capacity(ROOM)
+}
+
+/// Reads packets into one block of the right size.
+fn packets<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Packet>, D::Error> {
+    struct Packets;
+
+    impl<'de> Visitor<'de> for Packets {
+        type Value = Vec<Packet>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("packets")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut from: A) -> Result<Vec<Packet>, A::Error> {
+            let mut packets = room();
+            let count = from.size_hint().unwrap_or(0);
+            packets.try_reserve_exact(count).map_err(A::Error::custom)?;
+            while let Some(packet) = from.next_element()? {
+                packets.push(packet);
+            }
+            Ok(packets)
+        }
+    }
+
+    from.deserialize_seq(Packets)
 }
 
 /// A stored index cannot be read.
