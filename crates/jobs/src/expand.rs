@@ -58,7 +58,7 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     if matches!(known.index.layout, Layout::Opaque { .. } | Layout::Avi { seekable: false, .. }) {
         return None;
     }
-    let timeline = Timeline::new(known.index, video.fps);
+    let timeline = Timeline::new(known.index, video.fps).cut_for(encoder(video));
     let sizing = layout(known, video, &timeline);
     let wished = timeline.wished(sizing.chunks);
     let reach = timeline.reach(&wished);
@@ -104,7 +104,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
     let Some(video) = &known.settled.video else {
         return Expansion { chunks: Vec::new(), audio, jobs: 1 };
     };
-    let timeline = Timeline::new(known.index, video.fps);
+    let timeline = Timeline::new(known.index, video.fps).cut_for(encoder(video));
     let sizing = layout(known, video, &timeline);
     let planner = Planner::new(known.index);
     let wished = worthwhile(known, &timeline, &planner, &sizing);

@@ -1,18 +1,30 @@
 //! Where a video is cut: chunks `[a, b)` in ticks that cover every frame exactly once. Pure and exact.
 
 use kinora_protocol::Rational;
+use kinora_protocol::encode::Encoder;
 use kinora_protocol::task::{Clock, Expect, FrameRange, Resample};
 
 use crate::digest;
+use crate::encoder;
 use crate::index::PacketIndex;
 use crate::time::{self, GUARD_SECONDS};
 
 /// Frames past a chunk's end that are hashed for the seam check.
 const SEAM_FRAMES: usize = 6;
-/// How far from the wished place a cut may move to meet a scene change, as a share of the chunk length.
-const REACH: i64 = 4;
-/// … and at most, in seconds.
-const REACH_SECONDS: i64 = 2;
+/// How far from the wished place a cut may move to meet a scene change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Reach {
+    /// In percent of the chunk length: less than 50, so that no two cuts meet.
+    percent: i64,
+    /// And at most, in seconds.
+    seconds: i64,
+}
+
+/// Where key frames come every few seconds anyway, one more costs little, and chunks of equal length end together.
+const NEAR: Reach = Reach { percent: 25, seconds: 2 };
+/// Where they come at scene changes only, each one elsewhere costs half a percent of a minute's bytes. Such encoders are slow and
+/// their chunks many, so that unequal ones even out.
+const FAR: Reach = Reach { percent: 40, seconds: 10 };
 
 /// What can be cut and where: the frames of a source in display order.
 #[derive(Debug, Clone)]
@@ -21,6 +33,7 @@ pub struct Timeline {
     keys: Vec<i64>,
     clock: Clock,
     fps: Option<Rational>,
+    reach: Reach,
 }
 
 /// A planned chunk.
@@ -45,7 +58,13 @@ impl Timeline {
     pub fn new(index: &PacketIndex, fps: Option<Rational>) -> Self {
         let mut keys: Vec<i64> = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).collect();
         keys.sort_unstable();
-        Self { times: index.times(), keys, clock: index.clock, fps }
+        Self { times: index.times(), keys, clock: index.clock, fps, reach: NEAR }
+    }
+
+    /// The same to be cut for an encoder.
+    pub fn cut_for(self, encoder: Encoder) -> Self {
+        let reach = if encoder::sparse_keys(encoder) { FAR } else { NEAR };
+        Self { reach, ..self }
     }
 
     /// Source frames that the index promises.
@@ -84,7 +103,7 @@ impl Timeline {
     pub fn reach(&self, wished: &[i64]) -> i64 {
         let first = self.times.first().copied().unwrap_or(0);
         let length = wished.first().map_or(0, |w| w - first);
-        (length / REACH).min(REACH_SECONDS * self.clock.hz)
+        (length * self.reach.percent / 100).min(self.reach.seconds * self.clock.hz)
     }
 
     /// Whether a cut may be made before the frame at this position.

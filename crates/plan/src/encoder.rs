@@ -32,6 +32,11 @@ pub fn threading(encoder: Encoder) -> Threading {
     Threading { useful_cores, min_seconds, max_seconds }
 }
 
+/// Whether it puts key frames at scene changes only, however long a scene is, when nobody says otherwise.
+pub fn sparse_keys(encoder: Encoder) -> bool {
+    encoder == Encoder::Aom
+}
+
 /// Software encoders of a codec, best first.
 pub fn candidates(codec: VideoCodec) -> &'static [Encoder] {
     match codec {

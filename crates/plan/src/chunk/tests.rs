@@ -103,7 +103,10 @@ fn a_cut_goes_to_the_scene_change_in_reach() {
     let wished = timeline.wished(4);
     assert_eq!(wished, [51_200, 102_400, 153_600]);
     // One scene within a second, one out of reach, none for the last, which takes the key frame there.
-    assert_eq!(timeline.cuts(&wished, &[51_200 + 512 * 7, 102_400 + 512 * 40]), [107, 200, 300]);
+    let scenes = [51_200 + 512 * 7, 102_400 + 512 * 40];
+    assert_eq!(timeline.cuts(&wished, &scenes), [107, 200, 300]);
+    // An encoder that puts key frames at scene changes only is worth a longer way.
+    assert_eq!(timeline.cut_for(Encoder::Aom).cuts(&wished, &scenes), [107, 240, 300]);
 }
 
 #[test]
