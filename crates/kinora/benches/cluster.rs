@@ -1,6 +1,6 @@
 //! How much faster a job is with more workers, and how near to the best possible with workers of different speeds. The
 //! encoder is simulated: each chunk takes a fixed time that depends on the worker only, with progress, and is then really
-//! encoded, small as it is; so one machine can play many. Run by `cargo xtask bench cluster`.
+//! encoded, small as it is; so one machine can play many. Also how soon the first chunk of a job runs. Run by `cargo xtask bench cluster`.
 #![cfg(unix)]
 
 #[path = "../tests/support/mod.rs"]
@@ -12,7 +12,8 @@ use std::process::Child;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_protocol::api::{JobView, NodeState};
+use kinora_protocol::api::{JobView, NewJob, NodeState};
+use kinora_protocol::client::JobVerb;
 use kinora_protocol::job::JobPhase;
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, job};
@@ -22,7 +23,9 @@ use support::{CHUNK, Place, clip, kinora};
 const CHUNKS: u32 = 64;
 const FPS: u32 = 10;
 /// What a worker of speed 1 needs for a chunk.
-const COST: f64 = 2.5;
+const COST: f64 = 6.0;
+/// How often the start of a job is measured.
+const STARTS: usize = 5;
 
 /// A worker as a process.
 struct Worker {
@@ -69,13 +72,12 @@ fn worker(place: &Place, hub: &Hub, name: &str, speed: f64) -> Result<Worker> {
     Ok(Worker { child: command.spawn()?, name: name.to_owned(), _tool: folder })
 }
 
-/// Runs the job on workers of these speeds; gives the time from submission to result.
-async fn run(source: &Path, speeds: &[f64]) -> Result<(Duration, JobView)> {
-    let place = Place::new()?;
-    let hub = Hub::alone(&place, "127.0.0.1:0")?;
+/// A hub and workers of these speeds, all of them ready.
+async fn cluster(place: &Place, speeds: &[f64]) -> Result<(Hub, Vec<Worker>)> {
+    let hub = Hub::alone(place, "127.0.0.1:0")?;
     let mut workers = Vec::new();
     for (number, speed) in speeds.iter().enumerate() {
-        workers.push(worker(&place, &hub, &format!("worker-{number}"), *speed)?);
+        workers.push(worker(place, &hub, &format!("worker-{number}"), *speed)?);
     }
     let started = Instant::now();
     while hub.client.nodes().await?.items.iter().filter(|n| n.state == NodeState::Idle).count() < speeds.len()
@@ -84,22 +86,57 @@ async fn run(source: &Path, speeds: &[f64]) -> Result<(Duration, JobView)> {
         ensure!(started.elapsed() < Duration::from_secs(120), "not all of {names:?} come");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let media = hub.upload(source).await?;
-    let mut asked = job(media);
-    asked.recipe.chunks.seconds = Some(1.0);
+    Ok((hub, workers))
+}
+
+/// Submits, and waits until something holds for the job; gives the time it took.
+async fn until(hub: &Hub, asked: &NewJob, holds: impl Fn(&JobView) -> bool) -> Result<(Duration, JobView)> {
     let began = Instant::now();
-    let id = hub.client.submit(&asked, None).await?.id;
-    let view = loop {
+    let id = hub.client.submit(asked, None).await?.id;
+    loop {
         let view = hub.client.job(id).await?;
-        if view.phase.is_final() {
-            break view;
+        if holds(&view) {
+            return Ok((began.elapsed(), view));
         }
         ensure!(began.elapsed() < Duration::from_secs(1200), "it takes too long: {view:?}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    let took = began.elapsed();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// Runs the job on workers of these speeds; gives the time from submission to result.
+async fn run(source: &Path, speeds: &[f64]) -> Result<(Duration, JobView)> {
+    let place = Place::new()?;
+    let (hub, _workers) = cluster(&place, speeds).await?;
+    let mut asked = job(hub.upload(source).await?);
+    asked.recipe.chunks.seconds = Some(1.0);
+    let (took, view) = until(&hub, &asked, |view| view.phase.is_final()).await?;
     ensure!(view.phase == JobPhase::Completed && view.chunks.total == CHUNKS, "{view:?}");
     Ok((took, view))
+}
+
+/// From the submission of a job whose source was seen before until a first chunk runs, in milliseconds.
+async fn starts(source: &Path) -> Result<Vec<u128>> {
+    let place = Place::new()?;
+    let (hub, _workers) = cluster(&place, &[1.0, 1.0]).await?;
+    let mut asked = job(hub.upload(source).await?);
+    asked.recipe.chunks.seconds = Some(1.0);
+    let mut took = Vec::new();
+    // The first job, which shows the source to the hub, is not counted. The others have another recipe each, so that no
+    // chunk is there already, and are cancelled.
+    for run in 0..=STARTS {
+        asked.recipe.video.quality = None;
+        asked.recipe.video.crf = Some(20.0 + run as f64);
+        let running = |view: &JobView| view.phase.is_final() || view.chunks.running > 0;
+        let (time, view) = until(&hub, &asked, running).await?;
+        ensure!(view.chunks.running > 0, "{view:?}");
+        if run > 0 {
+            took.push(time.as_millis());
+        }
+        hub.client.tell_job(view.id, JobVerb::Cancel).await?;
+        hub.ends(view.id).await?;
+    }
+    took.sort_unstable();
+    Ok(took)
 }
 
 fn main() -> Result<()> {
@@ -114,6 +151,8 @@ fn main() -> Result<()> {
              -pix_fmt yuv420p -g {FPS}"
         ),
     )?;
+    let took = runtime.block_on(starts(&source))?;
+    println!("from submission to the first running chunk: median {} ms of {took:?}", took[STARTS / 2]);
     let mut alone = None;
     println!("| workers | seconds | efficiency |\n| --- | --: | --: |");
     for count in [1_usize, 2, 4, 8] {
