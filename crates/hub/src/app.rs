@@ -2,6 +2,7 @@
 
 pub mod chunks;
 pub(crate) mod conditions;
+mod crew;
 pub mod expand;
 pub mod gates;
 mod incoming;

@@ -42,6 +42,7 @@ fn router(hub: Hub) -> Router {
         .route(routes::JOBS, get(jobs::list).post(jobs::submit))
         .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show))
         .route(&format!("{}/{{job}}/tasks", routes::JOBS), get(jobs::tasks))
+        .route(&format!("{}/{{job}}/events", routes::JOBS), get(jobs::events))
         .route(&format!("{}/{{job}}/proof", routes::JOBS), get(jobs::proof))
         .route(&format!("{}/{{job}}/output", routes::JOBS), get(jobs::output))
         .route(&format!("{}/{{job}}/{{verb}}", routes::JOBS), post(jobs::act))

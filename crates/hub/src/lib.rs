@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use kinora_protocol::api::NewJob;
 use kinora_protocol::event::Event;
-use kinora_protocol::node::Shared;
+use kinora_protocol::node::{NodeLimits, Shared};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast};
@@ -73,7 +74,7 @@ struct Inner {
     /// How nodes find out that they have the same files.
     shared: Mutex<Option<Shared>>,
     started_ms: i64,
-    /// Bytes that jobs have moved between machines since the start.
+    /// Bytes that jobs have moved between machines and the store has not heard of.
     moved: Mutex<HashMap<JobId, u64>>,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
@@ -93,10 +94,45 @@ pub struct Settings {
     pub allowed_folders: Vec<PathBuf>,
     /// Whether what was found out of a source is kept for later jobs, as long as its size and time stay.
     pub remember_sources: bool,
+    /// What jobs are made with that do not say it themselves.
+    pub job_defaults: JobDefaults,
+    /// What holds for nodes whose own machine says nothing else.
+    pub node_limits: NodeLimits,
     /// What jobs of `cluster` clients are made with.
     pub cluster: ClusterDefaults,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
+}
+
+/// What a job is made with that does not say it itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct JobDefaults {
+    /// Nodes that have to be there before it starts.
+    pub required_nodes: Option<u32>,
+    /// Wished length of chunks, in seconds.
+    pub chunk_seconds: Option<f64>,
+    /// Tries of each task.
+    pub max_attempts: Option<u32>,
+    /// Seconds before a task that failed is tried again.
+    pub retry_delay: Option<f64>,
+    /// Seconds after which it fails.
+    pub deadline_seconds: Option<u32>,
+}
+
+impl JobDefaults {
+    /// Fills in what a job does not say.
+    pub(crate) fn fill(&self, job: NewJob) -> NewJob {
+        let mut job = NewJob {
+            required_nodes: job.required_nodes.or(self.required_nodes),
+            deadline_seconds: job.deadline_seconds.or(self.deadline_seconds),
+            ..job
+        };
+        let chunks = &mut job.recipe.chunks;
+        chunks.seconds = chunks.seconds.or(self.chunk_seconds);
+        chunks.max_attempts = chunks.max_attempts.or(self.max_attempts);
+        chunks.retry_delay = chunks.retry_delay.or(self.retry_delay);
+        job
+    }
 }
 
 /// What a job that comes as a bare file name is made with.
@@ -104,12 +140,8 @@ pub struct Settings {
 pub struct ClusterDefaults {
     /// Parameters as for ffmpeg, from the allow-list.
     pub ffmpeg_params: Option<String>,
-    /// Nodes that have to be there before it starts.
-    pub required_nodes: Option<u32>,
     /// Name of the result.
     pub output_name: Option<String>,
-    /// Tries of each task.
-    pub max_attempts: Option<u32>,
 }
 
 impl Hub {
@@ -143,6 +175,7 @@ impl Hub {
         if let Some(node) = &hub.inner.settings.own_node {
             hub.store().release_node(node, now_ms()).await?;
         }
+        hub.remember_nodes().await?;
         for job in hub.store().open_jobs().await? {
             hub.watch_job(job.id, &job.request);
         }
@@ -163,6 +196,7 @@ impl Hub {
     /// # Errors
     /// When its last pages cannot be written.
     pub async fn close(&self) -> Result<()> {
+        self.write_moved().await?;
         Ok(self.inner.store.close().await?)
     }
 
@@ -182,10 +216,19 @@ impl Hub {
         *moved.entry(claimed.job).or_default() += bytes;
     }
 
-    /// Bytes that a job moved.
+    /// Bytes that a job moved and the store has not heard of.
     pub(crate) fn moved(&self, job: JobId) -> u64 {
         let moved = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
         moved.get(&job).copied().unwrap_or(0)
+    }
+
+    /// Tells the store what was moved.
+    pub(crate) async fn write_moved(&self) -> Result<()> {
+        let moved = std::mem::take(&mut *self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner));
+        if moved.is_empty() {
+            return Ok(());
+        }
+        Ok(self.store().add_moved(moved.into_iter().collect()).await?)
     }
 
     /// What tells a process of its own whether it has the hub's files at hand. Written when somebody first asks.

@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kinora_jobs::schedule;
 use kinora_plan::sizing::{self, Capacity};
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
-use kinora_store::{Avoid, Claimed, Lease, Wanted};
+use kinora_store::{Avoid, Claimed, Lease, Wanted, Withheld};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -128,7 +128,7 @@ impl Node {
     }
 
     fn serves(&self, class: &Class) -> bool {
-        schedule::serves(class, &self.hello.capabilities, &self.build)
+        schedule::serves(class, &self.hello.capabilities, &self.build, &self.hello.tags)
     }
 }
 
@@ -141,8 +141,8 @@ pub(crate) struct Nodes {
 #[derive(Debug, Default)]
 struct Table {
     nodes: BTreeMap<NodeId, Node>,
-    /// Nodes that were told to drain: they are not forgotten when they reconnect.
-    drained: BTreeSet<NodeId>,
+    /// Nodes that get no work, also after they have reconnected.
+    withheld: BTreeMap<NodeId, Withheld>,
     /// Counts how often work was handed out.
     turn: usize,
     strikes: quarantine::Strikes,
@@ -155,11 +155,21 @@ impl Table {
     fn active(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values().filter(|n| n.standing == Standing::Active)
     }
+
+    /// Those that get work of jobs that ask for these tags.
+    fn active_with(&self, tags: &Tags) -> impl Iterator<Item = &Node> {
+        self.active().filter(|n| tags.are_among(&n.hello.tags))
+    }
 }
 
 impl Nodes {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers what was decided of a node in an earlier life of the hub.
+    pub(crate) fn remember(&self, id: NodeId, withheld: Withheld) {
+        self.table().withheld.insert(id, withheld);
     }
 
     /// Takes a node in; an older conversation with it ends.
@@ -176,9 +186,9 @@ impl Nodes {
             let key = (claimed.lease.task, claimed.lease.attempt);
             (key, Held::new(claimed, None, None))
         });
-        let standing = match table.strikes.reason(&hello.node) {
-            Some(why) => Standing::Quarantined { why: why.clone() },
-            None if table.drained.contains(&hello.node) => Standing::Draining,
+        let standing = match table.withheld.get(&hello.node) {
+            Some(Withheld::Quarantine { why }) => Standing::Quarantined { why: why.clone() },
+            Some(Withheld::Drain) => Standing::Draining,
             None => Standing::Arriving,
         };
         let node = Node {
@@ -210,14 +220,14 @@ impl Nodes {
         let Some(node) = table.nodes.get_mut(id) else { return false };
         node.standing = Standing::Draining;
         node.tell(ToNode::Drain);
-        table.drained.insert(id.clone());
+        table.withheld.entry(id.clone()).or_insert(Withheld::Drain);
         true
     }
 
     /// Also from a quarantine. Whether there was anything to undo.
     pub(crate) fn undrain(&self, id: &NodeId) -> bool {
         let mut table = self.table();
-        let was = table.drained.remove(id) || table.strikes.reason(id).is_some();
+        let was = table.withheld.remove(id).is_some();
         table.strikes.forgive(id);
         let Some(node) = table.nodes.get_mut(id) else { return was };
         node.standing = Standing::Active;
@@ -253,7 +263,7 @@ impl Nodes {
         }
     }
 
-    /// What all nodes that can do a class have together, if there are several.
+    /// What all nodes that can do a class have together, if there are any.
     pub(crate) fn together(&self, class: &Class, jobs: Option<u32>) -> Option<Capacity> {
         let table = self.table();
         let mut all = Capacity { cores: 0, machines: 0, jobs: None, seconds: None };
@@ -263,19 +273,46 @@ impl Nodes {
             all.cores += node.hello.capabilities.cores;
             all.machines += 1;
         }
-        (all.machines > 1).then_some(Capacity { jobs: Some(at_once), ..all })
+        match all.machines {
+            0 => None,
+            1 => Some(Capacity { jobs, ..all }),
+            _ => Some(Capacity { jobs: Some(at_once), ..all }),
+        }
     }
 
-    /// What one of the nodes can do, one with the hub's files if there is any.
-    pub(crate) fn example(&self) -> Option<Capabilities> {
+    /// What the nodes with these tags can do, by ffmpeg build: that of `first` before all others.
+    pub(crate) fn builds(&self, first: &Capabilities, tags: &Tags) -> Vec<Capabilities> {
+        let mut builds = vec![first.clone()];
+        for node in self.table().active_with(tags) {
+            let can = &node.hello.capabilities;
+            match builds.iter_mut().find(|build| build.ffmpeg == can.ffmpeg) {
+                None => builds.push(can.clone()),
+                Some(build) => {
+                    let more = can.encoders.iter().filter(|e| !build.encoders.contains(e)).copied();
+                    let more: Vec<Encoder> = more.collect();
+                    build.encoders.extend(more);
+                }
+            }
+        }
+        builds
+    }
+
+    /// What one of the nodes with these tags can do, one with the hub's files if there is any.
+    pub(crate) fn example(&self, tags: &Tags) -> Option<Capabilities> {
         let table = self.table();
-        let node = table.active().find(|n| n.shares_files).or_else(|| table.active().next());
+        let node =
+            table.active_with(tags).find(|n| n.shares_files).or_else(|| table.active_with(tags).next());
         node.map(|n| n.hello.capabilities.clone())
     }
 
-    /// How many are ready for work.
-    pub(crate) fn ready(&self) -> u32 {
-        u32::try_from(self.table().active().count()).unwrap_or(u32::MAX)
+    /// How many with these tags are ready for work.
+    pub(crate) fn ready(&self, tags: &Tags) -> u32 {
+        u32::try_from(self.table().active_with(tags).count()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether anybody gets work of this class.
+    pub(crate) fn anybody_for(&self, class: &Class) -> bool {
+        self.table().active().any(|n| n.serves(class))
     }
 
     /// Looks at all of them.
@@ -307,7 +344,12 @@ impl Nodes {
             ready.iter().map(|(class, count)| (class, count + SPARE)).collect();
         let servers = |class: &Class| nodes.iter().filter(|n| n.serves(class)).count();
         // Whoever has the hub's files at hand spares everybody the way of whole files over the network.
-        let near = table.active().any(|n| n.shares_files);
+        let near = |class: &Class| table.active().any(|n| n.shares_files && n.serves(class));
+        let left_to_near: BTreeSet<&Class> = ready
+            .iter()
+            .map(|(class, _)| class)
+            .filter(|class| class.slot == SlotClass::Other && near(class))
+            .collect();
         let several: Vec<bool> = ready.iter().map(|(class, _)| servers(class) > 1).collect();
         let ending = second::Ending::new(&nodes, &table.speeds);
         let worth = |node: &Node, class: &Class, waiting: u32| {
@@ -316,13 +358,13 @@ impl Nodes {
         };
         let mut askers = Vec::new();
         for node in &nodes {
-            let light = (node.shares_files || !near).then_some(SlotClass::Other);
-            for slot in light.into_iter().chain([SlotClass::Chunk]) {
+            for slot in [SlotClass::Other, SlotClass::Chunk] {
                 for _ in 0..node.free(slot, jobs) {
                     let mine = |(class, count): &(&Class, u32)| {
                         *count > 0
                             && class.slot == slot
                             && node.serves(class)
+                            && (node.shares_files || !left_to_near.contains(*class))
                             && worth(node, class, count.saturating_sub(SPARE))
                     };
                     let Some(first) = left.iter().position(&mine) else { break };

@@ -21,6 +21,9 @@ const LEASES_EVERY: Duration = Duration::from_secs(1);
 /// How often it is looked whether a job may start or its time is over.
 const CONDITIONS_EVERY: Duration = Duration::from_secs(1);
 
+/// How often the store hears what was moved: a crash loses no more of the count.
+const MOVED_EVERY: Duration = Duration::from_secs(5);
+
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
 /// A job that nobody took from for so long rises by one step of priority.
@@ -50,6 +53,16 @@ impl Hub {
         every(AGE_EVERY, stop, || async {
             if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
                 tracing::error!("jobs that wait cannot be looked at: {error}");
+            }
+        })
+        .await;
+    }
+
+    /// Keeps count of what jobs move, until `stop`.
+    pub async fn watch_moved(&self, stop: CancellationToken) {
+        every(MOVED_EVERY, stop, || async {
+            if let Err(error) = self.write_moved().await {
+                tracing::error!("what jobs moved cannot be counted: {error}");
             }
         })
         .await;

@@ -92,6 +92,7 @@ impl Hub {
             capabilities: hello.capabilities.clone(),
             slots: hello.slots,
             last_seen_ms: now_ms(),
+            withheld: None,
         };
         self.store().put_node(&row).await?;
         let (kept, forgotten): (Vec<Claimed>, Vec<Claimed>) = self
@@ -113,8 +114,8 @@ impl Hub {
             Absence::Final => None,
             Absence::Temporary => Some(self.shared()?),
         };
-        let _ =
-            to_node.send(ToNode::Welcome { version: env!("CARGO_PKG_VERSION").to_owned(), lease_ms, shared });
+        let (version, limits) = (env!("CARGO_PKG_VERSION").to_owned(), self.inner.settings.node_limits);
+        let _ = to_node.send(ToNode::Welcome { version, lease_ms, shared, limits });
         for (task, attempt) in &hello.holding {
             if !kept.iter().any(|c| (c.lease.task, c.lease.attempt) == (*task, *attempt)) {
                 tracing::debug!(%node, %task, %attempt, "came back with a lease that is over");

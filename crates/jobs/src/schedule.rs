@@ -1,7 +1,7 @@
 //! Who gets which work: which node can do a class, whether a slow node should take one of the last chunks, which running
 //! chunks are worth a second attempt. Pure: speeds and progress come in, decisions go out.
 
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::node::Capabilities;
 use kinora_protocol::{NodeId, TaskId};
 
@@ -16,8 +16,9 @@ pub fn build_name(ffmpeg: &str) -> String {
 }
 
 /// Whether a node can do a class of work; `build` is the name of its ffmpeg build.
-pub fn serves(class: &Class, capabilities: &Capabilities, build: &str) -> bool {
-    class.encoder.is_none_or(|encoder| capabilities.encoders.contains(&encoder))
+pub fn serves(class: &Class, capabilities: &Capabilities, build: &str, tags: &Tags) -> bool {
+    class.tags.are_among(tags)
+        && class.encoder.is_none_or(|encoder| capabilities.encoders.contains(&encoder))
         && class.build.as_deref().is_none_or(|wanted| wanted == build)
 }
 
@@ -126,11 +127,15 @@ mod tests {
             speeds: vec![],
         };
         let build = build_name(&can.ffmpeg);
-        let serves = |class: Class| serves(&class, &can, &build);
-        assert!(serves(Class::LIGHT));
-        assert!(serves(Class::chunk(Encoder::X264, build.clone())));
-        assert!(!serves(Class::chunk(Encoder::X265, build.clone())));
-        assert!(!serves(Class::chunk(Encoder::X264, build_name("another"))));
+        let tags = |words: &[&str]| Tags::try_from(words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        let mine = tags(&["attic", "gpu"]).expect("tags");
+        let serves = |class: Class| serves(&class, &can, &build, &mine);
+        assert!(serves(Class::light(Tags::NONE)));
+        assert!(serves(Class::chunk(Encoder::X264, build.clone(), Tags::NONE)));
+        assert!(!serves(Class::chunk(Encoder::X265, build.clone(), Tags::NONE)));
+        assert!(!serves(Class::chunk(Encoder::X264, build_name("another"), Tags::NONE)));
+        assert!(serves(Class::chunk(Encoder::X264, build.clone(), tags(&["gpu"]).expect("tags"))));
+        assert!(!serves(Class::light(tags(&["cellar", "gpu"]).expect("tags"))));
     }
 
     #[test]

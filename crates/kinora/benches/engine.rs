@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_protocol::api::NodeState;
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::client::{Client, NodeLink};
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters, Rate, Scan};
 use kinora_protocol::job::{JobPhase, JobRequest};
@@ -182,7 +182,7 @@ async fn seed(data: &Path, jobs: u32) -> Result<()> {
         let encoder = ENCODERS[number as usize % ENCODERS.len()];
         let tasks = (0..CHUNKS).map(|ordinal| NewTask {
             ordinal,
-            class: Class::chunk(encoder, build.clone()),
+            class: Class::chunk(encoder, build.clone(), Tags::NONE),
             priority: 0,
             rank: f64::from(ordinal),
             max_attempts: 3,
@@ -199,6 +199,7 @@ async fn seed(data: &Path, jobs: u32) -> Result<()> {
             priority: 0,
             required_nodes: 0,
             deadline_ms: None,
+            tags: Tags::NONE,
         };
         let graph = Graph { tasks: tasks.collect(), deps: Vec::new() };
         let job = NewJob { phase: JobPhase::Queued, id: JobId::generate(), request, graph };
@@ -220,7 +221,7 @@ fn hello(name: &str, chunks: u32, holding: Vec<(TaskId, Attempt)>) -> ToHub {
             speeds: Vec::new(),
         },
         slots: Slots { chunks, other: 0 },
-        tags: Vec::new(),
+        tags: Tags::NONE,
         priority: 0,
         holding,
     }))

@@ -29,6 +29,7 @@ mod probe;
 mod remote;
 mod size;
 mod submit;
+mod values;
 mod worker;
 
 /// Frame-exact parallel video encoding, with proof.

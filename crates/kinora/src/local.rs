@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinora_hub::session::Absence;
-use kinora_hub::{ClusterDefaults, Hub, HubError, Settings};
+use kinora_hub::{ClusterDefaults, Hub, HubError, JobDefaults, Settings};
 use kinora_media::Tools;
-use kinora_protocol::node::Slots;
+use kinora_protocol::class::Tags;
+use kinora_protocol::node::{NodeLimits, Slots};
 use kinora_protocol::{Failure, NodeId};
 use kinora_worker::capability::{self, Trials};
 use kinora_worker::reach::Reach;
@@ -21,7 +22,7 @@ const BACKLOG: usize = 256;
 const NODE: &str = "local";
 
 /// What an engine is made with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Setup {
     /// Chunks at once on each node, when the user says.
     pub jobs: Option<u32>,
@@ -29,6 +30,10 @@ pub struct Setup {
     pub allowed_folders: Vec<PathBuf>,
     /// Whether what was found out of a source is kept for later jobs.
     pub remember_sources: bool,
+    /// What jobs are made with that do not say it themselves.
+    pub job_defaults: JobDefaults,
+    /// What holds for other nodes whose own machine says nothing else.
+    pub node_limits: NodeLimits,
     /// What jobs of `cluster` clients are made with.
     pub cluster: ClusterDefaults,
     /// The node in this process, if there is one.
@@ -61,12 +66,12 @@ impl Local {
             tools: self.tools,
             capabilities,
             slots: Slots { chunks, other: 2 },
-            tags: Vec::new(),
+            tags: Tags::NONE,
             priority: 0,
             folders,
             reach: Reach::Same,
-            stall: self.stall,
-            benchmark: Duration::ZERO,
+            stall: Some(self.stall),
+            benchmark: Some(Duration::ZERO),
         }
     }
 }
@@ -104,6 +109,8 @@ impl Opened {
             own_node: Some(NodeId::from(NODE.to_owned())),
             allowed_folders: setup.allowed_folders,
             remember_sources: setup.remember_sources,
+            job_defaults: setup.job_defaults,
+            node_limits: setup.node_limits,
             cluster: setup.cluster,
         };
         let hub = Hub::open(state, settings).await?;
@@ -152,6 +159,7 @@ impl Engine {
                 hub.watch_leases(stop.clone()),
                 hub.watch_waiting(stop.clone()),
                 hub.watch_conditions(stop.clone()),
+                hub.watch_moved(stop.clone()),
                 hub.watch_blobs(budget, stop)
             );
             Ok(())

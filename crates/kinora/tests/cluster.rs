@@ -4,46 +4,16 @@
 
 mod support;
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_protocol::api::{JobView, NodeState, TaskView};
+use kinora_protocol::api::JobView;
 use kinora_protocol::client::JobVerb;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
 use kinora_testkit::fault;
 use support::cluster::{Hub, Worker, from_path, job};
-use support::{PATIENCE, Place, eight, kinora, long_gops, other_eight, run, same_frames, signal};
-
-async fn connected(hub: &Hub, count: usize) -> Result<()> {
-    let started = Instant::now();
-    loop {
-        let nodes = hub.client.nodes().await?.items;
-        let here =
-            nodes.iter().filter(|n| n.state != NodeState::Disconnected && n.state != NodeState::Benchmarking);
-        if here.count() == count {
-            return Ok(());
-        }
-        ensure!(started.elapsed() < PATIENCE, "{count} nodes do not come: {nodes:?}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// The result of a completed job has the frames of its source; each of its tasks was accepted once.
-async fn right(place: &Place, hub: &Hub, view: &JobView, source: &Path) -> Result<Vec<TaskView>> {
-    ensure!(view.phase == JobPhase::Completed, "{view:?}");
-    let out = place.at(&format!("{}.mp4", view.id));
-    hub.client.fetch(view.id, &out).await?;
-    same_frames(source, &out)?;
-    let tasks = hub.client.tasks(view.id).await?.items;
-    for task in &tasks {
-        let done = task.attempts.iter().filter(|a| a.outcome.as_deref() == Some("done")).count();
-        // A source that was probed for an earlier job is not probed again.
-        ensure!(done == 1 || (done == 0 && task.kind == TaskKind::Probe), "{task:?}");
-    }
-    Ok(tasks)
-}
+use support::{PATIENCE, Place, eight, kinora, long_gops, other_eight, run, signal};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_share_a_job_over_the_network() -> Result<()> {
@@ -52,10 +22,10 @@ async fn workers_share_a_job_over_the_network() -> Result<()> {
     let slow = Duration::from_millis(300);
     let one = Worker::start(&place, "one", &hub.address, slow, &["--copy", "--slots", "1"])?;
     let two = Worker::start(&place, "two", &hub.address, slow, &["--copy", "--slots", "1"])?;
-    connected(&hub, 2).await?;
+    hub.connected(2).await?;
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
     let ended = hub.ends(id).await?;
-    right(&place, &hub, &ended, &eight()?).await?;
+    hub.right(&place, &ended, &eight()?).await?;
     ensure!(ended.shares.len() == 2, "both worked: {ended:?}");
     for worker in [&one, &two] {
         fault::expect_no_orphans(&worker.working(), Duration::from_secs(5))?;
@@ -72,13 +42,13 @@ async fn on_one_machine_nothing_is_copied() -> Result<()> {
     let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let worker =
         Worker::start(&place, "one", &hub.address, Duration::ZERO, &["--benchmark-duration", "0.5"])?;
-    connected(&hub, 1).await?;
+    hub.connected(1).await?;
     let nodes = hub.client.nodes().await?.items;
     let measured = nodes.first().map(|node| &node.capabilities.speeds);
     ensure!(measured.is_some_and(|speeds| !speeds.is_empty()), "nothing was measured: {nodes:?}");
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
     let ended = hub.ends(id).await?;
-    right(&place, &hub, &ended, &eight()?).await?;
+    hub.right(&place, &ended, &eight()?).await?;
     ensure!(ended.moved_bytes == 0, "{ended:?}");
     ensure!(support::names(&worker.folder.join("media"))?.is_empty());
     Ok(())
@@ -95,7 +65,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     let start =
         |name: &str| Worker::start(&place, name, &hub.address, slow, &["--copy", "--reconnect-delay", "0.2"]);
     let (killed, frozen, steady) = (start("killed")?, start("frozen")?, start("steady")?);
-    connected(&hub, 3).await?;
+    hub.connected(3).await?;
     let sources = [eight()?, other_eight()?, long_gops()?];
     let mut ids = Vec::new();
     for source in &sources {
@@ -124,7 +94,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     let mut tasks = Vec::new();
     for (id, source) in ids.iter().zip(&sources) {
         let ended = hub.ends(*id).await?;
-        tasks.extend(right(&place, &hub, &ended, source).await?);
+        tasks.extend(hub.right(&place, &ended, source).await?);
     }
     let outcomes = |outcome: &str| {
         tasks.iter().flat_map(|t| &t.attempts).filter(|a| a.outcome.as_deref() == Some(outcome)).count()
@@ -136,7 +106,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     );
     // What it made while nobody waited for it is not taken, and it goes on as a good node.
     signal(&frozen.child, "CONT")?;
-    connected(&hub, 2).await?;
+    hub.connected(2).await?;
     for worker in [&frozen, &steady] {
         fault::expect_no_orphans(&worker.working(), Duration::from_secs(5))?;
         support::until("empty scratch folders", || {
@@ -156,7 +126,7 @@ async fn a_worker_that_is_asked_to_end_finishes_first() -> Result<()> {
     let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let flags = ["--copy", "--slots", "1"];
     let worker = Worker::start(&place, "one", &hub.address, Duration::from_millis(800), &flags)?;
-    connected(&hub, 1).await?;
+    hub.connected(1).await?;
     let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
     hub.until(id, |view| view.chunks.running == 1).await?;
     signal(&worker.child, "TERM")?;
@@ -170,11 +140,21 @@ async fn a_worker_that_is_asked_to_end_finishes_first() -> Result<()> {
         tasks.iter().flat_map(|t| &t.attempts).all(|a| a.outcome.as_deref() == Some("done")),
         "{tasks:?}"
     );
-    // The next one, under the same id, does the rest.
+    // The next one, under the same id, is stopped twice, which means at once; what it was at is free before its lease ends.
+    drop(worker);
+    let mut worker = Worker::start(&place, "one", &hub.address, Duration::from_secs(600), &flags)?;
+    hub.until(id, |view| view.chunks.running == 1).await?;
+    signal(&worker.child, "TERM")?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    signal(&worker.child, "TERM")?;
+    let asked = Instant::now();
+    worker.child.wait()?;
+    hub.until(id, |view| view.chunks.running == 0).await?;
+    ensure!(asked.elapsed() < Duration::from_secs(10), "it waited for the lease: {:?}", asked.elapsed());
     drop(worker);
     let _worker = Worker::start(&place, "one", &hub.address, Duration::ZERO, &flags)?;
     let ended = hub.ends(id).await?;
-    right(&place, &hub, &ended, &eight()?).await?;
+    hub.right(&place, &ended, &eight()?).await?;
     ensure!(hub.client.nodes().await?.items.len() == 1);
     Ok(())
 }
@@ -234,7 +214,7 @@ async fn a_chunk_moves_only_its_bytes() -> Result<()> {
         let (hub, _stub) =
             Hub::start(&place, Duration::from_secs(300), &["--allow-dir", &folder, "--jobs", "1"])?;
         let _far = Worker::start(&place, "far", &hub.address, Duration::ZERO, &["--copy", "--slots", "1"])?;
-        connected(&hub, 2).await?;
+        hub.connected(2).await?;
         let mut asked = from_path(source.clone());
         asked.recipe = kinora_protocol::recipe::Recipe::default();
         asked.recipe.video.crf = Some(45.0);
@@ -262,17 +242,18 @@ async fn jobs_wait_for_nodes_and_have_an_end() -> Result<()> {
     let place = Place::new()?;
     let hub = Hub::alone(&place, "127.0.0.1:0")?;
     let media = hub.upload(&eight()?).await?;
-    let waits = kinora_protocol::api::NewJob { required_nodes: 2, ..job(media.clone()) };
+    let waits = kinora_protocol::api::NewJob { required_nodes: Some(2), ..job(media.clone()) };
     let id = hub.client.submit(&waits, None).await?.id;
     ensure!(hub.client.job(id).await?.phase == JobPhase::WaitingForNodes);
-    let ends = kinora_protocol::api::NewJob { required_nodes: 9, deadline_seconds: Some(1), ..job(media) };
+    let ends =
+        kinora_protocol::api::NewJob { required_nodes: Some(9), deadline_seconds: Some(1), ..job(media) };
     let late = hub.client.submit(&ends, None).await?.id;
     let _one = Worker::start(&place, "one", &hub.address, Duration::ZERO, &[])?;
-    connected(&hub, 1).await?;
+    hub.connected(1).await?;
     ensure!(hub.client.job(id).await?.phase == JobPhase::WaitingForNodes);
     let _two = Worker::start(&place, "two", &hub.address, Duration::ZERO, &[])?;
     let ended = hub.ends(id).await?;
-    right(&place, &hub, &ended, &eight()?).await?;
+    hub.right(&place, &ended, &eight()?).await?;
     let ended = hub.ends(late).await?;
     let why = ended.failure.map(|f| f.message).unwrap_or_default();
     ensure!(ended.phase == JobPhase::Failed && why.contains("deadline"), "{why}");
@@ -287,7 +268,7 @@ async fn what_fails_everywhere_and_who_fails_alone() -> Result<()> {
     let media = hub.upload(&eight()?).await?;
     let bad = |name: &str| Worker::start_bad(&place, name, &hub.address, &["--copy", "--slots", "1"]);
     let (one, two, three) = (bad("one")?, bad("two")?, bad("three")?);
-    connected(&hub, 3).await?;
+    hub.connected(3).await?;
     let id = hub.client.submit(&job(media.clone()), None).await?.id;
     let failure = hub.ends(id).await?.failure.context("it did not fail")?;
     ensure!(failure.message.contains("after 3 attempts"), "{failure:?}");
@@ -297,16 +278,22 @@ async fn what_fails_everywhere_and_who_fails_alone() -> Result<()> {
     }
     drop((two, three));
     let _good = Worker::start(&place, "good", &hub.address, Duration::ZERO, &["--copy", "--slots", "1"])?;
-    connected(&hub, 2).await?;
+    hub.connected(2).await?;
     // Enough chunks for it to fail a few of them.
     let mut many = job(media);
     many.recipe.chunks.seconds = Some(0.5);
     let id = hub.client.submit(&many, None).await?.id;
     let ended = hub.ends(id).await?;
-    right(&place, &hub, &ended, &eight()?).await?;
+    hub.right(&place, &ended, &eight()?).await?;
     let nodes = hub.client.nodes().await?.items;
     let aside = nodes.iter().find(|n| n.quarantined.is_some()).context("nobody was set aside")?;
     ensure!(aside.name == "one", "{aside:?}");
+    // A hub that is started again has not forgotten it.
+    let listen = hub.address.trim_start_matches("http://").to_owned();
+    drop(hub);
+    let hub = Hub::alone(&place, &listen)?;
+    hub.connected(2).await?;
+    ensure!(hub.client.node(&aside.id).await?.quarantined == aside.quarantined);
     hub.client.tell_node(&aside.id, kinora_protocol::client::NodeVerb::Undrain).await?;
     ensure!(hub.client.node(&aside.id).await?.quarantined.is_none());
     drop(one);
@@ -322,10 +309,10 @@ async fn stragglers_are_repeated_elsewhere() -> Result<()> {
     let flags = ["--copy", "--slots", "1"];
     let slow = Worker::start(&place, "slow", &hub.address, Duration::from_secs(600), &flags)?;
     let _quick = Worker::start(&place, "quick", &hub.address, Duration::ZERO, &flags)?;
-    connected(&hub, 2).await?;
+    hub.connected(2).await?;
     let id = hub.client.submit(&job(media), None).await?.id;
     let ended = hub.ends(id).await?;
-    let tasks = right(&place, &hub, &ended, &eight()?).await?;
+    let tasks = hub.right(&place, &ended, &eight()?).await?;
     let twice = tasks.iter().filter(|t| t.attempts.len() == 2).count();
     ensure!(twice == 1, "one chunk was done twice: {tasks:?}");
     fault::expect_no_orphans(&slow.working(), Duration::from_secs(5))

@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use kinora_media::Tools;
 use kinora_protocol::api::JobView;
+use kinora_protocol::class::Tags;
 use kinora_protocol::client::JobVerb;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::{Grant, Slots, ToHub, ToNode};
@@ -52,12 +53,12 @@ impl Between {
             capabilities: capability::detect(&tools, &Trials::Hardware(Vec::new())).await,
             tools,
             slots: Slots { chunks: 2, other: 2 },
-            tags: Vec::new(),
+            tags: Tags::NONE,
             priority: 0,
             folders,
             reach: Reach::Apart(Remote::new(hub.client.clone(), cache, false)),
-            stall: Duration::from_secs(60),
-            benchmark: Duration::ZERO,
+            stall: None,
+            benchmark: Some(Duration::ZERO),
         };
         let (to_hub, mut from_hub) = hub.client.connect_node().await?;
         let (to_test, said) = mpsc::channel(64);

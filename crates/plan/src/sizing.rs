@@ -2,6 +2,8 @@
 //! does not. Estimates in seconds are allowed here; the cuts themselves are made in ticks by `chunk`.
 
 use kinora_protocol::encode::Encoder;
+use kinora_protocol::recipe::ChunkRecipe;
+use kinora_protocol::{ErrorCode, Failure};
 
 use crate::encoder;
 
@@ -33,6 +35,29 @@ pub struct Sizing {
 const SHORTEST: f64 = 0.2;
 /// No job has more chunks.
 const MOST_CHUNKS: f64 = 100_000.0;
+
+/// Longest pause before another try, in seconds.
+const LONGEST_DELAY: f64 = 3600.0;
+
+/// Whether what a recipe says of chunks can be.
+///
+/// # Errors
+/// [`ErrorCode::BadRecipe`] naming the setting.
+pub fn check(recipe: &ChunkRecipe) -> Result<(), Failure> {
+    let refuse = |reason: String| Err(Failure::new(ErrorCode::BadRecipe, reason));
+    match *recipe {
+        ChunkRecipe { seconds: Some(s), .. } if !(s.is_finite() && s > 0.0) => {
+            refuse(format!("a chunk of {s} s cannot be made: the length must be above 0"))
+        }
+        ChunkRecipe { max_attempts: Some(n), .. } if !(1..=100).contains(&n) => {
+            refuse(format!("a task cannot be tried {n} times: 1 to 100"))
+        }
+        ChunkRecipe { retry_delay: Some(s), .. } if !(0.0..=LONGEST_DELAY).contains(&s) => {
+            refuse(format!("{s} s is no pause before another try: 0 to {LONGEST_DELAY} s"))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// Chunks at once on a machine.
 pub fn jobs(encoder: Encoder, capacity: Capacity) -> u32 {
@@ -82,6 +107,23 @@ mod tests {
 
     fn auto(cores: u32) -> Capacity {
         Capacity { cores, machines: 1, jobs: None, seconds: None }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let good = ChunkRecipe { seconds: Some(0.1), max_attempts: Some(100), retry_delay: Some(0.0) };
+        assert_eq!(check(&good), Ok(()));
+        assert_eq!(check(&ChunkRecipe::default()), Ok(()));
+        let bad = [
+            ChunkRecipe { seconds: Some(0.0), ..good.clone() },
+            ChunkRecipe { seconds: Some(f64::NAN), ..good.clone() },
+            ChunkRecipe { max_attempts: Some(0), ..good.clone() },
+            ChunkRecipe { retry_delay: Some(-1.0), ..good.clone() },
+            ChunkRecipe { retry_delay: Some(f64::INFINITY), ..good },
+        ];
+        for recipe in bad {
+            assert_eq!(check(&recipe).map_err(|f| f.code), Err(ErrorCode::BadRecipe), "{recipe:?}");
+        }
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Tags;
 use crate::error::{ErrorCode, Failure};
+use crate::event::Event;
 use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
 use crate::job::JobPhase;
 use crate::node::{Capabilities, Progress, Slots};
@@ -105,12 +107,15 @@ pub struct NewJob {
     /// Greater runs first.
     #[serde(default)]
     pub priority: i32,
-    /// Nothing of it runs before so many nodes are ready.
+    /// Nothing of it runs before so many nodes are ready; as the hub is set when absent.
     #[serde(default)]
-    pub required_nodes: u32,
-    /// It fails if it is not done so many seconds after it was submitted.
+    pub required_nodes: Option<u32>,
+    /// It fails if it is not done so many seconds after it was submitted; as the hub is set when absent.
     #[serde(default)]
     pub deadline_seconds: Option<u32>,
+    /// Only nodes that have all of these work on it.
+    #[serde(default)]
+    pub tags: Tags,
 }
 
 impl NewJob {
@@ -122,8 +127,9 @@ impl NewJob {
             name: None,
             output: None,
             priority: 0,
-            required_nodes: 0,
+            required_nodes: None,
             deadline_seconds: None,
+            tags: Tags::NONE,
         }
     }
 }
@@ -143,6 +149,10 @@ pub struct JobView {
     pub recipe: Recipe,
     /// Greater runs first.
     pub priority: i32,
+    /// Only nodes that have all of these work on it.
+    pub tags: Tags,
+    /// What it waits for that no node here can give, in words.
+    pub stuck: Option<String>,
     /// Output frames; 0 until the plan stands.
     pub frames: u64,
     /// Those that are done.
@@ -161,7 +171,7 @@ pub struct JobView {
     pub finished_ms: Option<i64>,
     /// Which node did how much.
     pub shares: Vec<Share>,
-    /// Bytes that went over the network for it, in both directions, since the hub was started.
+    /// Bytes that went over the network for it, in both directions.
     pub moved_bytes: u64,
 }
 
@@ -227,6 +237,15 @@ pub struct AttemptView {
     pub failure: Option<Failure>,
 }
 
+/// Something that happened to a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventView {
+    /// Its position among all events of the hub: what comes later has a greater one.
+    pub seq: i64,
+    /// What happened. Failures come without their detail, which tasks have.
+    pub event: Event,
+}
+
 /// The state of a node, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum NodeState {
@@ -259,6 +278,8 @@ pub struct NodeView {
     pub capabilities: Capabilities,
     /// How much at once.
     pub slots: Slots,
+    /// What jobs may ask for; known while it is connected.
+    pub tags: Tags,
     /// What it is at.
     pub running: Vec<RunningView>,
     /// When it was last heard of.

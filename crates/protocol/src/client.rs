@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 use tokio_util::io::ReaderStream;
 
-use crate::api::{JobView, MediaView, NewJob, NodeView, Page, Problem, SystemView, TaskView};
+use crate::api::{EventView, JobView, MediaView, NewJob, NodeView, Page, Problem, SystemView, TaskView};
 use crate::error::{ErrorCode, Failure};
 use crate::id::{JobId, NodeId};
 use crate::proof::Proof;
@@ -227,6 +227,15 @@ impl Client {
     /// As all calls.
     pub async fn tasks(&self, job: JobId) -> Answer<Page<TaskView>> {
         self.get(&routes::of_job(job, "tasks")).await
+    }
+
+    /// What happened to a job, after a position; 0 is before the first event.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn events(&self, job: JobId, after: i64) -> Answer<Page<EventView>> {
+        let request = self.request(Method::GET, &routes::of_job(job, "events"));
+        self.json(request.query(&[("after", after)])).await
     }
 
     /// The proof of a completed job.

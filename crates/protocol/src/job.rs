@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Tags;
 use crate::recipe::Recipe;
 
 /// The phase of a job, as stored and shown. Which changes are legal stands in `jobs::state`.
@@ -83,4 +84,7 @@ pub struct JobRequest {
     /// It fails if it is not done by then, in milliseconds since 1970.
     #[serde(default)]
     pub deadline_ms: Option<i64>,
+    /// Only nodes that have all of these work on it.
+    #[serde(default)]
+    pub tags: Tags,
 }

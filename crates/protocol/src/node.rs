@@ -6,6 +6,7 @@ use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::Tags;
 use crate::encode::Encoder;
 use crate::error::Failure;
 use crate::id::{Attempt, JobId, NodeId, TaskId};
@@ -97,9 +98,9 @@ pub struct Hello {
     pub capabilities: Capabilities,
     /// How much at once.
     pub slots: Slots,
-    /// Words that jobs may ask for.
+    /// What jobs may ask for.
     #[serde(default)]
-    pub tags: Vec<String>,
+    pub tags: Tags,
     /// Greater gets work first.
     #[serde(default)]
     pub priority: i32,
@@ -192,6 +193,16 @@ pub enum ToHub {
     Bye,
 }
 
+/// What an operator of a hub sets for its nodes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NodeLimits {
+    /// How long each encoder is measured, in seconds; 0 for not at all.
+    pub benchmark_seconds: Option<f64>,
+    /// A program that makes no progress for so many seconds is stopped.
+    pub stall_seconds: Option<u64>,
+}
+
 /// From hub to node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -204,6 +215,8 @@ pub enum ToNode {
         lease_ms: u64,
         /// Where the hub's own files are; left out where that is known.
         shared: Option<Shared>,
+        /// What holds where the node's own machine says nothing else.
+        limits: NodeLimits,
     },
     /// The node is not taken; it need not come back as it is.
     Refused(Failure),

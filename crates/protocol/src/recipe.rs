@@ -208,6 +208,8 @@ pub struct ChunkRecipe {
     pub seconds: Option<f64>,
     /// How often a task is tried before the job fails.
     pub max_attempts: Option<u32>,
+    /// Seconds before a task that failed is tried again; twice as many before each further try.
+    pub retry_delay: Option<f64>,
 }
 
 /// How the result is checked.

@@ -56,6 +56,8 @@ pub struct JobRow {
     pub updated_ms: i64,
     /// When it ended.
     pub finished_ms: Option<i64>,
+    /// Bytes that went over the network for it.
+    pub moved_bytes: u64,
 }
 
 /// What became of a change of phase.

@@ -46,6 +46,8 @@ pub struct Claimed {
     pub kind: TaskKind,
     /// Position among its kind.
     pub ordinal: u32,
+    /// What it asks of a node.
+    pub class: Class,
     /// The work.
     pub spec: TaskSpec,
     /// Tries that count, with this one.

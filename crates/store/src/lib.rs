@@ -21,10 +21,10 @@ pub use lease::{
     FailOutcome, Lease, Stopped, Wanted,
 };
 pub use media::{CachedChunk, InUse, LibraryRow, MediaRow};
-pub use node::NodeRow;
+pub use node::{NodeRow, Withheld};
 pub use outbox::OutboxRow;
 pub use sqlite::{Stats, Store};
 pub use task::{
-    Counts, Dep, Expansion, Gate, GateOpening, Graph, NewTask, RefusedReopen, Reopen, Reopening, TaskRow,
-    TaskState,
+    ChunkSum, Chunks, Counts, Dep, Expansion, Gate, GateOpening, Graph, NewTask, RefusedReopen, Reopen,
+    Reopening, TaskRow, TaskState,
 };

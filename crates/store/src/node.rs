@@ -2,6 +2,7 @@
 
 use kinora_protocol::NodeId;
 use kinora_protocol::node::{Capabilities, Slots};
+use serde::{Deserialize, Serialize};
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,4 +17,19 @@ pub struct NodeRow {
     pub slots: Slots,
     /// When it last said hello.
     pub last_seen_ms: i64,
+    /// Why it gets no work.
+    pub withheld: Option<Withheld>,
+}
+
+/// Why a node gets no work, until somebody says that it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "snake_case")]
+pub enum Withheld {
+    /// It was told to drain.
+    Drain,
+    /// It failed what others then did.
+    Quarantine {
+        /// What it failed.
+        why: String,
+    },
 }

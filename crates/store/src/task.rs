@@ -226,6 +226,28 @@ pub struct TaskRow {
     pub failure: Option<Failure>,
 }
 
+/// The chunks of a job without their specs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chunks {
+    /// Summed up.
+    pub sums: Vec<ChunkSum>,
+    /// Positions of those that somebody has.
+    pub leased: Vec<u32>,
+}
+
+/// The chunks of a job that are in one state, by the node that has them or did them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChunkSum {
+    /// State.
+    pub state: TaskState,
+    /// Node; none for chunks that nobody has, or that were there already.
+    pub node: Option<NodeId>,
+    /// How many.
+    pub chunks: u32,
+    /// Output frames of these.
+    pub frames: u64,
+}
+
 /// How many tasks are in which state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -4,7 +4,7 @@
 
 mod support;
 
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
@@ -14,7 +14,7 @@ use kinora_protocol::{Attempt, ErrorCode, Failure, JobId, NodeId, TaskId};
 use kinora_store::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, Avoid, Completion, Counts, Dep, Expansion,
     FailOutcome, Gate, GateOpening, Graph, InUse, Lease, MediaRow, NewJob, NewTask, NodeRow, PhaseChange,
-    RefusedReopen, Reopen, Reopening, Retried, Store, StoreError, Submitted, TaskState,
+    RefusedReopen, Reopen, Reopening, Retried, Store, StoreError, Submitted, TaskState, Withheld,
 };
 use support::*;
 
@@ -446,7 +446,7 @@ async fn what_a_dead_process_held_is_given_back_without_fault(store: Store) {
 }
 
 async fn the_better_of_several_classes_is_claimed(store: Store) {
-    let class = |build: &str| Class::chunk(Encoder::X264, build.to_owned());
+    let class = |build: &str| Class::chunk(Encoder::X264, build.to_owned(), Tags::NONE);
     let with =
         |ordinal, build, priority, rank| NewTask { class: class(build), priority, rank, ..part(ordinal) };
     let tasks = vec![with(0, "a", 0, 1.0), with(1, "b", 0, 0.0), with(2, "c", 9, 9.0), with(3, "a", 1, 5.0)];
@@ -779,10 +779,19 @@ async fn media_nodes_and_names_are_kept(store: Store) {
         capabilities: Capabilities { ffmpeg: "5.1".into(), encoders: vec![], cores: 2, speeds: vec![] },
         slots: Slots { chunks: 1, other: 2 },
         last_seen_ms: 1,
+        withheld: None,
     };
     store.put_node(&row).await.unwrap();
     row.last_seen_ms = 2;
     store.put_node(&row).await.unwrap();
+    assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&row));
+    let withheld = Withheld::Quarantine { why: "it fails".to_owned() };
+    store.withhold(&row.id, Some(&withheld)).await.unwrap();
+    store.put_node(&row).await.unwrap();
+    row.withheld = Some(withheld);
+    assert_eq!(store.nodes().await.unwrap(), std::slice::from_ref(&row), "a hello does not give it work");
+    store.withhold(&row.id, None).await.unwrap();
+    row.withheld = None;
     assert_eq!(store.nodes().await.unwrap(), [row]);
 
     store.put_meta("hub", "a").await.unwrap();
@@ -814,6 +823,9 @@ async fn every_change_has_its_event(store: Store) {
     assert!(rows.iter().all(|row| row.job == job));
     assert!(rows.windows(2).all(|w| w[0].seq < w[1].seq));
     assert_eq!(store.outbox_after(rows[1].seq, 2).await.unwrap(), rows[2..4]);
+    let other = submit(&store, parts(1)).await;
+    assert_eq!(store.outbox_of(job, rows[0].seq, 2).await.unwrap(), rows[1..3]);
+    assert_eq!(store.outbox_of(other, 0, 9).await.unwrap().len(), 1);
     assert_eq!(store.trim_outbox(rows[4].seq).await.unwrap(), 5);
     store.cancel(submit(&store, parts(1)).await, 0).await.unwrap();
     assert!(store.outbox_after(0, 9).await.unwrap()[0].seq > rows[4].seq, "a position never repeats");
@@ -834,6 +846,18 @@ async fn counts_are_by_kind_and_state(store: Store) {
         ]
     );
     assert_eq!(kinds[0].total(), 4);
+}
+
+async fn what_a_job_waits_for_and_what_it_moved(store: Store) {
+    let job = submit(&store, fan_in(2)).await;
+    assert_eq!(store.ready_classes(job).await.unwrap(), [parts_class()]);
+    store.pause(job, 1).await.unwrap();
+    assert_eq!(store.ready_classes(job).await.unwrap(), [], "nothing is to run");
+    let other = submit(&store, parts(1)).await;
+    store.add_moved(vec![(job, 5), (other, 1)]).await.unwrap();
+    store.add_moved(vec![(job, 7)]).await.unwrap();
+    assert_eq!(store.job(job).await.unwrap().unwrap().moved_bytes, 12);
+    assert_eq!(store.job(other).await.unwrap().unwrap().moved_bytes, 1);
 }
 
 macro_rules! conformance {
@@ -894,4 +918,5 @@ conformance! { sqlite, Place::new();
     media_nodes_and_names_are_kept
     every_change_has_its_event
     counts_are_by_kind_and_state
+    what_a_job_waits_for_and_what_it_moved
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_media::{Control, Tools};
+use kinora_protocol::class::Tags;
 use kinora_protocol::node::{
-    Capabilities, Grant, Hello, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
+    Capabilities, Grant, Hello, NodeLimits, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
 };
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId, fault};
@@ -44,19 +45,24 @@ pub struct Worker {
     pub capabilities: Capabilities,
     /// How much at once.
     pub slots: Slots,
-    /// Words that jobs may ask for.
-    pub tags: Vec<String>,
+    /// What jobs may ask for.
+    pub tags: Tags,
     /// Greater gets work first.
     pub priority: i32,
     /// Its folders.
     pub folders: Folders,
     /// How it gets at the hub's files.
     pub reach: Reach,
-    /// A program that makes no progress for so long is stopped.
-    pub stall: Duration,
-    /// How long each encoder is measured; not at all when zero.
-    pub benchmark: Duration,
+    /// A program that makes no progress for so long is stopped; as the hub says when absent.
+    pub stall: Option<Duration>,
+    /// How long each encoder is measured, not at all when zero; as the hub says when absent.
+    pub benchmark: Option<Duration>,
 }
+
+/// A program that makes no progress for so long is stopped, when nobody says otherwise.
+const STALL: Duration = Duration::from_secs(300);
+/// How long each encoder is measured, when nobody says otherwise.
+const BENCHMARK: Duration = Duration::from_secs(1);
 
 /// What a node is told by its machine.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +105,8 @@ pub(crate) struct Desk {
     /// What the hub has not noted yet.
     untold: BTreeMap<Key, ToHub>,
     speeds: OnceCell<Vec<Speed>>,
+    /// What the hub said last.
+    limits: NodeLimits,
 }
 
 impl Desk {
@@ -211,7 +219,11 @@ impl Conversation<'_> {
         tokio::select! {
             // What ends because this machine stops is no failure of the task.
             biased;
-            () = self.signals.stop.cancelled() => Err(Ended::Stopped),
+            () = self.signals.stop.cancelled() => {
+                // The hub need not wait for the leases to end. If it does not hear this, it will.
+                let _ = self.say(ToHub::Bye).await;
+                Err(Ended::Stopped)
+            }
             () = self.signals.drain.cancelled(), if !self.draining => {
                 self.draining = true;
                 self.say(ToHub::Draining).await
@@ -236,7 +248,10 @@ impl Conversation<'_> {
 
     async fn hear(&mut self, message: ToNode) -> Result<(), Ended> {
         match message {
-            ToNode::Welcome { shared, .. } => self.arrive(shared.as_ref()).await?,
+            ToNode::Welcome { shared, limits, .. } => {
+                self.desk.limits = limits;
+                self.arrive(shared.as_ref()).await?;
+            }
             ToNode::Lease(grant) => self.start(*grant),
             ToNode::Cancel { task, attempt } => self.desk.drop_attempt((task, attempt)),
             ToNode::Noted { task, attempt } => drop(self.desk.untold.remove(&(task, attempt))),
@@ -257,7 +272,9 @@ impl Conversation<'_> {
         let shares_files = self.worker.reach.look(shared);
         let Worker { tools, capabilities, benchmark, folders, .. } = self.worker.as_ref();
         let kept = folders.benchmark.as_deref();
-        let measure = || benchmark::speeds(tools, capabilities, *benchmark, kept, &self.signals.stop);
+        let told = self.desk.limits.benchmark_seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
+        let length = benchmark.or(told).unwrap_or(BENCHMARK);
+        let measure = || benchmark::speeds(tools, capabilities, length, kept, &self.signals.stop);
         let speeds = self.desk.speeds.get_or_init(measure).await.clone();
         self.say(ToHub::Ready { shares_files, speeds }).await?;
         if self.draining {
@@ -274,10 +291,11 @@ impl Conversation<'_> {
         let cancel = self.signals.stop.child_token();
         let progress = Arc::new(Mutex::new(Progress::default()));
         let latest = Arc::clone(&progress);
+        let told = self.desk.limits.stall_seconds.map(Duration::from_secs);
         let control = Control {
             cancel: cancel.clone(),
             progress: Arc::new(move |now| *latest.lock().unwrap_or_else(PoisonError::into_inner) = now),
-            stall: self.worker.stall,
+            stall: self.worker.stall.or(told).unwrap_or(STALL),
         };
         self.desk.running.insert(key, Running { cancel, progress });
         let worker = Arc::clone(self.worker);

@@ -1,6 +1,7 @@
 //! What jobs wait for besides their turn: nodes, and the end of their time. Kept in memory, and read again at a start.
 
 use kinora_jobs::state::{JobEvent, allowed_from};
+use kinora_protocol::class::Tags;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::{ErrorCode, Failure, JobId};
@@ -9,23 +10,25 @@ use kinora_store::PhaseChange;
 use crate::{Hub, Result, now_ms};
 
 /// What is looked at again and again for one job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Conditions {
     required_nodes: u32,
+    tags: Tags,
     deadline_ms: Option<i64>,
 }
 
 impl Conditions {
     fn of(request: &JobRequest) -> Option<Self> {
         let JobRequest { required_nodes, deadline_ms, .. } = *request;
-        (required_nodes > 0 || deadline_ms.is_some()).then_some(Self { required_nodes, deadline_ms })
+        let tags = request.tags.clone();
+        (required_nodes > 0 || deadline_ms.is_some()).then_some(Self { required_nodes, tags, deadline_ms })
     }
 }
 
 impl Hub {
     /// The phase that a new job starts in.
     pub(crate) fn first_phase(&self, request: &JobRequest) -> JobPhase {
-        if request.required_nodes > self.inner.nodes.ready() {
+        if request.required_nodes > self.inner.nodes.ready(&request.tags) {
             JobPhase::WaitingForNodes
         } else {
             JobPhase::Queued
@@ -44,9 +47,11 @@ impl Hub {
     /// # Errors
     /// When the store fails.
     pub(crate) async fn look_at_conditions(&self) -> Result<()> {
-        let watched: Vec<(JobId, Conditions)> = self.conditions().iter().map(|(job, c)| (*job, *c)).collect();
+        let watched: Vec<(JobId, Conditions)> =
+            self.conditions().iter().map(|(job, c)| (*job, c.clone())).collect();
         for (job, conditions) in watched {
-            if conditions.required_nodes > 0 && conditions.required_nodes <= self.inner.nodes.ready() {
+            let ready = self.inner.nodes.ready(&conditions.tags);
+            if conditions.required_nodes > 0 && conditions.required_nodes <= ready {
                 self.start_waiting(job).await?;
             }
             let over = conditions.deadline_ms.is_some_and(|deadline| deadline <= now_ms());

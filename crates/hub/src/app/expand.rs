@@ -4,12 +4,8 @@
 use kinora_jobs::expand::{self, Known};
 use kinora_jobs::key::Keys;
 use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
-use kinora_jobs::schedule;
 use kinora_plan::index::PacketIndex;
-use kinora_plan::settle;
-use kinora_plan::sizing::Capacity;
 use kinora_protocol::class::Class;
-use kinora_protocol::encode::Settled;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
@@ -33,20 +29,20 @@ impl Hub {
         node: &Capabilities,
     ) -> Result<Expanded> {
         let index = self.index_of(probe).await?;
-        let (settled, _) = match self.settle(request, probe, node) {
-            Ok(settled) => settled,
+        let crew = match self.crew(request, &probe.facts, node) {
+            Ok(crew) => crew,
             Err(failure) => return Ok(Err(failure)),
         };
         let known = Known {
             source: &request.input,
             facts: &probe.facts,
             index: &index,
-            settled: &settled,
-            capacity: self.capacity(request, node, &settled),
+            settled: &crew.settled,
+            capacity: crew.capacity,
         };
         match expand::analyze(&known) {
             Some(spec) => {
-                let task = new_task(request, 0, Class::LIGHT, TaskSpec::Analyze(spec), Gate::None);
+                let task = new_task(request, 0, light(request), TaskSpec::Analyze(spec), Gate::None);
                 Ok(Ok((Graph { tasks: vec![task], deps: Vec::new() }, None)))
             }
             None => self.work(job, request, probe, &index, node, &[]).await,
@@ -75,16 +71,16 @@ impl Hub {
         node: &Capabilities,
         scenes: &[i64],
     ) -> Result<Expanded> {
-        let (settled, notes) = match self.settle(request, probe, node) {
-            Ok(settled) => settled,
+        let crew = match self.crew(request, &probe.facts, node) {
+            Ok(crew) => crew,
             Err(failure) => return Ok(Err(failure)),
         };
         let known = Known {
             source: &request.input,
             facts: &probe.facts,
             index,
-            settled: &settled,
-            capacity: self.capacity(request, node, &settled),
+            settled: &crew.settled,
+            capacity: crew.capacity,
         };
         let expansion = expand::tasks(&known, scenes);
         let package = PackageSpec {
@@ -96,13 +92,12 @@ impl Hub {
             frames: index.packets.len() as u64,
             indexed_frames: index.packets.len() as u64,
             chunks: Vec::new(),
-            build: node.ffmpeg.clone(),
-            notes,
+            build: crew.ffmpeg.clone(),
             output: request.output.clone(),
-            settled,
+            notes: crew.notes.clone(),
+            settled: crew.settled.clone(),
         };
-        let build = schedule::build_name(&node.ffmpeg);
-        let keys = Keys::new(index, &node.ffmpeg);
+        let keys = Keys::new(index, &crew.ffmpeg);
         let ranks = expand::ranks(&expansion.chunks);
         let frames = expansion.chunks.iter().map(|c| c.work.frames).collect();
         let mut tasks = Vec::with_capacity(expansion.chunks.len() + 3);
@@ -112,40 +107,13 @@ impl Hub {
             let done = self.kept_chunk(key.as_ref(), &chunk.work).await?;
             let ordinal = chunk.work.ordinal;
             reused.extend(done.is_some().then_some(ordinal));
-            let class = Class::chunk(chunk.work.encode.encoder, build.clone());
+            let class = crew.class(request).unwrap_or_else(|| light(request));
             let spec = TaskSpec::Chunk(Box::new(chunk));
             let task = new_task(request, ordinal, class, spec, Gate::None);
             tasks.push(NewTask { rank, done, cache_key: key, ..task });
         }
         let graph = finish_graph(request, probe.facts.size, tasks, expansion.audio, package);
         Ok(Ok((graph, Some(Event::Planned { job, chunks: frames, reused }))))
-    }
-
-    fn settle(
-        &self,
-        request: &JobRequest,
-        probe: &ProbeOutput,
-        node: &Capabilities,
-    ) -> std::result::Result<(Settled, Vec<String>), Failure> {
-        let container = match request.recipe.container {
-            Some(container) => container,
-            None => container_of(&request.output)?,
-        };
-        let outcome = settle::settle(&request.recipe, &probe.facts, container, &node.encoders)?;
-        Ok((outcome.settled, outcome.notes))
-    }
-
-    /// What there is to run on: the nodes that can do the work alike, or the one that has probed.
-    fn capacity(&self, request: &JobRequest, node: &Capabilities, settled: &Settled) -> Capacity {
-        let jobs = self.inner.settings.jobs;
-        let alone = Capacity { cores: node.cores, machines: 1, jobs, seconds: None };
-        let class = settled
-            .video
-            .as_ref()
-            .map(|video| Class::chunk(video.encode.encoder, schedule::build_name(&node.ffmpeg)));
-        let together = class.and_then(|class| self.inner.nodes.together(&class, jobs));
-        let seconds = request.recipe.chunks.seconds.filter(|s| s.is_finite() && *s > 0.0);
-        Capacity { seconds, ..together.unwrap_or(alone) }
     }
 
     /// What the probe of a job found.
@@ -184,6 +152,11 @@ pub fn container_of(output: &std::path::Path) -> std::result::Result<Container, 
     })
 }
 
+/// What work of a job that needs no encoder asks of a node.
+pub(crate) fn light(request: &JobRequest) -> Class {
+    Class::light(request.tags.clone())
+}
+
 /// A task of a job that is tried as often as its recipe says.
 pub(crate) fn new_task(
     request: &JobRequest,
@@ -219,18 +192,18 @@ fn finish_graph(
     let chunks = tasks.len();
     if let Some(audio) = audio {
         before_package.push(tasks.len());
-        tasks.push(new_task(request, 0, Class::LIGHT, TaskSpec::Audio(audio), Gate::None));
+        tasks.push(new_task(request, 0, light(request), TaskSpec::Audio(audio), Gate::None));
     }
     if chunks > 0 {
         let join = tasks.len();
         let draft = TaskSpec::Join(JoinSpec { chunks: Vec::new(), packets: Vec::new() });
-        tasks.push(new_task(request, 0, Class::LIGHT, draft, Gate::Closed));
+        tasks.push(new_task(request, 0, light(request), draft, Gate::Closed));
         deps.extend((0..chunks).map(|before| Dep { before, after: join }));
         before_package.push(join);
     }
     let last = tasks.len();
     let source = SourceTask { source: request.input.clone(), size, work: package };
-    tasks.push(new_task(request, 0, Class::LIGHT, TaskSpec::Package(Box::new(source)), Gate::Closed));
+    tasks.push(new_task(request, 0, light(request), TaskSpec::Package(Box::new(source)), Gate::Closed));
     deps.extend(before_package.into_iter().map(|before| Dep { before, after: last }));
     Graph { tasks, deps }
 }

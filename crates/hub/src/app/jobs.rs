@@ -7,9 +7,7 @@ use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{Failure, JobId, fault};
 use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow};
 
-use kinora_protocol::class::Class;
-
-use super::expand::new_task;
+use super::expand::{light, new_task};
 use crate::{Hub, Result, now_ms};
 
 impl Hub {
@@ -26,7 +24,7 @@ impl Hub {
             Some(known) => known,
             None => {
                 let spec = TaskSpec::Probe { source: request.input.clone() };
-                let probe = new_task(&request, 0, Class::LIGHT, spec, Gate::None);
+                let probe = new_task(&request, 0, light(&request), spec, Gate::None);
                 (Graph { tasks: vec![probe], deps: Vec::<Dep>::new() }, None)
             }
         };

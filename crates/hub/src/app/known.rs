@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use kinora_protocol::JobId;
-use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::node::FileMark;
 use kinora_protocol::task::{ProbeOutput, TaskOutput, TaskSpec};
 use kinora_store::{Gate, Graph, MediaRow, NewTask};
 
-use super::expand::new_task;
+use super::expand::{light, new_task};
 use crate::{Hub, Result};
 
 impl Hub {
@@ -47,7 +46,7 @@ impl Hub {
     ) -> Result<Option<(Graph, Option<Event>)>> {
         let Some((fingerprint, _)) = self.fingerprint(&request.input) else { return Ok(None) };
         let (Some(known), Some(node)) =
-            (self.store().find_media(&fingerprint).await?, self.inner.nodes.example())
+            (self.store().find_media(&fingerprint).await?, self.inner.nodes.example(&request.tags))
         else {
             return Ok(None);
         };
@@ -62,7 +61,7 @@ impl Hub {
         };
         let spec = TaskSpec::Probe { source: request.input.clone() };
         let done = Some(TaskOutput::Probe(Box::new(probe)));
-        graph.tasks.push(NewTask { done, ..new_task(request, 0, Class::LIGHT, spec, Gate::None) });
+        graph.tasks.push(NewTask { done, ..new_task(request, 0, light(request), spec, Gate::None) });
         Ok(Some((graph, event)))
     }
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use kinora_plan::sizing;
 use kinora_protocol::api::{MediaView, NewJob, Source};
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::recipe::Container;
@@ -73,6 +74,10 @@ impl Hub {
     /// When the store fails; what is wrong with the job is the inner error.
     pub async fn submit_api(&self, job: NewJob, key: Option<String>) -> Result<Asked<Submitted>> {
         let id = JobId::generate();
+        let job = self.inner.settings.job_defaults.fill(job);
+        if let Err(failure) = sizing::check(&job.recipe.chunks) {
+            return Ok(Err(failure));
+        }
         let (input, source_name) = match &job.source {
             Source::Media(digest) => match self.store().find_library(digest).await? {
                 Some(row) => (row.path, row.name),
@@ -103,8 +108,9 @@ impl Hub {
             recipe: job.recipe,
             idempotency_key: key,
             priority: job.priority,
-            required_nodes: job.required_nodes,
+            required_nodes: job.required_nodes.unwrap_or(0),
             deadline_ms,
+            tags: job.tags,
         };
         Ok(Ok(self.submit_as(id, request).await?))
     }

@@ -2,21 +2,42 @@
 
 use kinora_protocol::NodeId;
 use kinora_protocol::node::ToNode;
-use kinora_store::NodeRow;
+use kinora_store::{NodeRow, Withheld};
 
 use crate::{Hub, Result, now_ms};
 
 impl Hub {
-    /// Lets a node finish what it has and take nothing more. Whether it is there.
-    pub fn drain_node(&self, node: &NodeId) -> bool {
-        self.inner.nodes.drain(node)
+    /// Lets a node finish what it has and take nothing more, until it is undrained. Whether it is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn drain_node(&self, node: &NodeId) -> Result<bool> {
+        let there = self.inner.nodes.drain(node);
+        if there {
+            self.store().withhold(node, Some(&Withheld::Drain)).await?;
+        }
+        Ok(there)
     }
 
-    /// Gives a draining node work again. Whether it is there.
-    pub fn undrain_node(&self, node: &NodeId) -> bool {
+    /// Gives a draining or quarantined node work again. Whether it is there.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn undrain_node(&self, node: &NodeId) -> Result<bool> {
         let known = self.inner.nodes.undrain(node);
+        self.store().withhold(node, None).await?;
         self.ring();
-        known
+        Ok(known)
+    }
+
+    /// Takes up what was decided of nodes before this start.
+    pub(crate) async fn remember_nodes(&self) -> Result<()> {
+        for row in self.store().nodes().await? {
+            if let Some(withheld) = row.withheld {
+                self.inner.nodes.remember(row.id, withheld);
+            }
+        }
+        Ok(())
     }
 
     /// Forgets a node that is not connected; `None` when it is, else whether it was known.

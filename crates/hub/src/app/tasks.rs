@@ -1,7 +1,7 @@
 //! What nodes say about their tasks: done, failed, still at it. Each answer is decided first, then stored in one change.
 
 use kinora_jobs::judge::{self, Verdict};
-use kinora_jobs::retry::{self, Then, Where};
+use kinora_jobs::retry::{self, DEFAULT_DELAY_MS, Then, Tries, Where};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
@@ -119,7 +119,9 @@ impl Hub {
         self.task_event(claimed, TaskChange::Done);
         let what = format!("{} {} of job {}", claimed.kind.name(), claimed.ordinal, claimed.job);
         let failed = self.failed_here(claimed).await?;
-        self.inner.nodes.note_done(&claimed.lease.node, &failed, &what);
+        for (node, withheld) in self.inner.nodes.note_done(&claimed.lease.node, &failed, &what) {
+            self.store().withhold(&node, Some(&withheld)).await?;
+        }
         self.inner.nodes.note_speed(&claimed.lease.node, (claimed.lease.task, claimed.lease.attempt));
         if let Some(beaten) = &accepted.beaten {
             self.inner.nodes.cancel(&beaten.node, (beaten.task, beaten.attempt));
@@ -173,7 +175,10 @@ impl Hub {
     pub(crate) async fn failed(&self, claimed: &Claimed, failure: Failure) -> Result<()> {
         let shares = self.inner.nodes.with(&claimed.lease.node, |n| n.shares_files).unwrap_or(false);
         let place = if shares { Where::Here } else { Where::Elsewhere };
-        let (then, failure) = match retry::after(&failure, place, claimed.tries, claimed.max_attempts) {
+        let delay = self.request_of(claimed).await?.recipe.chunks.retry_delay;
+        let delay_ms = delay.map_or(DEFAULT_DELAY_MS, |seconds| (seconds * 1000.0) as i64);
+        let tries = Tries { made: claimed.tries, most: claimed.max_attempts, delay_ms };
+        let (then, failure) = match retry::after(&failure, place, tries) {
             Then::Again { delay_ms } => {
                 self.ring_in(delay_ms);
                 (AfterFailure::Retry { not_before_ms: now_ms() + delay_ms }, failure)

@@ -3,16 +3,18 @@
 use std::collections::BTreeMap;
 
 use kinora_protocol::api::{
-    AttemptView, ChunkCounts, ClusterView, JobView, NodeState, NodeView, Page, RunningView, Share,
+    AttemptView, ChunkCounts, ClusterView, EventView, JobView, NodeState, NodeView, Page, RunningView, Share,
     SystemView, TaskView,
 };
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::PROTOCOL;
-use kinora_protocol::task::{TaskKind, TaskSpec};
+use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{JobId, NodeId};
-use kinora_store::{JobRow, TaskRow, TaskState};
+use kinora_store::{ChunkSum, JobRow, TaskState, Withheld};
 
-use crate::nodes::{Node, Standing};
+use super::chunks::chunk_spec;
+use crate::nodes::{Held, Node, Standing};
 use crate::{Hub, Result};
 
 impl Hub {
@@ -56,9 +58,13 @@ impl Hub {
                 id: row.id.clone(),
                 name: row.name,
                 state: NodeState::Disconnected,
-                quarantined: None,
+                quarantined: match row.withheld {
+                    Some(Withheld::Quarantine { why }) => Some(why),
+                    Some(Withheld::Drain) | None => None,
+                },
                 capabilities: row.capabilities,
                 slots: row.slots,
+                tags: Tags::NONE,
                 running: Vec::new(),
                 last_seen_ms: row.last_seen_ms,
             };
@@ -70,6 +76,7 @@ impl Hub {
                 view.state = state(node);
                 // With what the benchmark found.
                 view.capabilities = node.hello.capabilities.clone();
+                view.tags = node.hello.tags.clone();
                 if let Standing::Quarantined { why } = &node.standing {
                     view.quarantined = Some(why.clone());
                 }
@@ -86,9 +93,10 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn job_view(&self, job: JobId) -> Result<Option<JobView>> {
-        let Some(row) = self.store().job(job).await? else { return Ok(None) };
-        let tasks = self.store().tasks(job).await?;
-        Ok(Some(view(row, &tasks, &self.running_of(job), self.moved(job))))
+        match self.store().job(job).await? {
+            Some(row) => Ok(Some(self.view_of(row).await?)),
+            None => Ok(None),
+        }
     }
 
     /// Jobs, newest first.
@@ -101,28 +109,80 @@ impl Hub {
         let next = rows.last().filter(|_| whole).map(|row| row.id.to_string());
         let mut items = Vec::with_capacity(rows.len());
         for row in rows {
-            let tasks = self.store().tasks(row.id).await?;
-            let running = self.running_of(row.id);
-            let moved = self.moved(row.id);
-            items.push(view(row, &tasks, &running, moved));
+            items.push(self.view_of(row).await?);
         }
         Ok(Page { items, next })
     }
 
-    /// Chunks of a job in progress: position, frames done and speed.
-    fn running_of(&self, job: JobId) -> BTreeMap<u32, (u64, f32)> {
-        let mut running: BTreeMap<u32, (u64, f32)> = BTreeMap::new();
+    async fn view_of(&self, row: JobRow) -> Result<JobView> {
+        let chunks = self.store().chunks(row.id).await?;
+        let stuck = self.stuck(&row).await?;
+        let moved = row.moved_bytes + self.moved(row.id);
+        let running = self.running_of(row.id, &chunks.leased);
+        Ok(view(row, &chunks.sums, running, moved, stuck))
+    }
+
+    /// What a job waits for that none of the nodes can give.
+    async fn stuck(&self, row: &JobRow) -> Result<Option<String>> {
+        match row.phase {
+            JobPhase::WaitingForNodes => {
+                let (ready, wanted) = (self.inner.nodes.ready(&row.request.tags), row.request.required_nodes);
+                Ok(Some(format!("{ready} of {wanted} workers are ready{}", with_tags(&row.request.tags))))
+            }
+            JobPhase::Queued | JobPhase::Benchmarking | JobPhase::Processing | JobPhase::Combining => {
+                let waiting = self.store().ready_classes(row.id).await?;
+                let class = waiting.into_iter().find(|class| !self.inner.nodes.anybody_for(class));
+                Ok(class.map(|class| self.nobody_for(&class)))
+            }
+            JobPhase::Completed | JobPhase::Failed | JobPhase::Cancelled | JobPhase::Paused => Ok(None),
+        }
+    }
+
+    fn nobody_for(&self, class: &Class) -> String {
+        let tags = with_tags(&class.tags);
+        let Some(encoder) = class.encoder else { return format!("no worker is connected{tags}") };
+        let any_build = Class { build: None, ..class.clone() };
+        if self.inner.nodes.anybody_for(&any_build) {
+            let name = encoder.name();
+            return format!(
+                "no worker with {name} is connected{tags} whose ffmpeg is of the build that the job began with; \
+                 bring one back, or cancel and submit again"
+            );
+        }
+        format!("no worker with {} is connected{tags}", encoder.name())
+    }
+
+    /// Chunks of a job in progress.
+    fn running_of(&self, job: JobId, leased: &[u32]) -> Running {
+        let mut chunks: BTreeMap<u32, (u64, f32)> = BTreeMap::new();
         self.inner.nodes.each(|node| {
-            let chunks = |h: &&crate::nodes::Held| h.claimed.job == job && h.claimed.kind == TaskKind::Chunk;
-            for held in node.held.values().filter(chunks) {
+            let mine = |held: &&Held| held.claimed.job == job && leased.contains(&held.claimed.ordinal);
+            for held in node.held.values().filter(mine) {
+                let Some(spec) = chunk_spec(&held.claimed.spec) else { continue };
                 // Of two attempts at one chunk the one that is further counts.
-                let known = running.entry(held.claimed.ordinal).or_default();
+                let known = chunks.entry(held.claimed.ordinal).or_default();
                 if held.progress.frames >= known.0 {
-                    *known = (held.progress.frames, held.progress.fps);
+                    *known = (held.progress.frames.min(spec.frames.count()), held.progress.fps);
                 }
             }
         });
-        running
+        let sum = |sum: Running, (frames, fps): &(u64, f32)| Running {
+            frames: sum.frames + frames,
+            fps: sum.fps + fps,
+        };
+        chunks.values().fold(Running::default(), sum)
+    }
+
+    /// What happened to a job, from a position on.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn job_events(&self, job: JobId, after: i64, limit: u32) -> Result<Page<EventView>> {
+        let rows = self.store().outbox_of(job, after, limit).await?;
+        let whole = u32::try_from(rows.len()).unwrap_or(u32::MAX) == limit;
+        let next = rows.last().filter(|_| whole).map(|row| row.seq.to_string());
+        let items = rows.into_iter().map(|row| EventView { seq: row.seq, event: row.event }).collect();
+        Ok(Page { items, next })
     }
 
     /// The tasks of a job with all their attempts.
@@ -180,40 +240,50 @@ fn frames(spec: &TaskSpec) -> Option<(u64, u64)> {
     }
 }
 
-fn view(row: JobRow, tasks: &[TaskRow], running: &BTreeMap<u32, (u64, f32)>, moved_bytes: u64) -> JobView {
-    let (mut total, mut done, mut chunks) = (0, 0, ChunkCounts::default());
-    let mut shares: BTreeMap<&NodeId, Share> = BTreeMap::new();
-    let mut fps = 0.0;
-    for task in tasks {
-        let Some((start, end)) = frames(&task.spec) else { continue };
-        let count = end.saturating_sub(start);
-        total += count;
-        chunks.total += 1;
-        match (task.state, running.get(&task.ordinal)) {
-            (TaskState::Done, _) => {
-                done += count;
-                chunks.done += 1;
-                match &task.node {
-                    None => chunks.reused += 1,
+fn with_tags(tags: &Tags) -> String {
+    if tags.is_empty() { String::new() } else { format!(" with {tags}") }
+}
+
+/// What nodes are at of one job.
+#[derive(Debug, Clone, Copy, Default)]
+struct Running {
+    /// Output frames of unfinished chunks that are done.
+    frames: u64,
+    /// Output frames per second.
+    fps: f32,
+}
+
+fn view(
+    row: JobRow,
+    sums: &[ChunkSum],
+    running: Running,
+    moved_bytes: u64,
+    stuck: Option<String>,
+) -> JobView {
+    let (mut total, mut finished, mut chunks) = (0, 0, ChunkCounts::default());
+    let mut shares = Vec::new();
+    for sum in sums {
+        total += sum.frames;
+        chunks.total += sum.chunks;
+        match (sum.state, &sum.node) {
+            (TaskState::Done, node) => {
+                finished += sum.frames;
+                chunks.done += sum.chunks;
+                match node {
+                    None => chunks.reused += sum.chunks,
                     Some(node) => {
-                        let empty = || Share { node: node.clone(), chunks: 0, frames: 0 };
-                        let share = shares.entry(node).or_insert_with(empty);
-                        share.chunks += 1;
-                        share.frames += count;
+                        let (node, chunks, frames) = (node.clone(), sum.chunks, sum.frames);
+                        shares.push(Share { node, chunks, frames });
                     }
                 }
             }
-            (TaskState::Leased, progress) => {
-                chunks.running += 1;
-                let (frames, speed) = progress.copied().unwrap_or_default();
-                done += frames.min(count);
-                fps += speed;
-            }
+            (TaskState::Leased, _) => chunks.running += sum.chunks,
             _ => {}
         }
     }
+    let done = (finished + running.frames).min(total);
     let left = total.saturating_sub(done) as f64;
-    let moving = fps > 0.0 && row.phase == JobPhase::Processing;
+    let moving = running.fps > 0.0 && row.phase == JobPhase::Processing;
     JobView {
         id: row.id,
         phase: row.phase,
@@ -221,15 +291,17 @@ fn view(row: JobRow, tasks: &[TaskRow], running: &BTreeMap<u32, (u64, f32)>, mov
         name: row.request.output.file_name().unwrap_or_default().to_string_lossy().into_owned(),
         recipe: row.request.recipe,
         priority: row.request.priority,
+        tags: row.request.tags,
+        stuck,
         frames: total,
         done,
-        fps,
-        eta_seconds: moving.then(|| left / f64::from(fps)),
+        fps: running.fps,
+        eta_seconds: moving.then(|| left / f64::from(running.fps)),
         chunks,
         failure: row.failure,
         created_ms: row.created_ms,
         finished_ms: row.finished_ms,
-        shares: shares.into_values().collect(),
+        shares,
         moved_bytes,
     }
 }

@@ -5,7 +5,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use kinora_protocol::api::{JobView, NewJob, Page, TaskView};
+use kinora_protocol::api::{EventView, JobView, NewJob, Page, TaskView};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
 use kinora_store::{JobRow, Submitted};
@@ -81,6 +81,24 @@ pub(super) async fn tasks(
 ) -> Result<Json<Page<TaskView>>, Refusal> {
     let job = row(&hub, &job).await?.id;
     Ok(Json(Page { items: hub.task_views(job).await?, next: None }))
+}
+
+/// Where to go on in a list of events.
+#[derive(Debug, Deserialize)]
+pub(super) struct Since {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+}
+
+pub(super) async fn events(
+    State(hub): State<Hub>,
+    Path(job): Path<String>,
+    Query(since): Query<Since>,
+) -> Result<Json<Page<EventView>>, Refusal> {
+    let job = row(&hub, &job).await?.id;
+    let limit = since.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    Ok(Json(hub.job_events(job, since.after, limit).await?))
 }
 
 pub(super) async fn proof(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Json<Proof>, Refusal> {

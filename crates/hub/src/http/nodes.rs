@@ -36,8 +36,8 @@ pub(super) async fn act(
 ) -> Result<StatusCode, Refusal> {
     let node = NodeId::from(node);
     let known = match verb.as_str() {
-        "drain" => hub.drain_node(&node),
-        "undrain" => hub.undrain_node(&node),
+        "drain" => hub.drain_node(&node).await?,
+        "undrain" => hub.undrain_node(&node).await?,
         "disconnect" => hub.disconnect_node(&node),
         other => return Err(Refusal::not_found(format!("{other:?} for nodes"))),
     };

@@ -3,29 +3,23 @@
 use std::collections::HashMap;
 
 use kinora_protocol::NodeId;
+use kinora_store::Withheld;
 
 use super::{Nodes, Standing};
 
 /// Tasks that failed here and nowhere else, less those done since, until a node gets no more.
 const MOST: u32 = 3;
 
-/// Who failed how often, and who gets nothing any more. Kept while a node is away.
+/// Who failed how often. Kept while a node is away.
 #[derive(Debug, Default)]
 pub(super) struct Strikes {
     counts: HashMap<NodeId, u32>,
-    reasons: HashMap<NodeId, String>,
 }
 
 impl Strikes {
-    /// Why a node gets no work.
-    pub(super) fn reason(&self, id: &NodeId) -> Option<&String> {
-        self.reasons.get(id)
-    }
-
     /// Somebody has looked at a node.
     pub(super) fn forgive(&mut self, id: &NodeId) {
         self.counts.remove(id);
-        self.reasons.remove(id);
     }
 
     /// A node did a task that others had failed; gives those that are to get nothing more.
@@ -37,10 +31,10 @@ impl Strikes {
         for id in failed.iter().filter(|id| *id != by) {
             let count = self.counts.entry(id.clone()).or_default();
             *count += 1;
-            if *count >= MOST && !self.reasons.contains_key(id) {
+            if *count >= MOST {
                 let why = format!("it failed {count} tasks that other nodes then did, the last one {what}");
-                self.reasons.insert(id.clone(), why.clone());
                 bad.push((id.clone(), why));
+                self.counts.remove(id);
             }
         }
         bad
@@ -48,15 +42,23 @@ impl Strikes {
 }
 
 impl Nodes {
-    /// A task was done by one node after others had failed.
-    pub(crate) fn note_done(&self, by: &NodeId, failed: &[NodeId], what: &str) {
+    /// A task was done by one node after others had failed; gives those that get nothing more from now on.
+    pub(crate) fn note_done(&self, by: &NodeId, failed: &[NodeId], what: &str) -> Vec<(NodeId, Withheld)> {
         let mut table = self.table();
+        let mut withheld = Vec::new();
         for (id, why) in table.strikes.note(by, failed, what) {
+            if matches!(table.withheld.get(&id), Some(Withheld::Quarantine { .. })) {
+                continue;
+            }
             tracing::warn!(node = %id, "quarantined: {why}");
             if let Some(node) = table.nodes.get_mut(&id) {
-                node.standing = Standing::Quarantined { why };
+                node.standing = Standing::Quarantined { why: why.clone() };
             }
+            let decided = Withheld::Quarantine { why };
+            table.withheld.insert(id.clone(), decided.clone());
+            withheld.push((id, decided));
         }
+        withheld
     }
 }
 
@@ -77,8 +79,8 @@ mod tests {
         let out = strikes.note(&good, std::slice::from_ref(&bad), "chunk 5");
         assert!(matches!(&out[..], [(id, why)] if *id == bad && why.contains("chunk 5")), "{out:?}");
         assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 6"), [], "told once");
-        assert!(strikes.reason(&bad).is_some() && strikes.reason(&good).is_none());
+        assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 7"), []);
         strikes.forgive(&bad);
-        assert!(strikes.reason(&bad).is_none());
+        assert_eq!(strikes.note(&good, std::slice::from_ref(&bad), "chunk 8"), [], "all is forgiven");
     }
 }

@@ -79,7 +79,7 @@ fn at_work<'a>(nodes: &[&'a Node], speeds: &Speeds) -> Vec<AtWork<'a>> {
             let Some(spec) = chunk_spec(&held.claimed.spec) else { continue };
             let encoder = spec.encode.encoder;
             let fps = speed::so_far(held).or_else(|| speeds.of(node, encoder, nodes));
-            let class = Class::chunk(encoder, node.build.clone());
+            let class = held.claimed.class.clone();
             found.push(AtWork { node, held, class, frames: spec.frames.count(), fps });
         }
     }

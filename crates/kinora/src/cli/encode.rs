@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use kinora_hub::ClusterDefaults;
 use kinora_hub::Hub;
 use kinora_media::Tools;
+use kinora_protocol::class::Tags;
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
@@ -99,14 +99,8 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         optional: false,
         stall: Duration::from_secs(args.stall_timeout),
     };
-    let setup = Setup {
-        jobs: args.jobs,
-        allowed_folders: Vec::new(),
-        // A job here is known by the content of its source.
-        remember_sources: false,
-        cluster: ClusterDefaults::default(),
-        local: Some(local),
-    };
+    // Sources are not remembered: a job here is known by the content of its source.
+    let setup = Setup { jobs: args.jobs, local: Some(local), ..Setup::default() };
     let request = JobRequest {
         input: state::absolute(&args.input)?,
         output: state::absolute(&args.output)?,
@@ -115,6 +109,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         priority: 0,
         required_nodes: 0,
         deadline_ms: None,
+        tags: Tags::NONE,
     };
     let begun = tokio::select! {
         begun = begin(state.path(), setup, request) => begun,

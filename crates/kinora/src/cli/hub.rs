@@ -5,16 +5,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kinora_hub::{ClusterDefaults, http};
+use kinora_hub::http;
 use kinora_media::Tools;
+use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_worker::capability::Trials;
 use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
 use super::size;
+use super::values::seconds;
 use crate::config::Config;
 use crate::local::{Local, Opened, Setup};
+use flags::{ClusterFlags, DefaultFlags};
+
+mod flags;
 
 /// Flags of `kinora hub`.
 #[derive(Debug, Args)]
@@ -40,85 +45,19 @@ pub struct HubArgs {
     /// Chunks that each machine works on at once; chosen from cores and encoder when absent
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
+    /// A program that makes no progress for so many seconds is stopped and its task tried again; also on workers that do
+    /// not say otherwise
+    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_timeout: u64,
+    /// How long workers that do not say otherwise measure each encoder at their first start [default: 1]
+    #[arg(long, alias = "benchmark-duration", value_name = "S", value_parser = seconds)]
+    pub benchmark_seconds: Option<f64>,
+    /// What jobs are made with
+    #[command(flatten)]
+    pub defaults: DefaultFlags,
     /// Flags of the other system
     #[command(flatten)]
     pub cluster: ClusterFlags,
-    /// A program that makes no progress for so many seconds is stopped and its task tried again
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    pub stall_timeout: u64,
-}
-
-/// Flags as `ffmpeg-cluster` has them, for jobs that come by its commands (`/ws/command`).
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "As a server of ffmpeg-cluster")]
-pub struct ClusterFlags {
-    /// Start a job when so many workers are ready, not before
-    #[arg(long, alias = "required-clients", value_name = "N")]
-    pub required_nodes: Option<u32>,
-    /// Expert parameters of its jobs, checked against an allow-list
-    #[arg(long, value_name = "PARAMS", allow_hyphen_values = true)]
-    pub ffmpeg_params: Option<String>,
-    /// Name of its results
-    #[arg(long, value_name = "NAME")]
-    pub file_name_output: Option<String>,
-    /// Port in place of the one in --listen; 5001 when only other flags of this group are given
-    #[arg(long, value_name = "PORT")]
-    pub port: Option<u16>,
-    /// Accepted: frames are always exact
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_short_help = true)]
-    pub exactly: Option<bool>,
-    /// Accepted: workers choose what they fetch at a time
-    #[arg(long, value_name = "BYTES", hide_short_help = true)]
-    pub chunk_size: Option<u64>,
-    /// How often a task of its jobs is tried
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100))]
-    pub max_retries: Option<u32>,
-    /// Accepted: the delay grows by itself
-    #[arg(long, value_name = "S", hide_short_help = true)]
-    pub retry_delay: Option<u64>,
-    /// Accepted: workers measure themselves (`kinora worker --benchmark-duration`)
-    #[arg(long, value_name = "S", hide_short_help = true)]
-    pub benchmark_duration: Option<f64>,
-}
-
-impl ClusterFlags {
-    fn is_used(&self) -> bool {
-        self.required_nodes.is_some()
-            || self.ffmpeg_params.is_some()
-            || self.file_name_output.is_some()
-            || self.exactly.is_some()
-            || self.chunk_size.is_some()
-            || self.max_retries.is_some()
-            || self.retry_delay.is_some()
-            || self.benchmark_duration.is_some()
-    }
-
-    /// Where to listen.
-    fn listen(&self, asked: SocketAddr) -> SocketAddr {
-        let untouched = asked == default_listen();
-        match self.port {
-            Some(port) => SocketAddr::new(asked.ip(), port),
-            None if self.is_used() && untouched => SocketAddr::new(asked.ip(), 5001),
-            None => asked,
-        }
-    }
-
-    fn defaults(&self) -> Result<ClusterDefaults, Failure> {
-        if let Some(params) = &self.ffmpeg_params {
-            kinora_plan::params::parse(params)
-                .map_err(|reason| Failure::new(ErrorCode::BadRecipe, format!("--ffmpeg-params: {reason}")))?;
-        }
-        Ok(ClusterDefaults {
-            ffmpeg_params: self.ffmpeg_params.clone(),
-            required_nodes: self.required_nodes,
-            output_name: self.file_name_output.clone(),
-            max_attempts: self.max_retries,
-        })
-    }
-}
-
-fn default_listen() -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], 8000))
 }
 
 /// Whether the hub's machine works, too.
@@ -192,14 +131,23 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         }
         allowed_folders.push(real);
     }
-    let listen = args.cluster.listen(args.listen);
+    let listen = args.cluster.listen(args.listen, SocketAddr::from(([127, 0, 0, 1], 8000)));
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|e| Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {listen}: {e}")))?;
     let address = listener.local_addr().unwrap_or(listen);
-    let cluster = args.cluster.defaults()?;
-    let local = local(args, config).await?;
-    let setup = Setup { jobs: args.jobs, allowed_folders, remember_sources: true, cluster, local };
+    let setup = Setup {
+        jobs: args.jobs,
+        allowed_folders,
+        remember_sources: true,
+        job_defaults: args.defaults.over(&args.cluster)?,
+        node_limits: NodeLimits {
+            benchmark_seconds: args.benchmark_seconds,
+            stall_seconds: Some(args.stall_timeout),
+        },
+        cluster: args.cluster.defaults()?,
+        local: local(args, config).await?,
+    };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(args.chunk_cache);
     say!("kinora hub: listening on http://{address}, data in {}", data.display());

@@ -47,6 +47,15 @@ pub enum JobsCommand {
     Show(OneJob),
     /// Follow a job until it has ended
     Watch(OneJob),
+    /// List what happened to a job, one JSON object on each line
+    Events {
+        /// Which job
+        #[command(flatten)]
+        one: OneJob,
+        /// Only what came after this position
+        #[arg(long, value_name = "SEQ", default_value_t = 0)]
+        after: i64,
+    },
     /// End a job; running programs are stopped
     Cancel(OneJob),
     /// Start nothing more of a job
@@ -102,6 +111,7 @@ pub async fn run(args: &JobsArgs) -> Result<(), Failure> {
             }
             Ok(())
         }
+        JobsCommand::Events { one, after } => events(one, *after).await,
         JobsCommand::Cancel(one) => tell(one, JobVerb::Cancel).await,
         JobsCommand::Pause(one) => tell(one, JobVerb::Pause).await,
         JobsCommand::Resume(one) => tell(one, JobVerb::Resume).await,
@@ -128,6 +138,18 @@ async fn list(hub: &HubAddress, limit: u32) -> Result<(), Failure> {
     Ok(())
 }
 
+async fn events(one: &OneJob, mut after: i64) -> Result<(), Failure> {
+    let client = one.hub.client()?;
+    loop {
+        let page = client.events(one.job, after).await?;
+        page.items.iter().for_each(print_json);
+        match page.items.last() {
+            Some(last) if page.next.is_some() => after = last.seq,
+            _ => return Ok(()),
+        }
+    }
+}
+
 fn percent(view: &JobView) -> u64 {
     if view.phase == JobPhase::Completed {
         return 100;
@@ -136,7 +158,8 @@ fn percent(view: &JobView) -> u64 {
 }
 
 fn line(view: &JobView) {
-    let why = view.failure.as_ref().map(|f| format!("  {}", f.message)).unwrap_or_default();
+    let why = view.failure.as_ref().map(|f| &f.message).or(view.stuck.as_ref());
+    let why = why.map(|why| format!("  {why}")).unwrap_or_default();
     say!("{}  {:<15} {:>3}%  {}{why}", view.id, view.phase.name(), percent(view), view.name);
 }
 
@@ -184,7 +207,12 @@ pub async fn follow(client: &Client, job: JobId, quiet: bool) -> Result<JobView,
         let view = client.job(job).await?;
         let eta = view.eta_seconds.map(|s| format!(", ETA {:.0} s", s.ceil())).unwrap_or_default();
         let chunks = format!("{}/{} chunks", view.chunks.done, view.chunks.total);
-        let now = format!("{} {}%, {chunks}, {:.0} fps{eta}", view.phase.name(), percent(&view), view.fps);
+        let now = match &view.stuck {
+            Some(why) => format!("{} {}%, {chunks}: {why}", view.phase.name(), percent(&view)),
+            None => {
+                format!("{} {}%, {chunks}, {:.0} fps{eta}", view.phase.name(), percent(&view), view.fps)
+            }
+        };
         if !quiet && now != shown {
             tell!("kinora: {now}");
             shown = now;

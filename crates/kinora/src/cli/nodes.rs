@@ -88,6 +88,9 @@ impl OneNode {
 
 fn details(node: &NodeView) {
     say!("    {}", node.capabilities.ffmpeg.lines().next().unwrap_or_default());
+    if !node.tags.is_empty() {
+        say!("    tags: {}", node.tags);
+    }
     say!("    at most {} chunks and {} light tasks at once", node.slots.chunks, node.slots.other);
     for encoder in &node.capabilities.encoders {
         let speed = node.capabilities.speeds.iter().find(|s| s.encoder == *encoder);

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
 use kinora_protocol::api::{NewJob, Source};
+use kinora_protocol::class::Tags;
 use kinora_protocol::{ErrorCode, Failure};
 
 use super::encode::{RecipeArgs, recipe};
 use super::jobs;
 use super::print_json;
 use super::remote::HubAddress;
+use super::values::tags;
 
 /// Flags of `kinora submit`.
 #[derive(Debug, Args)]
@@ -36,12 +38,15 @@ pub struct SubmitArgs {
     /// Greater runs first
     #[arg(long, value_name = "N", default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
-    /// Start when so many nodes are ready, not before
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    pub required_nodes: u32,
-    /// Fail if it is not done after so many seconds
+    /// Start when so many workers are ready, not before; as the hub is set when absent
+    #[arg(long, value_name = "N")]
+    pub required_nodes: Option<u32>,
+    /// Fail if it is not done after so many seconds; as the hub is set when absent
     #[arg(long, value_name = "S")]
     pub deadline: Option<u32>,
+    /// Only workers that have all of these tags, separated by commas
+    #[arg(long, value_name = "TAG,…", value_parser = tags)]
+    pub tags: Option<Tags>,
     /// A second submission with the same key is the same job
     #[arg(long, value_name = "KEY")]
     pub idempotency_key: Option<String>,
@@ -65,6 +70,7 @@ pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
         priority: args.priority,
         required_nodes: args.required_nodes,
         deadline_seconds: args.deadline,
+        tags: args.tags.clone().unwrap_or_default(),
         ..NewJob::of(source)
     };
     let view = client.submit(&job, args.idempotency_key.as_deref()).await?;

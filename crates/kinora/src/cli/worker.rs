@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use kinora_media::Tools;
 use kinora_protocol::api::{NewJob, Source};
+use kinora_protocol::class::Tags;
 use kinora_protocol::client::Client;
 use kinora_protocol::node::Slots;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
@@ -16,6 +17,7 @@ use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::remote::{self, Notice, Reconnect};
 use kinora_worker::{Folders, Worker};
 
+use super::values::{seconds, tags};
 use super::{interrupt, size};
 use crate::config::Config;
 
@@ -41,8 +43,8 @@ pub struct WorkerArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
     /// Words that jobs may ask for, separated by commas
-    #[arg(long, value_name = "TAG,…", value_delimiter = ',')]
-    pub tags: Vec<String>,
+    #[arg(long, value_name = "TAG,…", value_parser = tags)]
+    pub tags: Option<Tags>,
     /// Greater gets work first
     #[arg(long, default_value_t = 0, allow_negative_numbers = true)]
     pub priority: i32,
@@ -61,12 +63,12 @@ pub struct WorkerArgs {
     /// Fetched parts of sources that are kept for later chunks
     #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
     pub media_cache: u64,
-    /// How long each encoder is measured at the first start; 0 for not at all
-    #[arg(long, alias = "benchmark-duration", value_name = "S", default_value_t = 1.0, value_parser = seconds)]
-    pub benchmark_seconds: f64,
-    /// A program that makes no progress for so many seconds is stopped and its task tried again
-    #[arg(long, value_name = "S", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
-    pub stall_timeout: u64,
+    /// How long each encoder is measured at the first start, 0 for not at all; as the hub says when absent
+    #[arg(long, alias = "benchmark-duration", value_name = "S", value_parser = seconds)]
+    pub benchmark_seconds: Option<f64>,
+    /// A program that makes no progress for so many seconds is stopped and its task tried again; as the hub says when absent
+    #[arg(long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..))]
+    pub stall_timeout: Option<u64>,
 }
 
 /// Flags as `ffmpeg-cluster` has them.
@@ -108,11 +110,6 @@ async fn hand_over(client: &Client, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
-    let seconds = text.parse().ok().filter(|s: &f64| (0.0..=3600.0).contains(s));
-    seconds.ok_or_else(|| format!("{text:?} is not a number of seconds up to 3600"))
-}
-
 /// Works until it is asked to end.
 pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let address = args.address();
@@ -138,12 +135,12 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
         tools,
         slots: Slots { chunks: args.slots.unwrap_or(capabilities.cores.max(2)), other: OTHER_SLOTS },
         capabilities,
-        tags: args.tags.clone(),
+        tags: args.tags.clone().unwrap_or_default(),
         priority: args.priority,
         folders: place.folders()?,
         reach: Reach::Apart(Remote::new(client.clone(), cache, !args.copy)),
-        stall: Duration::from_secs(args.stall_timeout),
-        benchmark: Duration::from_secs_f64(args.benchmark_seconds),
+        stall: args.stall_timeout.map(Duration::from_secs),
+        benchmark: args.benchmark_seconds.map(Duration::from_secs_f64),
     };
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 use kinora_protocol::Digest;
 use kinora_protocol::JobId;
-use kinora_protocol::api::{JobView, NewJob, Source};
+use kinora_protocol::api::{JobView, NewJob, NodeState, Source, TaskView};
 use kinora_protocol::client::Client;
+use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::{Quality, Recipe};
 use kinora_testkit::stub::{Misbehaviour, Stub, When};
 
-use super::{CHUNK, PATIENCE, Place, finish, kinora};
+use super::{CHUNK, PATIENCE, Place, finish, kinora, same_frames};
 
 /// An ffmpeg whose chunks take `slow` longer than they need.
 pub fn slowed(slow: Duration) -> Result<Stub> {
@@ -81,6 +82,35 @@ impl Hub {
         }
     }
 
+    /// Waits until so many nodes are ready.
+    pub async fn connected(&self, count: usize) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            let nodes = self.client.nodes().await?.items;
+            let away = [NodeState::Disconnected, NodeState::Benchmarking];
+            if nodes.iter().filter(|n| !away.contains(&n.state)).count() == count {
+                return Ok(());
+            }
+            ensure!(started.elapsed() < PATIENCE, "{count} nodes do not come: {nodes:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The result of a completed job has the frames of its source, and each of its tasks was accepted once, or taken from
+    /// earlier work.
+    pub async fn right(&self, place: &Place, view: &JobView, source: &Path) -> Result<Vec<TaskView>> {
+        ensure!(view.phase == JobPhase::Completed, "{view:?}");
+        let out = place.at(&format!("{}.mp4", view.id));
+        self.client.fetch(view.id, &out).await?;
+        same_frames(source, &out)?;
+        let tasks = self.client.tasks(view.id).await?.items;
+        for task in &tasks {
+            let done = task.attempts.iter().filter(|a| a.outcome.as_deref() == Some("done")).count();
+            ensure!(done == 1 || (done == 0 && task.attempts.is_empty()), "{task:?}");
+        }
+        Ok(tasks)
+    }
+
     pub async fn upload(&self, path: &Path) -> Result<Digest> {
         Ok(self.client.upload(path, |_| ()).await?.id)
     }
@@ -124,6 +154,18 @@ impl Worker {
         Self::spawn(place, name, address, stub, flags, &[])
     }
 
+    /// A worker with this ffmpeg.
+    pub fn start_with_tool(
+        place: &Place,
+        name: &str,
+        address: &str,
+        tool: &Path,
+        flags: &[&str],
+    ) -> Result<Self> {
+        let tool = tool.display().to_string();
+        Self::start(place, name, address, Duration::ZERO, &[&["--ffmpeg", tool.as_str()], flags].concat())
+    }
+
     fn spawn(
         place: &Place,
         name: &str,
@@ -139,8 +181,10 @@ impl Worker {
         if !flags.iter().any(|flag| flag.contains("benchmark")) {
             command.args(["--benchmark-seconds", "0"]);
         }
-        command.arg("--work-dir");
-        command.arg(&folder).arg("--ffmpeg").arg(stub.ffmpeg()).args(flags);
+        if !flags.contains(&"--ffmpeg") {
+            command.arg("--ffmpeg").arg(stub.ffmpeg());
+        }
+        command.arg("--work-dir").arg(&folder).args(flags);
         Ok(Self { child: command.spawn()?, folder, _stub: stub })
     }
 

@@ -108,7 +108,7 @@ impl Store {
                            AND NOT EXISTS (SELECT 1 FROM backups WHERE task_id = ?1)
                            AND NOT EXISTS (SELECT 1 FROM attempts WHERE task_id = ?1 AND node_id = ?2
                                            AND outcome IN ('failed', 'expired'))
-                         RETURNING id, job_id, kind, ordinal, issued AS attempt, tries, max_attempts, ?2 AS node_id",
+                         RETURNING id, job_id, kind, ordinal, class, issued AS attempt, tries, max_attempts, ?2 AS node_id",
                     )?
                     .query_row(params![task.0, node.as_str()], Leased::from_row)
                     .optional()?;

@@ -4,7 +4,7 @@ use kinora_protocol::JobId;
 use kinora_protocol::TaskId;
 use kinora_protocol::event::TaskChange;
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::task::TaskOutput;
+use kinora_protocol::task::{TaskOutput, TaskSpec};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
@@ -30,6 +30,7 @@ struct Row {
     max_attempts: u32,
     pending: u32,
     cache_key: Option<String>,
+    frames: Option<i64>,
     spec: String,
     output: Option<String>,
 }
@@ -59,6 +60,10 @@ impl Prepared {
                 max_attempts: task.max_attempts,
                 pending,
                 cache_key: task.cache_key.clone().map(String::from),
+                frames: match &task.spec {
+                    TaskSpec::Chunk(chunk) => Some(convert::signed(chunk.work.frames.count())),
+                    _ => None,
+                },
                 spec: convert::json(&task.spec)?,
                 output: task.done.as_ref().map(convert::json).transpose()?,
             });
@@ -112,8 +117,8 @@ fn insert_task(
     let id: Option<i64> = conn
         .prepare_cached(
             "INSERT INTO tasks (job_id, kind, ordinal, state, held, gate, class, priority, rank, max_attempts,
-               pending_deps, cache_key)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+               pending_deps, cache_key, frames)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
              ON CONFLICT (job_id, kind, ordinal) DO NOTHING RETURNING id",
         )?
         .query_row(
@@ -129,7 +134,8 @@ fn insert_task(
                 task.rank,
                 task.max_attempts,
                 task.pending,
-                task.cache_key
+                task.cache_key,
+                task.frames
             ],
             |row| row.get(0),
         )

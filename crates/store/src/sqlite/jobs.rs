@@ -10,7 +10,8 @@ use super::{Store, convert, graph, outbox, phase};
 use crate::error::Result;
 use crate::job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
 
-const COLUMNS: &str = "id, phase, paused_from, request, failure, created_ms, updated_ms, finished_ms";
+const COLUMNS: &str =
+    "id, phase, paused_from, request, failure, created_ms, updated_ms, finished_ms, moved_bytes";
 
 fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     Ok(JobRow {
@@ -22,6 +23,7 @@ fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
         created_ms: row.get("created_ms")?,
         updated_ms: row.get("updated_ms")?,
         finished_ms: row.get("finished_ms")?,
+        moved_bytes: u64::try_from(row.get::<_, i64>("moved_bytes")?).unwrap_or(0),
     })
 }
 
@@ -163,6 +165,22 @@ impl Store {
                 raised += raise.execute(params![job, most])?;
             }
             Ok(raised)
+        })
+        .await
+    }
+
+    /// Adds to what jobs have moved.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn add_moved(&self, moved: Vec<(JobId, u64)>) -> Result<()> {
+        self.write(move |conn| {
+            let mut add =
+                conn.prepare_cached("UPDATE jobs SET moved_bytes = moved_bytes + ?2 WHERE id = ?1")?;
+            for (job, bytes) in &moved {
+                add.execute(params![job.to_string(), convert::signed(*bytes)])?;
+            }
+            Ok(())
         })
         .await
     }

@@ -27,7 +27,7 @@ const LEASE: &str =
     "UPDATE tasks SET state = 'leased', issued = issued + 1, attempt = issued + 1, tries = tries + 1,
        node_id = ?2, lease_until_ms = ?3, progress_frames = 0, progress_fps = 0
      WHERE id = ?1 AND state = 'ready' AND held = 0
-     RETURNING id, job_id, kind, ordinal, attempt, tries, max_attempts, node_id";
+     RETURNING id, job_id, kind, ordinal, class, attempt, tries, max_attempts, node_id";
 
 /// How often the time of a job's last lease is written anew.
 const SERVED_EVERY_MS: i64 = 5_000;
@@ -38,6 +38,7 @@ pub(super) struct Leased {
     pub(super) lease: Lease,
     kind: TaskKind,
     ordinal: u32,
+    class: Class,
     tries: u32,
     max_attempts: u32,
     failed_on: Vec<NodeId>,
@@ -51,6 +52,7 @@ impl Leased {
             lease: convert::lease(row)?,
             kind: convert::kind(row)?,
             ordinal: row.get("ordinal")?,
+            class: convert::class(row)?,
             tries: row.get("tries")?,
             max_attempts: row.get("max_attempts")?,
             failed_on: Vec::new(),
@@ -59,9 +61,11 @@ impl Leased {
     }
 
     pub(super) fn read(self) -> Result<Claimed, (Lease, serde_json::Error)> {
-        let Self { job, lease, kind, ordinal, tries, max_attempts, failed_on, spec } = self;
+        let Self { job, lease, kind, ordinal, class, tries, max_attempts, failed_on, spec } = self;
         match serde_json::from_str(&spec) {
-            Ok(spec) => Ok(Claimed { job, lease, kind, ordinal, spec, tries, max_attempts, failed_on }),
+            Ok(spec) => {
+                Ok(Claimed { job, lease, kind, ordinal, class, spec, tries, max_attempts, failed_on })
+            }
             Err(error) => Err((lease, error)),
         }
     }
@@ -260,10 +264,10 @@ impl Store {
         let node = node.clone();
         self.read(move |conn| {
             let mut query = conn.prepare_cached(
-                "SELECT id, job_id, kind, ordinal, attempt, tries, max_attempts, node_id
+                "SELECT id, job_id, kind, ordinal, class, attempt, tries, max_attempts, node_id
                  FROM tasks INDEXED BY tasks_leased WHERE state = 'leased' AND node_id = ?1
                  UNION ALL
-                 SELECT id, job_id, kind, ordinal, backups.attempt, tries, max_attempts, backups.node_id
+                 SELECT id, job_id, kind, ordinal, class, backups.attempt, tries, max_attempts, backups.node_id
                  FROM backups JOIN tasks ON tasks.id = backups.task_id WHERE backups.node_id = ?1
                  ORDER BY 1",
             )?;

@@ -5,10 +5,10 @@ use rusqlite::params;
 
 use super::{Store, convert};
 use crate::error::Result;
-use crate::node::NodeRow;
+use crate::node::{NodeRow, Withheld};
 
 impl Store {
-    /// Notes what a node said of itself.
+    /// Notes what a node said of itself. Whether it gets work stays as it was.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
@@ -22,6 +22,20 @@ impl Store {
                    last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
             )?
             .execute(params![id.as_str(), capabilities, slots, seen, name])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Notes that a node gets no work, or again gets it.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn withhold(&self, node: &NodeId, withheld: Option<&Withheld>) -> Result<()> {
+        let (id, withheld) = (node.clone(), withheld.map(convert::json).transpose()?);
+        self.write(move |conn| {
+            conn.prepare_cached("UPDATE nodes SET withheld = ?2 WHERE id = ?1")?
+                .execute(params![id.as_str(), withheld])?;
             Ok(())
         })
         .await
@@ -47,7 +61,7 @@ impl Store {
     pub async fn nodes(&self) -> Result<Vec<NodeRow>> {
         self.read(move |conn| {
             let mut query = conn.prepare_cached(
-                "SELECT id, name, capabilities, slots, last_seen_ms FROM nodes ORDER BY id",
+                "SELECT id, name, capabilities, slots, last_seen_ms, withheld FROM nodes ORDER BY id",
             )?;
             let rows = query.query_map([], |row| {
                 Ok(NodeRow {
@@ -56,6 +70,7 @@ impl Store {
                     capabilities: convert::from_json(row, "capabilities")?,
                     slots: convert::from_json(row, "slots")?,
                     last_seen_ms: row.get("last_seen_ms")?,
+                    withheld: convert::from_json_opt(row, "withheld")?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -2,7 +2,7 @@
 
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::{Failure, JobId};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::Store;
 use super::convert;
@@ -37,6 +37,14 @@ pub(super) fn put(conn: &Connection, event: &Event) -> Result<(), Fault> {
     Ok(())
 }
 
+fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+    Ok(OutboxRow {
+        seq: row.get("seq")?,
+        job: convert::job_id(row, "job_id")?,
+        event: convert::from_json(row, "body")?,
+    })
+}
+
 impl Store {
     /// Up to `limit` events after this position, in order. 0 is before the first.
     ///
@@ -47,13 +55,22 @@ impl Store {
             let mut query = conn.prepare_cached(
                 "SELECT seq, job_id, body FROM outbox WHERE seq > ?1 ORDER BY seq LIMIT ?2",
             )?;
-            let rows = query.query_map(params![seq, limit], |row| {
-                Ok(OutboxRow {
-                    seq: row.get("seq")?,
-                    job: convert::job_id(row, "job_id")?,
-                    event: convert::from_json(row, "body")?,
-                })
-            })?;
+            let rows = query.query_map(params![seq, limit], outbox_row)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// As [`Store::outbox_after`], of one job.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn outbox_of(&self, job: JobId, seq: i64, limit: u32) -> Result<Vec<OutboxRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT seq, job_id, body FROM outbox WHERE job_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+            )?;
+            let rows = query.query_map(params![job.to_string(), seq, limit], outbox_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kinora_protocol::class::Class;
 use kinora_protocol::node::Progress;
 use kinora_protocol::task::TaskKind;
 use kinora_protocol::{Attempt, JobId, NodeId, TaskId};
@@ -10,7 +11,7 @@ use rusqlite::{OptionalExtension, Row};
 use super::{Store, convert};
 use crate::error::Result;
 use crate::lease::{AttemptRow, Lease};
-use crate::task::{Counts, TaskRow};
+use crate::task::{ChunkSum, Chunks, Counts, TaskRow};
 
 /// A failure is kept once, with its attempt.
 const SELECT: &str = "SELECT tasks.id, job_id, kind, ordinal, state, gate, class, priority, rank, tasks.attempt, tries,
@@ -106,6 +107,49 @@ impl Store {
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// The chunks of a job as they stand: no spec is read for it.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn chunks(&self, job: JobId) -> Result<Chunks> {
+        self.read(move |conn| {
+            let mut leased = conn.prepare_cached(
+                "SELECT ordinal FROM tasks WHERE job_id = ?1 AND kind = 'chunk' AND state = 'leased'",
+            )?;
+            let leased = leased.query_map([job.to_string()], |row| row.get(0))?;
+            let leased = leased.collect::<rusqlite::Result<_>>()?;
+            let mut query = conn.prepare_cached(
+                "SELECT state, node_id, count(*) AS number, total(frames) AS frames FROM tasks
+                 WHERE job_id = ?1 AND kind = 'chunk' GROUP BY state, node_id",
+            )?;
+            let rows = query.query_map([job.to_string()], |row| {
+                Ok(ChunkSum {
+                    state: convert::state(row)?,
+                    node: row.get::<_, Option<String>>("node_id")?.map(NodeId::from),
+                    chunks: row.get("number")?,
+                    frames: row.get::<_, f64>("frames")? as u64,
+                })
+            })?;
+            Ok(Chunks { sums: rows.collect::<rusqlite::Result<_>>()?, leased })
+        })
+        .await
+    }
+
+    /// What the tasks of a job that could run now ask of a node.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn ready_classes(&self, job: JobId) -> Result<Vec<Class>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT DISTINCT class FROM tasks INDEXED BY tasks_unfinished
+                 WHERE job_id = ?1 AND state <> 'done' AND state = 'ready' AND held = 0 ORDER BY class",
+            )?;
+            Ok(query.query_map([job.to_string()], convert::class)?.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

@@ -178,7 +178,7 @@ async fn a_claim_goes_by_the_index_of_ready_tasks() {
 
 #[tokio::test]
 async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
-    use kinora_protocol::class::Class;
+    use kinora_protocol::class::{Class, Tags};
     use kinora_protocol::job::{JobPhase, JobRequest};
     use kinora_protocol::task::TaskSpec;
     use kinora_protocol::{JobId, NodeId};
@@ -195,10 +195,11 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
             priority: 0,
             required_nodes: 0,
             deadline_ms: None,
+            tags: Tags::NONE,
         };
         let task = crate::NewTask {
             ordinal: 0,
-            class: Class::LIGHT,
+            class: Class::light(Tags::NONE),
             priority: 0,
             rank: 0.0,
             max_attempts: 1,
@@ -222,7 +223,8 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
         .await
         .unwrap();
     let node = NodeId::from("n".to_owned());
-    let wanted = crate::Wanted { node, classes: vec![Class::LIGHT], avoid: crate::Avoid::Nothing };
+    let wanted =
+        crate::Wanted { node, classes: vec![Class::light(Tags::NONE)], avoid: crate::Avoid::Nothing };
     let claimed = store.claim(vec![wanted.clone(), wanted], 0, 10).await.unwrap();
     let jobs_of: Vec<_> = claimed.iter().map(|c| c.as_ref().map(|c| c.job)).collect();
     assert_eq!(jobs_of, [None, Some(jobs[1])]);

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::AudioSettings;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::node::SlotClass;
@@ -55,6 +55,7 @@ pub fn request(key: Option<&str>) -> JobRequest {
         priority: 0,
         required_nodes: 0,
         deadline_ms: None,
+        tags: Tags::NONE,
     }
 }
 
@@ -95,7 +96,7 @@ pub fn join_output() -> TaskOutput {
 fn task(ordinal: u32, class: SlotClass, spec: TaskSpec) -> NewTask {
     NewTask {
         ordinal,
-        class: Class { slot: class, ..Class::LIGHT },
+        class: Class { slot: class, ..Class::light(Tags::NONE) },
         priority: 0,
         rank: f64::from(ordinal),
         max_attempts: 3,
@@ -108,7 +109,7 @@ fn task(ordinal: u32, class: SlotClass, spec: TaskSpec) -> NewTask {
 
 /// The class of parts.
 pub fn parts_class() -> Class {
-    Class { slot: SlotClass::Chunk, ..Class::LIGHT }
+    Class { slot: SlotClass::Chunk, ..Class::light(Tags::NONE) }
 }
 
 /// A task of which a job has many, in class `chunk`.
@@ -146,7 +147,7 @@ pub async fn submit(store: &Store, graph: Graph) -> JobId {
 }
 
 pub async fn claim_at(store: &Store, name: &str, class: SlotClass, now_ms: i64) -> Option<Claimed> {
-    let class = Class { slot: class, ..Class::LIGHT };
+    let class = Class { slot: class, ..Class::light(Tags::NONE) };
     claim_any(store, name, vec![class], Avoid::Nothing, now_ms).await
 }
 

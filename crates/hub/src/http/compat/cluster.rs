@@ -163,14 +163,10 @@ fn below_allowed(hub: &Hub, path: PathBuf) -> PathBuf {
 async fn submit(hub: &Hub, source: Source, config: Option<Config>) -> Result<Answer> {
     let defaults: &ClusterDefaults = hub.cluster_defaults();
     let (params, required) = config.map_or((None, None), |c| (c.ffmpeg_params, c.required_clients));
-    let mut asked = NewJob {
-        name: defaults.output_name.clone(),
-        required_nodes: required.or(defaults.required_nodes).unwrap_or(0),
-        ..NewJob::of(source)
-    };
+    let mut asked =
+        NewJob { name: defaults.output_name.clone(), required_nodes: required, ..NewJob::of(source) };
     asked.recipe.video.ffmpeg_params =
         params.map(|words| words.join(" ")).or_else(|| defaults.ffmpeg_params.clone());
-    asked.recipe.chunks.max_attempts = defaults.max_attempts;
     Ok(match hub.submit_api(asked, None).await? {
         Ok(submitted) => Answer::JobCreated { job_id: submitted.id() },
         Err(failure) => failure.into(),

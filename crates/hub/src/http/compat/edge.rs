@@ -49,6 +49,7 @@ pub(in crate::http) async fn register(
         },
         slots: Slots { chunks: 0, other: 0 },
         last_seen_ms: now_ms(),
+        withheld: None,
     };
     hub.note_node(&row).await?;
     Ok((StatusCode::CREATED, Json(json!({ "node_id": node, "status": "registered" }))))

@@ -83,6 +83,9 @@ pub struct RecipeArgs {
     /// How often a task is tried before the job fails [default: 3]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100), help_heading = "Splitting")]
     pub max_attempts: Option<u32>,
+    /// Seconds before a task that failed is tried again; twice as many before each further try [default: 0.25]
+    #[arg(long, value_name = "S", help_heading = "Splitting")]
+    pub retry_delay: Option<f64>,
     /// How the result is checked [default: fast]
     #[arg(long, value_enum, help_heading = "Checks and state")]
     pub verify: Option<VerifyArg>,

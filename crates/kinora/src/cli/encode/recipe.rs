@@ -56,10 +56,9 @@ pub fn build(args: &RecipeArgs, output: &Path) -> Result<Recipe, Failure> {
     };
     recipe.container = Some(container);
     recipe.chunks.seconds = args.chunk_seconds.or(recipe.chunks.seconds);
-    if let Some(seconds) = recipe.chunks.seconds.filter(|s| !(s.is_finite() && *s > 0.0)) {
-        return Err(refuse(format!("a chunk of {seconds} s cannot be made: the length must be above 0")));
-    }
     recipe.chunks.max_attempts = args.max_attempts.or(recipe.chunks.max_attempts);
+    recipe.chunks.retry_delay = args.retry_delay.or(recipe.chunks.retry_delay);
+    kinora_plan::sizing::check(&recipe.chunks)?;
     recipe.verify = args.verify.map(Into::into).unwrap_or(recipe.verify);
     // Nonsense is refused before any work is done.
     kinora_plan::params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or(""))

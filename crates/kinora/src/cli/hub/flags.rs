@@ -1,0 +1,134 @@
+//! Flags that say how jobs are made which do not say it themselves, our own and those of `ffmpeg-cluster`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+use kinora_hub::{ClusterDefaults, JobDefaults};
+use kinora_plan::{params, sizing};
+use kinora_protocol::recipe::ChunkRecipe;
+use kinora_protocol::{ErrorCode, Failure};
+
+/// Where a server of `ffmpeg-cluster` listens.
+const CLUSTER_PORT: u16 = 5001;
+
+/// What jobs are made with that do not say it themselves.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Jobs that do not say otherwise")]
+pub struct DefaultFlags {
+    /// Start when so many workers are ready, not before
+    #[arg(long, value_name = "N")]
+    pub required_nodes: Option<u32>,
+    /// Wished chunk length in seconds; chosen from cores, encoder and length when absent
+    #[arg(long, value_name = "S")]
+    pub chunk_seconds: Option<f64>,
+    /// How often a task is tried before its job fails [default: 3]
+    #[arg(long, value_name = "N")]
+    pub max_attempts: Option<u32>,
+    /// Seconds before a task that failed is tried again; twice as many before each further try [default: 0.25]
+    #[arg(long, value_name = "S")]
+    pub retry_delay: Option<f64>,
+    /// Fail if it is not done after so many seconds
+    #[arg(long, value_name = "S")]
+    pub deadline: Option<u32>,
+}
+
+impl DefaultFlags {
+    /// These, and those of the other system where these say nothing.
+    pub fn over(&self, cluster: &ClusterFlags) -> Result<JobDefaults, Failure> {
+        let defaults = JobDefaults {
+            required_nodes: self.required_nodes.or(cluster.required_clients),
+            chunk_seconds: self.chunk_seconds,
+            max_attempts: self.max_attempts.or(cluster.max_retries),
+            retry_delay: self.retry_delay,
+            deadline_seconds: self.deadline,
+        };
+        let JobDefaults { chunk_seconds: seconds, max_attempts, retry_delay, .. } = defaults;
+        sizing::check(&ChunkRecipe { seconds, max_attempts, retry_delay })?;
+        Ok(defaults)
+    }
+}
+
+/// Flags as `ffmpeg-cluster` has them, for jobs that come by its commands (`/ws/command`).
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "As a server of ffmpeg-cluster")]
+pub struct ClusterFlags {
+    /// As --required-nodes
+    #[arg(long, value_name = "N")]
+    pub required_clients: Option<u32>,
+    /// Expert parameters of its jobs, checked against an allow-list
+    #[arg(long, value_name = "PARAMS", allow_hyphen_values = true)]
+    pub ffmpeg_params: Option<String>,
+    /// Name of its results
+    #[arg(long, value_name = "NAME")]
+    pub file_name_output: Option<String>,
+    /// Port in place of the one in --listen; 5001 when only other flags of this group are given
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// Accepted: frames are always exact
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", hide_short_help = true)]
+    pub exactly: Option<bool>,
+    /// Accepted: workers choose what they fetch at a time
+    #[arg(long, value_name = "BYTES", hide_short_help = true)]
+    pub chunk_size: Option<u64>,
+    /// As --max-attempts
+    #[arg(long, value_name = "N")]
+    pub max_retries: Option<u32>,
+}
+
+impl ClusterFlags {
+    fn is_used(&self) -> bool {
+        self.required_clients.is_some()
+            || self.ffmpeg_params.is_some()
+            || self.file_name_output.is_some()
+            || self.exactly.is_some()
+            || self.chunk_size.is_some()
+            || self.max_retries.is_some()
+    }
+
+    /// Where to listen; `usual` is where a hub listens that is told nothing.
+    pub fn listen(&self, asked: SocketAddr, usual: SocketAddr) -> SocketAddr {
+        match self.port {
+            Some(port) => SocketAddr::new(asked.ip(), port),
+            None if self.is_used() && asked == usual => SocketAddr::new(asked.ip(), CLUSTER_PORT),
+            None => asked,
+        }
+    }
+
+    /// What its jobs are made with.
+    pub fn defaults(&self) -> Result<ClusterDefaults, Failure> {
+        if let Some(text) = &self.ffmpeg_params {
+            params::parse(text)
+                .map_err(|reason| Failure::new(ErrorCode::BadRecipe, format!("--ffmpeg-params: {reason}")))?;
+        }
+        Ok(ClusterDefaults {
+            ffmpeg_params: self.ffmpeg_params.clone(),
+            output_name: self.file_name_output.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_port_of_the_other_system_only_where_it_is_meant() {
+        let usual = SocketAddr::from(([127, 0, 0, 1], 8000));
+        let port = |flags: ClusterFlags, asked| flags.listen(asked, usual).port();
+        let used = || ClusterFlags { max_retries: Some(2), ..ClusterFlags::default() };
+        assert_eq!(port(ClusterFlags::default(), usual), 8000);
+        assert_eq!(port(used(), usual), 5001);
+        assert_eq!(port(used(), SocketAddr::from(([127, 0, 0, 1], 9000))), 9000);
+        assert_eq!(port(ClusterFlags { port: Some(7), ..used() }, usual), 7);
+    }
+
+    #[test]
+    fn our_own_flags_go_over_the_others() {
+        let cluster = ClusterFlags { max_retries: Some(2), required_clients: Some(4), ..Default::default() };
+        let own = DefaultFlags { max_attempts: Some(5), ..Default::default() };
+        let defaults = own.over(&cluster).expect("defaults");
+        assert_eq!((defaults.max_attempts, defaults.required_nodes), (Some(5), Some(4)));
+        let wrong = DefaultFlags { retry_delay: Some(-1.0), ..Default::default() };
+        assert!(wrong.over(&cluster).is_err());
+    }
+}
