@@ -61,15 +61,15 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let timeline = Timeline::new(known.index, video.fps).cut_for(encoder(video));
     let sizing = layout(known, video, &timeline);
     let wished = timeline.wished(sizing.chunks);
-    let reach = timeline.reach(&wished);
+    let look = timeline.look(&wished);
     let planner = Planner::new(known.index);
     let stretches: Vec<_> = timeline
         .unsure(&wished)
         .into_iter()
         .take(MOST_STRETCHES)
-        .map(|wish| planner.stretch(wish - reach, wish + reach))
+        .map(|wish| planner.stretch(wish - look, wish + look))
         .collect();
-    let worth = reach >= known.index.clock.hz;
+    let worth = look >= known.index.clock.hz;
     (worth && !stretches.is_empty()).then(|| AnalyzeSpec {
         source: known.source.to_owned(),
         size: known.index.size,

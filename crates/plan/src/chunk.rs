@@ -18,13 +18,23 @@ struct Reach {
     percent: i64,
     /// And at most, in seconds.
     seconds: i64,
+    /// What is wished next.
+    next: Next,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    /// A place of its own, wherever the cut before it went.
+    Own,
+    /// A chunk's length after the cut before it.
+    After,
 }
 
 /// Where key frames come every few seconds anyway, one more costs little, and chunks of equal length end together.
-const NEAR: Reach = Reach { percent: 25, seconds: 2 };
+const NEAR: Reach = Reach { percent: 25, seconds: 2, next: Next::Own };
 /// Where they come at scene changes only, each one elsewhere costs half a percent of a minute's bytes. Such encoders are slow and
 /// their chunks many, so that unequal ones even out.
-const FAR: Reach = Reach { percent: 40, seconds: 10 };
+const FAR: Reach = Reach { percent: 40, seconds: 10, next: Next::After };
 
 /// What can be cut and where: the frames of a source in display order.
 #[derive(Debug, Clone)]
@@ -99,10 +109,23 @@ impl Timeline {
         (1..i64::from(count)).map(|i| first + time::rescale(span, i, i64::from(count))).collect()
     }
 
-    /// How far a cut may move, in ticks.
-    pub fn reach(&self, wished: &[i64]) -> i64 {
+    /// The length of a chunk as it is wished, in ticks.
+    fn length(&self, wished: &[i64]) -> i64 {
         let first = self.times.first().copied().unwrap_or(0);
-        let length = wished.first().map_or(0, |w| w - first);
+        wished.first().map_or(0, |w| w - first)
+    }
+
+    /// How far around a wished cut it is worth to know the scene changes, in ticks.
+    pub fn look(&self, wished: &[i64]) -> i64 {
+        match self.reach.next {
+            Next::Own => self.reach(wished),
+            Next::After => self.length(wished) / 2,
+        }
+    }
+
+    /// How far a cut may move, in ticks.
+    fn reach(&self, wished: &[i64]) -> i64 {
+        let length = self.length(wished);
         (length * self.reach.percent / 100).min(self.reach.seconds * self.clock.hz)
     }
 
@@ -134,10 +157,13 @@ impl Timeline {
     /// The cuts: each wish moved to the nearest scene change within reach, else to a key frame close by, else to the
     /// nearest frame. Positions in display order, ascending, without repetition.
     pub fn cuts(&self, wished: &[i64], scenes: &[i64]) -> Vec<usize> {
-        let reach = self.reach(wished);
+        let (reach, length) = (self.reach(wished), self.length(wished));
+        let end = self.times.last().map_or(0, |last| last + self.last_duration());
         let mut cuts: Vec<usize> = Vec::with_capacity(wished.len());
         let mut from = 1;
-        for &wish in wished {
+        let mut own = wished.iter().copied();
+        let mut next = own.next();
+        while let Some(wish) = next {
             let within = |marks: &[i64], reach: i64| {
                 let low = marks.partition_point(|m| *m < wish - reach);
                 let near = marks.iter().skip(low).take_while(|m| **m <= wish + reach);
@@ -154,6 +180,13 @@ impl Timeline {
                 cuts.push(cut);
                 from = cut + 1;
             }
+            next = match self.reach.next {
+                Next::Own => own.next(),
+                // What is left over at the end joins the last chunk when it is less than a third of one.
+                Next::After => cut
+                    .and_then(|cut| Some(self.times.get(cut)? + length))
+                    .filter(|wish| *wish + length / 3 <= end && cuts.len() < 2 * wished.len()),
+            };
         }
         cuts
     }

@@ -49,13 +49,15 @@ proptest! {
         (times, hz, start) in sources(),
         count in 1_u32..40,
         scenes in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
+        encoder in prop::sample::select(vec![Encoder::X264, Encoder::Aom]),
     ) {
         let index = index(&times, hz, start);
-        let timeline = Timeline::new(&index, None);
+        let timeline = Timeline::new(&index, None).cut_for(encoder);
         let sorted = timeline.times().to_vec();
         let mut scenes: Vec<i64> = scenes.iter().map(|i| sorted[i.index(sorted.len())]).collect();
         scenes.sort_unstable();
         let chunks = timeline.split(&timeline.cuts(&timeline.wished(count), &scenes));
+        prop_assert!(chunks.len() < 2 * count as usize);
         let first_key = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).min().unwrap();
         let mut covered = 0;
         for (n, chunk) in chunks.iter().enumerate() {
@@ -106,7 +108,10 @@ fn a_cut_goes_to_the_scene_change_in_reach() {
     let scenes = [51_200 + 512 * 7, 102_400 + 512 * 40];
     assert_eq!(timeline.cuts(&wished, &scenes), [107, 200, 300]);
     // An encoder that puts key frames at scene changes only is worth a longer way.
-    assert_eq!(timeline.cut_for(Encoder::Aom).cuts(&wished, &scenes), [107, 240, 300]);
+    let far = timeline.cut_for(Encoder::Aom);
+    assert_eq!(far.cuts(&wished, &scenes), [107, 240, 350], "and the next is wished from there");
+    assert_eq!(far.cuts(&wished, &[100 * 512, 200 * 512, 300 * 512 - 512]), [100, 200, 299]);
+    assert_eq!(far.cuts(&wished, &[140 * 512, 270 * 512]), [140, 270], "what is left is less than a third");
 }
 
 #[test]
