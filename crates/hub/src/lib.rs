@@ -76,6 +76,10 @@ struct Inner {
     started_ms: i64,
     /// Bytes that jobs have moved between machines and the store has not heard of.
     moved: Mutex<HashMap<JobId, u64>>,
+    /// Held while these are written, so that none is counted twice or not at all.
+    moving: tokio::sync::RwLock<()>,
+    /// Held while it is written whether a node gets work.
+    standings: tokio::sync::Mutex<()>,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
     events: broadcast::Sender<Event>,
@@ -122,8 +126,10 @@ pub struct JobDefaults {
 impl JobDefaults {
     /// Fills in what a job does not say.
     pub(crate) fn fill(&self, job: NewJob) -> NewJob {
+        // Nodes with certain tags are others than those that the operator counted.
+        let required = self.required_nodes.filter(|_| job.tags.is_empty());
         let mut job = NewJob {
-            required_nodes: job.required_nodes.or(self.required_nodes),
+            required_nodes: job.required_nodes.or(required),
             deadline_seconds: job.deadline_seconds.or(self.deadline_seconds),
             ..job
         };
@@ -165,6 +171,8 @@ impl Hub {
             blobs: data.join("blobs"),
             started_ms: now_ms(),
             moved: Mutex::default(),
+            moving: tokio::sync::RwLock::default(),
+            standings: tokio::sync::Mutex::default(),
             conditions: Mutex::default(),
             events,
             work: Notify::new(),
@@ -196,8 +204,9 @@ impl Hub {
     /// # Errors
     /// When its last pages cannot be written.
     pub async fn close(&self) -> Result<()> {
-        self.write_moved().await?;
-        Ok(self.inner.store.close().await?)
+        let counted = self.write_moved().await;
+        self.inner.store.close().await?;
+        counted
     }
 
     /// Hears of what happens from now on.
@@ -224,11 +233,19 @@ impl Hub {
 
     /// Tells the store what was moved.
     pub(crate) async fn write_moved(&self) -> Result<()> {
+        let _nobody_looks = self.inner.moving.write().await;
         let moved = std::mem::take(&mut *self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner));
         if moved.is_empty() {
             return Ok(());
         }
-        Ok(self.store().add_moved(moved.into_iter().collect()).await?)
+        let written = self.store().add_moved(moved.iter().map(|(job, bytes)| (*job, *bytes)).collect()).await;
+        if written.is_err() {
+            let mut kept = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
+            for (job, bytes) in moved {
+                *kept.entry(job).or_default() += bytes;
+            }
+        }
+        Ok(written?)
     }
 
     /// What tells a process of its own whether it has the hub's files at hand. Written when somebody first asks.

@@ -46,6 +46,19 @@ pub(crate) enum Standing {
     },
 }
 
+/// What there is for a class of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Supply {
+    /// No node that is there could do it.
+    Nobody,
+    /// Only nodes that get no work.
+    Withheld,
+    /// A node that is about to be ready.
+    Arriving,
+    /// A node that gets work.
+    Working,
+}
+
 /// A lease that a node holds.
 #[derive(Debug, Clone)]
 pub(crate) struct Held {
@@ -214,14 +227,21 @@ impl Nodes {
         mine
     }
 
-    /// Whether it is there.
-    pub(crate) fn drain(&self, id: &NodeId) -> bool {
+    /// Gives a node no more work, whether it is there or not.
+    pub(crate) fn drain(&self, id: &NodeId) {
         let mut table = self.table();
-        let Some(node) = table.nodes.get_mut(id) else { return false };
-        node.standing = Standing::Draining;
-        node.tell(ToNode::Drain);
+        if let Some(node) = table.nodes.get_mut(id) {
+            node.tell(ToNode::Drain);
+            if !matches!(node.standing, Standing::Quarantined { .. }) {
+                node.standing = Standing::Draining;
+            }
+        }
         table.withheld.entry(id.clone()).or_insert(Withheld::Drain);
-        true
+    }
+
+    /// Why a node gets no work.
+    pub(crate) fn withheld(&self, id: &NodeId) -> Option<Withheld> {
+        self.table().withheld.get(id).cloned()
     }
 
     /// Also from a quarantine. Whether there was anything to undo.
@@ -310,9 +330,17 @@ impl Nodes {
         u32::try_from(self.table().active_with(tags).count()).unwrap_or(u32::MAX)
     }
 
-    /// Whether anybody gets work of this class.
-    pub(crate) fn anybody_for(&self, class: &Class) -> bool {
-        self.table().active().any(|n| n.serves(class))
+    /// What there is for a class: who gets work before all others.
+    pub(crate) fn supply(&self, class: &Class) -> Supply {
+        let table = self.table();
+        let able = table.nodes.values().filter(|n| n.serves(class));
+        able.map(|node| match node.standing {
+            Standing::Active => Supply::Working,
+            Standing::Arriving => Supply::Arriving,
+            Standing::Draining | Standing::Quarantined { .. } => Supply::Withheld,
+        })
+        .max()
+        .unwrap_or(Supply::Nobody)
     }
 
     /// Looks at all of them.

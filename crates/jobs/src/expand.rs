@@ -47,9 +47,11 @@ fn layout(known: &Known<'_>, settings: &VideoSettings, timeline: &Timeline) -> S
     sizing::size(encoder(settings), timeline.seconds(), known.capacity)
 }
 
-/// Cuts that are looked at in one job. A look takes about half a second, before anything else can start; a film with more cuts
+/// Cuts that are looked at in one job. A look decodes a few seconds, before anything else can start; a film with more cuts
 /// than this is so long that a cut beside its scene change costs nothing that could be measured.
 const MOST_STRETCHES: usize = 12;
+/// Seconds of source that are looked at in one job.
+const MOST_SECONDS: i64 = 120;
 
 /// Where to look for scene changes before cutting; `None` when nothing needs to be looked at.
 pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
@@ -62,11 +64,13 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let sizing = layout(known, video, &timeline);
     let wished = timeline.wished(sizing.chunks);
     let look = timeline.look(&wished);
+    let most = (MOST_SECONDS * known.index.clock.hz).checked_div(2 * look).unwrap_or(0);
+    let most = usize::try_from(most).unwrap_or(0);
     let planner = Planner::new(known.index);
     let stretches: Vec<_> = timeline
         .unsure(&wished)
         .into_iter()
-        .take(MOST_STRETCHES)
+        .take(MOST_STRETCHES.min(most))
         .map(|wish| planner.stretch(wish - look, wish + look))
         .collect();
     let worth = look >= known.index.clock.hz;

@@ -49,6 +49,8 @@ pub struct Local {
     pub trials: Trials,
     /// Chunks at once at the most.
     pub chunks: Option<u32>,
+    /// What jobs may ask for.
+    pub tags: Tags,
     /// Without an encoder the engine goes on and only hands out work.
     pub optional: bool,
     /// A program that makes no progress for so long is stopped.
@@ -66,7 +68,7 @@ impl Local {
             tools: self.tools,
             capabilities,
             slots: Slots { chunks, other: 2 },
-            tags: Tags::NONE,
+            tags: self.tags,
             priority: 0,
             folders,
             reach: Reach::Same,

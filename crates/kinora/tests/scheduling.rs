@@ -8,15 +8,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_protocol::api::{NewJob, Source};
+use kinora_protocol::api::{NewJob, NodeState, Source};
 use kinora_protocol::class::Tags;
-use kinora_protocol::client::JobVerb;
+use kinora_protocol::client::{JobVerb, NodeVerb};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::{AudioCodec, ChunkRecipe};
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, Worker, job};
-use support::{Place, eight, other_eight, signal};
+use support::{Place, eight, kinora, other_eight, signal};
 
 /// The ffmpeg of this machine as if it had been built by somebody else.
 fn another_build(place: &Place) -> Result<PathBuf> {
@@ -86,6 +86,19 @@ async fn tags_choose_the_machines() -> Result<()> {
     let tagged = nodes.iter().find(|n| n.name == "tagged").context("no such node")?;
     ensure!(tagged.tags == tags(&["attic", "gpu"])?, "{tagged:?}");
     ensure!(tasks.iter().flat_map(|t| &t.attempts).all(|a| a.node == tagged.id), "{tasks:?}");
+    // Told to drain, it is not forgotten by the next hub, and who waits for it is told.
+    hub.client.tell_node(&tagged.id, NodeVerb::Drain).await?;
+    let listen = hub.address.trim_start_matches("http://").to_owned();
+    drop(hub);
+    let hub = Hub::alone(&place, &listen)?;
+    hub.connected(2).await?;
+    let node = hub.client.node(&tagged.id).await?;
+    ensure!(node.drained && node.state == NodeState::Draining, "{node:?}");
+    let again = hub.client.submit(&NewJob { priority: 1, ..asked }, None).await?.id;
+    hub.until(again, |v| v.stuck.as_ref().is_some_and(|why| why.contains("drained"))).await?;
+    hub.client.tell_node(&tagged.id, NodeVerb::Undrain).await?;
+    let ended = hub.ends(again).await?;
+    ensure!(ended.phase == JobPhase::Completed && ended.chunks.reused == ended.chunks.total, "{ended:?}");
     Ok(())
 }
 
@@ -93,15 +106,26 @@ async fn tags_choose_the_machines() -> Result<()> {
 async fn jobs_are_made_as_the_hub_is_set() -> Result<()> {
     let place = Place::new()?;
     let flags = "--local-worker off --listen 127.0.0.1:0 --chunk-seconds 2 --max-attempts 2 --retry-delay 0.1 \
-                 --required-nodes 1 --benchmark-seconds 0";
+                 --required-nodes 2 --benchmark-seconds 0";
     let hub = Hub::start_as(&place, &flags.split(' ').collect::<Vec<_>>())?;
     let media = hub.upload(&eight()?).await?;
     let id = hub.client.submit(&NewJob::of(Source::Media(media.clone())), None).await?.id;
     let view = hub.client.job(id).await?;
     let set = ChunkRecipe { seconds: Some(2.0), max_attempts: Some(2), retry_delay: Some(0.1) };
     ensure!(view.recipe.chunks == set && view.phase == JobPhase::WaitingForNodes, "{view:?}");
-    ensure!(view.stuck.as_deref() == Some("0 of 1 workers are ready"), "{view:?}");
+    ensure!(view.stuck.as_deref() == Some("0 of 2 workers are ready"), "{view:?}");
+    // It says nothing of a benchmark itself.
+    let mut plain = kinora();
+    plain.args(["worker", "--hub", &hub.address, "--name", "plain", "--slots", "1", "--work-dir"]);
+    let mut plain = plain.arg(place.at("plain")).spawn()?;
+    hub.connected(1).await?;
+    let node = hub.client.nodes().await?.items.pop().context("nobody is there")?;
+    ensure!(node.capabilities.speeds.is_empty(), "it was measured: {node:?}");
+    plain.kill()?;
+    plain.wait()?;
+    hub.connected(0).await?;
     let _bad = Worker::start_bad(&place, "bad", &hub.address, &[])?;
+    let _worse = Worker::start_bad(&place, "worse", &hub.address, &[])?;
     let ended = hub.ends(id).await?;
     let failure = ended.failure.context("it did not fail")?;
     ensure!(failure.message.contains("after 2 attempts"), "{failure:?}");

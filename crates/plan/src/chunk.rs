@@ -118,15 +118,14 @@ impl Timeline {
     /// How far around a wished cut it is worth to know the scene changes, in ticks.
     pub fn look(&self, wished: &[i64]) -> i64 {
         match self.reach.next {
-            Next::Own => self.reach(wished),
+            Next::Own => self.within_reach(wished, self.reach),
             Next::After => self.length(wished) / 2,
         }
     }
 
     /// How far a cut may move, in ticks.
-    fn reach(&self, wished: &[i64]) -> i64 {
-        let length = self.length(wished);
-        (length * self.reach.percent / 100).min(self.reach.seconds * self.clock.hz)
+    fn within_reach(&self, wished: &[i64], reach: Reach) -> i64 {
+        (self.length(wished) * reach.percent / 100).min(reach.seconds * self.clock.hz)
     }
 
     /// Whether a cut may be made before the frame at this position.
@@ -157,7 +156,8 @@ impl Timeline {
     /// The cuts: each wish moved to the nearest scene change within reach, else to a key frame close by, else to the
     /// nearest frame. Positions in display order, ascending, without repetition.
     pub fn cuts(&self, wished: &[i64], scenes: &[i64]) -> Vec<usize> {
-        let (reach, length) = (self.reach(wished), self.length(wished));
+        let (length, reach) = (self.length(wished), self.within_reach(wished, self.reach));
+        let close = self.within_reach(wished, NEAR) / 2;
         let end = self.times.last().map_or(0, |last| last + self.last_duration());
         let mut cuts: Vec<usize> = Vec::with_capacity(wished.len());
         let mut from = 1;
@@ -174,7 +174,7 @@ impl Timeline {
                     .map(|(_, p)| p)
             };
             let cut = within(scenes, reach)
-                .or_else(|| within(&self.keys, reach / 2))
+                .or_else(|| within(&self.keys, close))
                 .or_else(|| self.nearest(wish, from));
             if let Some(cut) = cut {
                 cuts.push(cut);
@@ -194,7 +194,7 @@ impl Timeline {
     /// Wished cuts that have no irregular key frame nearby: an encoder puts one at a scene change, so where there is one
     /// nobody needs to look for it.
     pub fn unsure(&self, wished: &[i64]) -> Vec<i64> {
-        let reach = self.reach(wished);
+        let reach = self.within_reach(wished, self.reach);
         let scenes = self.irregular_keys();
         let near = |w: &i64| {
             let low = scenes.partition_point(|s| *s < w - reach);

@@ -150,6 +150,7 @@ pub struct JobView {
     /// Greater runs first.
     pub priority: i32,
     /// Only nodes that have all of these work on it.
+    #[serde(default)]
     pub tags: Tags,
     /// What it waits for that no node here can give, in words.
     pub stuck: Option<String>,
@@ -272,6 +273,9 @@ pub struct NodeView {
     pub name: String,
     /// State.
     pub state: NodeState,
+    /// It was told to drain: it gets no more work until it is undrained.
+    #[serde(default)]
+    pub drained: bool,
     /// Why it gets no more work until it is undrained: it failed what other nodes then did.
     pub quarantined: Option<String>,
     /// What it can do.
@@ -279,6 +283,7 @@ pub struct NodeView {
     /// How much at once.
     pub slots: Slots,
     /// What jobs may ask for; known while it is connected.
+    #[serde(default)]
     pub tags: Tags,
     /// What it is at.
     pub running: Vec<RunningView>,

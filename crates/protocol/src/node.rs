@@ -216,6 +216,7 @@ pub enum ToNode {
         /// Where the hub's own files are; left out where that is known.
         shared: Option<Shared>,
         /// What holds where the node's own machine says nothing else.
+        #[serde(default)]
         limits: NodeLimits,
     },
     /// The node is not taken; it need not come back as it is.

@@ -451,8 +451,8 @@ async fn the_better_of_several_classes_is_claimed(store: Store) {
         |ordinal, build, priority, rank| NewTask { class: class(build), priority, rank, ..part(ordinal) };
     let tasks = vec![with(0, "a", 0, 1.0), with(1, "b", 0, 0.0), with(2, "c", 9, 9.0), with(3, "a", 1, 5.0)];
     submit(&store, Graph { tasks, deps: vec![] }).await;
-    let known = store.classes().await.unwrap();
-    assert_eq!(known, [class("a"), class("b"), class("c")]);
+    let waiting = store.ready(0, 2).await.unwrap();
+    assert_eq!(waiting, [(class("a"), 2), (class("b"), 1), (class("c"), 1)]);
     let mut order = Vec::new();
     let classes = || vec![class("a"), class("b"), class("never seen")];
     while let Some(claimed) = claim_any(&store, "n", classes(), Avoid::Nothing, 0).await {

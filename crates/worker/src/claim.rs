@@ -156,8 +156,8 @@ impl Desk {
 }
 
 impl Worker {
-    /// Works until `stop` is cancelled or the hub goes away. Running programs are stopped before it returns; their leases are
-    /// left to the hub, which gives them to this node again or to another.
+    /// Works until `stop` is cancelled or the hub goes away. Running programs are stopped before it returns; their leases go back
+    /// to the hub, which gives them to this node again or to another.
     pub async fn run(self, link: Link, stop: CancellationToken) {
         let mut desk = Desk::default();
         let signals = Signals { stop, drain: CancellationToken::new() };

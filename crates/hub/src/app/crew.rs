@@ -6,7 +6,7 @@ use kinora_plan::settle;
 use kinora_plan::sizing::Capacity;
 use kinora_protocol::Failure;
 use kinora_protocol::class::Class;
-use kinora_protocol::encode::Settled;
+use kinora_protocol::encode::{Encoder, Settled};
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::node::Capabilities;
@@ -27,49 +27,64 @@ impl Crew {
     /// What its chunks ask of a node; `None` when no video is encoded.
     pub(crate) fn class(&self, request: &JobRequest) -> Option<Class> {
         let encoder = self.settled.video.as_ref()?.encode.encoder;
-        Some(Class::chunk(encoder, schedule::build_name(&self.ffmpeg), request.tags.clone()))
+        Some(chunks_of(request, encoder, &self.ffmpeg))
     }
 }
 
 impl Hub {
-    /// The nodes with most processors for the job; among equals, those that are alike to the one that probed.
+    /// What a job comes to on all connected nodes together, and of those that can do that, by build, the ones with most
+    /// processors; among equals, those that are alike to the one that probed.
     ///
     /// # Errors
-    /// The recipe makes no sense for the file, or none of the connected nodes can do it: what is wrong on the build of the
-    /// one that probed.
+    /// The recipe makes no sense for the file, or no node can do it.
     pub(crate) fn crew(
         &self,
         request: &JobRequest,
         facts: &MediaFacts,
         prober: &Capabilities,
     ) -> Result<Crew, Failure> {
-        let mut builds = self.inner.nodes.builds(prober, &request.tags).into_iter();
-        let alike = builds.next().unwrap_or_else(|| prober.clone());
-        let first = self.crew_of(request, facts, &alike);
-        builds.fold(first, |best, build| match (best, self.crew_of(request, facts, &build)) {
-            (Ok(best), Ok(other)) if other.capacity.cores > best.capacity.cores => Ok(other),
-            (Err(_), Ok(other)) => Ok(other),
-            (best, _) => best,
-        })
-    }
-
-    fn crew_of(
-        &self,
-        request: &JobRequest,
-        facts: &MediaFacts,
-        build: &Capabilities,
-    ) -> Result<Crew, Failure> {
         let container = match request.recipe.container {
             Some(container) => container,
             None => container_of(&request.output)?,
         };
-        let outcome = settle::settle(&request.recipe, facts, container, &build.encoders)?;
+        let builds = self.inner.nodes.builds(prober, &request.tags);
+        let mut all: Vec<Encoder> = Vec::new();
+        for encoder in builds.iter().flat_map(|build| &build.encoders) {
+            if !all.contains(encoder) {
+                all.push(*encoder);
+            }
+        }
+        let outcome = settle::settle(&request.recipe, facts, container, &all)?;
+        let encoder = outcome.settled.video.as_ref().map(|video| video.encode.encoder);
         let jobs = self.inner.settings.jobs;
-        let capacity = Capacity { cores: build.cores, machines: 1, jobs, seconds: None };
-        let (settled, notes) = (outcome.settled, outcome.notes);
-        let crew = Crew { settled, notes, capacity, ffmpeg: build.ffmpeg.clone() };
-        let together = crew.class(request).and_then(|class| self.inner.nodes.together(&class, jobs));
+        let mut best: Option<(Capabilities, Capacity)> = None;
+        for build in builds {
+            let Some(encoder) = encoder.filter(|e| build.encoders.contains(e)) else { continue };
+            let class = chunks_of(request, encoder, &build.ffmpeg);
+            // Nobody of a build may be there any more.
+            let capacity = self.inner.nodes.together(&class, jobs);
+            let capacity = capacity.unwrap_or(Capacity { cores: 0, machines: 0, jobs, seconds: None });
+            if best.as_ref().is_none_or(|(_, best)| capacity.cores > best.cores) {
+                best = Some((build, capacity));
+            }
+        }
+        let alone = Capacity { cores: prober.cores, machines: 1, jobs, seconds: None };
+        let (build, capacity) = match best {
+            Some((build, Capacity { machines: 0, .. })) => (build, alone),
+            Some(best) => best,
+            // No video is encoded.
+            None => (prober.clone(), alone),
+        };
         let seconds = request.recipe.chunks.seconds.filter(|s| s.is_finite() && *s > 0.0);
-        Ok(Crew { capacity: Capacity { seconds, ..together.unwrap_or(capacity) }, ..crew })
+        Ok(Crew {
+            settled: outcome.settled,
+            notes: outcome.notes,
+            capacity: Capacity { seconds, ..capacity },
+            ffmpeg: build.ffmpeg,
+        })
     }
+}
+
+fn chunks_of(request: &JobRequest, encoder: Encoder, ffmpeg: &str) -> Class {
+    Class::chunk(encoder, schedule::build_name(ffmpeg), request.tags.clone())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kinora_protocol::JobId;
 use kinora_protocol::event::Event;
-use kinora_protocol::job::JobRequest;
+use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::FileMark;
 use kinora_protocol::task::{ProbeOutput, TaskOutput, TaskSpec};
 use kinora_store::{Gate, Graph, MediaRow, NewTask};
@@ -44,6 +44,10 @@ impl Hub {
         job: JobId,
         request: &JobRequest,
     ) -> Result<Option<(Graph, Option<Event>)>> {
+        if self.first_phase(request) == JobPhase::WaitingForNodes {
+            // The plan is for the nodes that are there when it starts.
+            return Ok(None);
+        }
         let Some((fingerprint, _)) = self.fingerprint(&request.input) else { return Ok(None) };
         let (Some(known), Some(node)) =
             (self.store().find_media(&fingerprint).await?, self.inner.nodes.example(&request.tags))

@@ -2,32 +2,40 @@
 
 use kinora_protocol::NodeId;
 use kinora_protocol::node::ToNode;
-use kinora_store::{NodeRow, Withheld};
+use kinora_store::NodeRow;
 
 use crate::{Hub, Result, now_ms};
 
 impl Hub {
-    /// Lets a node finish what it has and take nothing more, until it is undrained. Whether it is there.
+    /// Lets a node finish what it has and take nothing more, until it is undrained, also if it is away. Whether it is known.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn drain_node(&self, node: &NodeId) -> Result<bool> {
-        let there = self.inner.nodes.drain(node);
-        if there {
-            self.store().withhold(node, Some(&Withheld::Drain)).await?;
+        let known = self.store().nodes().await?.iter().any(|row| row.id == *node);
+        if known {
+            self.inner.nodes.drain(node);
+            self.keep_standing(node).await?;
         }
-        Ok(there)
+        Ok(known)
     }
 
-    /// Gives a draining or quarantined node work again. Whether it is there.
+    /// Gives a draining or quarantined node work again. Whether it is known.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn undrain_node(&self, node: &NodeId) -> Result<bool> {
         let known = self.inner.nodes.undrain(node);
-        self.store().withhold(node, None).await?;
+        self.keep_standing(node).await?;
         self.ring();
         Ok(known)
+    }
+
+    /// Writes whether a node gets work as it is decided now: of two changes at once, whichever is written last, the store
+    /// ends up with what holds.
+    pub(crate) async fn keep_standing(&self, node: &NodeId) -> Result<()> {
+        let _one_at_a_time = self.inner.standings.lock().await;
+        Ok(self.store().withhold(node, self.inner.nodes.withheld(node).as_ref()).await?)
     }
 
     /// Takes up what was decided of nodes before this start.

@@ -119,8 +119,8 @@ impl Hub {
         self.task_event(claimed, TaskChange::Done);
         let what = format!("{} {} of job {}", claimed.kind.name(), claimed.ordinal, claimed.job);
         let failed = self.failed_here(claimed).await?;
-        for (node, withheld) in self.inner.nodes.note_done(&claimed.lease.node, &failed, &what) {
-            self.store().withhold(&node, Some(&withheld)).await?;
+        for node in self.inner.nodes.note_done(&claimed.lease.node, &failed, &what) {
+            self.keep_standing(&node).await?;
         }
         self.inner.nodes.note_speed(&claimed.lease.node, (claimed.lease.task, claimed.lease.attempt));
         if let Some(beaten) = &accepted.beaten {

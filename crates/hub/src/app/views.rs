@@ -7,6 +7,7 @@ use kinora_protocol::api::{
     SystemView, TaskView,
 };
 use kinora_protocol::class::{Class, Tags};
+use kinora_protocol::encode::Encoder;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::PROTOCOL;
 use kinora_protocol::task::TaskSpec;
@@ -14,7 +15,7 @@ use kinora_protocol::{JobId, NodeId};
 use kinora_store::{ChunkSum, JobRow, TaskState, Withheld};
 
 use super::chunks::chunk_spec;
-use crate::nodes::{Held, Node, Standing};
+use crate::nodes::{Held, Node, Standing, Supply};
 use crate::{Hub, Result};
 
 impl Hub {
@@ -58,6 +59,7 @@ impl Hub {
                 id: row.id.clone(),
                 name: row.name,
                 state: NodeState::Disconnected,
+                drained: row.withheld == Some(Withheld::Drain),
                 quarantined: match row.withheld {
                     Some(Withheld::Quarantine { why }) => Some(why),
                     Some(Withheld::Drain) | None => None,
@@ -93,6 +95,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn job_view(&self, job: JobId) -> Result<Option<JobView>> {
+        let _counts_stand = self.inner.moving.read().await;
         match self.store().job(job).await? {
             Some(row) => Ok(Some(self.view_of(row).await?)),
             None => Ok(None),
@@ -104,6 +107,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn job_views(&self, after: Option<JobId>, limit: u32) -> Result<Page<JobView>> {
+        let _counts_stand = self.inner.moving.read().await;
         let rows = self.store().jobs(after, limit).await?;
         let whole = u32::try_from(rows.len()).unwrap_or(u32::MAX) == limit;
         let next = rows.last().filter(|_| whole).map(|row| row.id.to_string());
@@ -131,25 +135,34 @@ impl Hub {
             }
             JobPhase::Queued | JobPhase::Benchmarking | JobPhase::Processing | JobPhase::Combining => {
                 let waiting = self.store().ready_classes(row.id).await?;
-                let class = waiting.into_iter().find(|class| !self.inner.nodes.anybody_for(class));
-                Ok(class.map(|class| self.nobody_for(&class)))
+                Ok(waiting.iter().find_map(|class| self.nobody_for(class)))
             }
             JobPhase::Completed | JobPhase::Failed | JobPhase::Cancelled | JobPhase::Paused => Ok(None),
         }
     }
 
-    fn nobody_for(&self, class: &Class) -> String {
-        let tags = with_tags(&class.tags);
-        let Some(encoder) = class.encoder else { return format!("no worker is connected{tags}") };
-        let any_build = Class { build: None, ..class.clone() };
-        if self.inner.nodes.anybody_for(&any_build) {
-            let name = encoder.name();
-            return format!(
-                "no worker with {name} is connected{tags} whose ffmpeg is of the build that the job began with; \
-                 bring one back, or cancel and submit again"
-            );
+    /// Why nobody gets work of a class; `None` when somebody does, or is about to.
+    fn nobody_for(&self, class: &Class) -> Option<String> {
+        let supply = |class: &Class| self.inner.nodes.supply(class);
+        match supply(class) {
+            Supply::Working | Supply::Arriving => return None,
+            Supply::Withheld => {
+                let why = "the workers that could go on are drained or set aside (see `kinora nodes ls`)";
+                return Some(why.to_owned());
+            }
+            Supply::Nobody => {}
         }
-        format!("no worker with {} is connected{tags}", encoder.name())
+        let tags = with_tags(&class.tags);
+        let Some(encoder) = class.encoder.map(Encoder::name) else {
+            return Some(format!("no worker is connected{tags}"));
+        };
+        if supply(&Class { build: None, ..class.clone() }) == Supply::Nobody {
+            return Some(format!("no worker with {encoder} is connected{tags}"));
+        }
+        Some(format!(
+            "no worker with {encoder} is connected{tags} whose ffmpeg is of the build that the job began with; bring \
+             one back, or cancel and submit again"
+        ))
     }
 
     /// Chunks of a job in progress.

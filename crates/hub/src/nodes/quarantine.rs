@@ -43,7 +43,7 @@ impl Strikes {
 
 impl Nodes {
     /// A task was done by one node after others had failed; gives those that get nothing more from now on.
-    pub(crate) fn note_done(&self, by: &NodeId, failed: &[NodeId], what: &str) -> Vec<(NodeId, Withheld)> {
+    pub(crate) fn note_done(&self, by: &NodeId, failed: &[NodeId], what: &str) -> Vec<NodeId> {
         let mut table = self.table();
         let mut withheld = Vec::new();
         for (id, why) in table.strikes.note(by, failed, what) {
@@ -54,9 +54,8 @@ impl Nodes {
             if let Some(node) = table.nodes.get_mut(&id) {
                 node.standing = Standing::Quarantined { why: why.clone() };
             }
-            let decided = Withheld::Quarantine { why };
-            table.withheld.insert(id.clone(), decided.clone());
-            withheld.push((id, decided));
+            table.withheld.insert(id.clone(), Withheld::Quarantine { why });
+            withheld.push(id);
         }
         withheld
     }

@@ -96,6 +96,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         tools: tools.clone(),
         trials: Trials::Hardware(wanted_encoders(&recipe)),
         chunks: args.jobs,
+        tags: Tags::NONE,
         optional: false,
         stall: Duration::from_secs(args.stall_timeout),
     };

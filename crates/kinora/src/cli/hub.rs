@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use kinora_hub::http;
 use kinora_media::Tools;
+use kinora_protocol::class::Tags;
 use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_worker::capability::Trials;
@@ -14,7 +15,7 @@ use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
 use super::size;
-use super::values::seconds;
+use super::values::{seconds, tags};
 use crate::config::Config;
 use crate::local::{Local, Opened, Setup};
 use flags::{ClusterFlags, DefaultFlags};
@@ -42,6 +43,9 @@ pub struct HubArgs {
     /// Whether this machine works, too: auto (if it has ffmpeg), off, or how many chunks at once at the most
     #[arg(long, value_name = "auto|off|N", default_value = "auto", value_parser = local_worker)]
     pub local_worker: LocalWorker,
+    /// Words of this machine that jobs may ask for, separated by commas
+    #[arg(long, value_name = "TAG,…", value_parser = tags)]
+    pub tags: Option<Tags>,
     /// Chunks that each machine works on at once; chosen from cores and encoder when absent
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub jobs: Option<u32>,
@@ -98,7 +102,14 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
         Err(error) => return Err(error.into()),
     };
     let stall = Duration::from_secs(args.stall_timeout);
-    Ok(Some(Local { tools, trials: Trials::All, chunks: chunks.or(args.jobs), optional: true, stall }))
+    Ok(Some(Local {
+        tools,
+        trials: Trials::All,
+        chunks: chunks.or(args.jobs),
+        tags: args.tags.clone().unwrap_or_default(),
+        optional: true,
+        stall,
+    }))
 }
 
 /// Each node is an open file; many systems allow few unless one asks.

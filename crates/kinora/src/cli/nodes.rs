@@ -113,6 +113,9 @@ fn line(node: &NodeView) {
         node.running.len(),
         node.name
     );
+    if node.drained {
+        say!("    gets no work: it was told to drain");
+    }
     if let Some(why) = &node.quarantined {
         say!("    gets no work: {why}");
     }

@@ -109,7 +109,7 @@ fn a_cut_goes_to_the_scene_change_in_reach() {
     assert_eq!(timeline.cuts(&wished, &scenes), [107, 200, 300]);
     // An encoder that puts key frames at scene changes only is worth a longer way.
     let far = timeline.cut_for(Encoder::Aom);
-    assert_eq!(far.cuts(&wished, &scenes), [107, 240, 350], "and the next is wished from there");
+    assert_eq!(far.cuts(&wished, &scenes), [107, 240, 350], "the next is wished from there");
     assert_eq!(far.cuts(&wished, &[100 * 512, 200 * 512, 300 * 512 - 512]), [100, 200, 299]);
     assert_eq!(far.cuts(&wished, &[140 * 512, 270 * 512]), [140, 270], "what is left is less than a third");
 }

@@ -114,5 +114,12 @@ async fn carry(socket: Socket, mut from_node: mpsc::Receiver<ToHub>, to_node: mp
             () = sleep_until(heard + SILENCE) => return,
         }
     }
+    // What was said last, before the other side of the channel was dropped.
+    while let Ok(message) = from_node.try_recv() {
+        let Ok(text) = serde_json::to_string(&message) else { break };
+        if !matches!(timeout(SILENCE, out.send(Message::text(text))).await, Ok(Ok(()))) {
+            return;
+        }
+    }
     let _ = timeout(SILENCE, out.close()).await;
 }

@@ -141,8 +141,6 @@ fn insert_task(
         )
         .optional()?;
     let Some(id) = id else { return Ok(None) };
-    conn.prepare_cached("INSERT INTO classes (class) VALUES (?1) ON CONFLICT DO NOTHING")?
-        .execute([&task.class])?;
     conn.prepare_cached("INSERT INTO task_bodies (task_id, spec, output) VALUES (?1, ?2, ?3)")?
         .execute(params![id, task.spec, task.output])?;
     if let (TaskState::Done, Some(key)) = (task.state, &task.cache_key) {

@@ -231,27 +231,23 @@ impl Store {
     /// The disk fails or the store is closed.
     pub async fn ready(&self, now_ms: i64, most: u32) -> Result<Vec<(Class, u32)>> {
         self.read(move |conn| {
+            // From one class to the next by the index, which is a look for each, however many tasks it has.
             let mut query = conn.prepare_cached(
-                "SELECT class, (SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
+                "WITH RECURSIVE classes (class) AS (
+                   SELECT min(class) FROM tasks INDEXED BY tasks_ready WHERE state = 'ready' AND held = 0
+                   UNION ALL
+                   SELECT (SELECT min(class) FROM tasks INDEXED BY tasks_ready
+                           WHERE state = 'ready' AND held = 0 AND tasks.class > classes.class)
+                   FROM classes WHERE class IS NOT NULL
+                 )
+                 SELECT class, (SELECT count(*) FROM (SELECT 1 FROM tasks INDEXED BY tasks_ready
                    WHERE tasks.class = classes.class AND state = 'ready' AND held = 0 AND not_before_ms <= ?1
                    LIMIT ?2)) AS number
-                 FROM classes WHERE number > 0 ORDER BY class",
+                 FROM classes WHERE class IS NOT NULL AND number > 0 ORDER BY class",
             )?;
             let rows = query
                 .query_map(params![now_ms, most], |row| Ok((convert::class(row)?, row.get("number")?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
-        })
-        .await
-    }
-
-    /// Each class of work that was ever asked for.
-    ///
-    /// # Errors
-    /// The disk fails or the store is closed.
-    pub async fn classes(&self) -> Result<Vec<Class>> {
-        self.read(move |conn| {
-            let mut query = conn.prepare_cached("SELECT class FROM classes ORDER BY class")?;
-            Ok(query.query_map([], convert::class)?.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

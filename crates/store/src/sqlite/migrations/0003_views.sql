@@ -14,3 +14,6 @@ ALTER TABLE nodes ADD COLUMN withheld TEXT;
 ALTER TABLE jobs ADD COLUMN moved_bytes INTEGER NOT NULL DEFAULT 0;
 
 CREATE INDEX outbox_job ON outbox(job_id, seq);
+
+-- Which classes wait is read off the index of ready tasks: a list of all that there ever were would only grow.
+DROP TABLE classes;
