@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 mod baseline;
 mod bench;
 mod check;
+mod clients;
 mod demo;
 mod kinora;
 mod licences;

@@ -1,10 +1,12 @@
 //! `cargo xtask test`: doctests, then every other test. The runner's own summary comes last, whatever it is.
 
+use std::path::Path;
+
 use anyhow::Result;
 
-use crate::metadata;
 use crate::process;
 use crate::setup::{self, Tool};
+use crate::{clients, metadata};
 
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
@@ -17,6 +19,9 @@ pub struct Args {
 /// Runs it.
 pub fn run(args: &Args) -> Result<()> {
     setup::ensure(&[Tool::Ffmpeg, Tool::Compiler])?;
+    // Without them the tests that want them say so.
+    let clients =
+        clients::ensure().inspect_err(|error| eprintln!("test: no clients of others: {error:#}")).ok();
     // A package that was asked for would be lost among all of the workspace's.
     let scope: &[&str] = match args.rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
         true => &[],
@@ -28,12 +33,12 @@ pub fn run(args: &Args) -> Result<()> {
             eprintln!("test: doctests: {error:#}; going on with the other tests");
         }
         let words = [&["nextest", "run", "--profile", "ci"], scope].concat();
-        return last(&words, &args.rest).and(examples.map_err(process::already_told));
+        return last(&words, &args.rest, clients.as_deref()).and(examples.map_err(process::already_told));
     }
     eprintln!(
         "test: using plain `cargo test`; `cargo xtask setup --dev` installs cargo-nextest, which is faster"
     );
-    last(&[&["test", "--no-fail-fast"], scope].concat(), &args.rest)
+    last(&[&["test", "--no-fail-fast"], scope].concat(), &args.rest, clients.as_deref())
 }
 
 /// The examples in the documentation, which nextest does not run.
@@ -42,7 +47,8 @@ pub fn doctests() -> Result<()> {
     process::run(command.current_dir(metadata::root()))
 }
 
-fn last(words: &[&str], rest: &[String]) -> Result<()> {
+fn last(words: &[&str], rest: &[String], clients: Option<&Path>) -> Result<()> {
     let mut command = process::command("cargo", words);
+    command.envs(clients.map(|folder| (clients::VARIABLE, folder)));
     process::run(command.args(rest).current_dir(metadata::root())).map_err(process::already_told)
 }

@@ -1,5 +1,6 @@
 //! Use cases, one file per resource. They know neither HTTP nor WebSockets.
 
+pub mod checksum;
 pub mod chunks;
 pub(crate) mod conditions;
 mod crew;
@@ -13,5 +14,6 @@ pub mod media;
 pub mod nodes;
 mod publish;
 pub mod tasks;
+pub mod uploads;
 pub mod views;
 pub mod work;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post, put};
+use axum::routing::{any, get, post, put};
 use kinora_protocol::routes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -12,12 +12,15 @@ use tokio_util::sync::CancellationToken;
 use crate::Hub;
 
 mod compat;
+mod content;
 mod jobs;
 mod live;
 mod media;
 mod nodes;
 mod problem;
+mod ranges;
 mod system;
+mod uploads;
 mod work;
 
 /// Bodies that are not streams are no larger than this.
@@ -39,6 +42,16 @@ fn router(hub: Hub) -> Router {
         .route(routes::SYSTEM, get(system::system))
         .route(routes::CLUSTER, get(system::cluster))
         .route(routes::MEDIA, get(media::list).post(media::upload).layer(DefaultBodyLimit::disable()))
+        .route(&format!("{}/{{media}}", routes::MEDIA), get(media::show))
+        .route(&format!("{}/{{media}}/content", routes::MEDIA), get(media::content))
+        .route(
+            routes::UPLOADS,
+            post(uploads::create).options(uploads::options).layer(DefaultBodyLimit::disable()),
+        )
+        .route(
+            &format!("{}/{{upload}}", routes::UPLOADS),
+            any(uploads::one).layer(DefaultBodyLimit::disable()),
+        )
         .route(routes::JOBS, get(jobs::list).post(jobs::submit))
         .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show))
         .route(&format!("{}/{{job}}/tasks", routes::JOBS), get(jobs::tasks))

@@ -23,6 +23,9 @@ mod nodes;
 mod reconcile;
 pub mod session;
 
+/// Longest file that is taken over the network, in bytes, when nobody says otherwise.
+pub const LONGEST_UPLOAD: u64 = 50_000_000_000;
+
 /// Events that a slow watcher may be behind before it misses some.
 const EVENT_BACKLOG: usize = 4096;
 
@@ -80,6 +83,8 @@ struct Inner {
     moving: tokio::sync::RwLock<()>,
     /// Held while it is written whether a node gets work.
     standings: tokio::sync::Mutex<()>,
+    /// Who is at which upload.
+    uploads: app::uploads::Uploads,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
     events: broadcast::Sender<Event>,
@@ -104,6 +109,8 @@ pub struct Settings {
     pub node_limits: NodeLimits,
     /// What jobs of `cluster` clients are made with.
     pub cluster: ClusterDefaults,
+    /// Longest file that is taken over the network, in bytes; [`LONGEST_UPLOAD`] when absent.
+    pub longest_upload: Option<u64>,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
 }
@@ -173,6 +180,7 @@ impl Hub {
             moved: Mutex::default(),
             moving: tokio::sync::RwLock::default(),
             standings: tokio::sync::Mutex::default(),
+            uploads: app::uploads::Uploads::default(),
             conditions: Mutex::default(),
             events,
             work: Notify::new(),

@@ -24,6 +24,9 @@ const CONDITIONS_EVERY: Duration = Duration::from_secs(1);
 /// How often the store hears what was moved: a crash loses no more of the count.
 const MOVED_EVERY: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether an upload's time is over.
+const UPLOADS_EVERY: Duration = Duration::from_secs(60);
+
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
 /// A job that nobody took from for so long rises by one step of priority.
@@ -53,6 +56,16 @@ impl Hub {
         every(AGE_EVERY, stop, || async {
             if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
                 tracing::error!("jobs that wait cannot be looked at: {error}");
+            }
+        })
+        .await;
+    }
+
+    /// Drops uploads that nothing comes for, until `stop`.
+    pub async fn watch_uploads(&self, stop: CancellationToken) {
+        every(UPLOADS_EVERY, stop, || async {
+            if let Err(error) = self.drop_old_uploads().await {
+                tracing::error!("old uploads cannot be dropped: {error}");
             }
         })
         .await;

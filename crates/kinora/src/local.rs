@@ -36,6 +36,8 @@ pub struct Setup {
     pub node_limits: NodeLimits,
     /// What jobs of `cluster` clients are made with.
     pub cluster: ClusterDefaults,
+    /// Longest file that is taken over the network, in bytes.
+    pub longest_upload: Option<u64>,
     /// The node in this process, if there is one.
     pub local: Option<Local>,
 }
@@ -114,6 +116,7 @@ impl Opened {
             job_defaults: setup.job_defaults,
             node_limits: setup.node_limits,
             cluster: setup.cluster,
+            longest_upload: setup.longest_upload,
         };
         let hub = Hub::open(state, settings).await?;
         Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })
@@ -162,6 +165,7 @@ impl Engine {
                 hub.watch_waiting(stop.clone()),
                 hub.watch_conditions(stop.clone()),
                 hub.watch_moved(stop.clone()),
+                hub.watch_uploads(stop.clone()),
                 hub.watch_blobs(budget, stop)
             );
             Ok(())

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::class::Tags;
 use crate::error::{ErrorCode, Failure};
 use crate::event::Event;
-use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
 use crate::job::JobPhase;
 use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
@@ -77,6 +77,25 @@ pub struct MediaView {
     pub size: u64,
     /// When it came.
     pub created_ms: i64,
+}
+
+/// An upload that is on its way, or has arrived.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadView {
+    /// Id.
+    pub id: UploadId,
+    /// Name for people.
+    pub name: String,
+    /// Bytes that it will have, once that is known.
+    pub length: Option<u64>,
+    /// Bytes that are on the hub's disk for certain.
+    pub offset: u64,
+    /// The media that it became.
+    pub media: Option<Digest>,
+    /// When it was begun.
+    pub created_ms: i64,
+    /// When it is dropped, unless something comes before.
+    pub expires_ms: i64,
 }
 
 /// Where the input of a job is.

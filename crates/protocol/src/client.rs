@@ -8,7 +8,6 @@ use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
-use tokio_util::io::ReaderStream;
 
 use crate::api::{EventView, JobView, MediaView, NewJob, NodeView, Page, Problem, SystemView, TaskView};
 use crate::error::{ErrorCode, Failure};
@@ -17,6 +16,7 @@ use crate::proof::Proof;
 use crate::routes;
 
 mod link;
+mod upload;
 mod work;
 
 pub use link::NodeLink;
@@ -157,30 +157,6 @@ impl Client {
     /// As all calls: it cannot be reached, or says no.
     pub async fn system(&self) -> Answer<SystemView> {
         self.get(routes::SYSTEM).await
-    }
-
-    /// Gives the hub a file to keep. `sent` hears how many bytes went out.
-    ///
-    /// # Errors
-    /// The file cannot be read, or as all calls.
-    pub async fn upload(&self, path: &Path, sent: impl Fn(u64) + Send + Sync + 'static) -> Answer<MediaView> {
-        let unreadable =
-            |e: std::io::Error| Failure::new(ErrorCode::BadInput, format!("{}: {e}", path.display()));
-        let facts = tokio::fs::metadata(path).await.map_err(unreadable)?;
-        if !facts.is_file() {
-            return Err(Failure::new(
-                ErrorCode::BadInput,
-                format!("{}: it is not a regular file", path.display()),
-            ));
-        }
-        let file = tokio::fs::File::open(path).await.map_err(unreadable)?;
-        let pieces =
-            ReaderStream::with_capacity(file, 256 << 10).inspect_ok(move |piece| sent(piece.len() as u64));
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let body = reqwest::Body::wrap_stream(pieces);
-        let part = reqwest::multipart::Part::stream_with_length(body, facts.len()).file_name(name);
-        let form = reqwest::multipart::Form::new().part("file", part);
-        self.json(self.request(Method::POST, routes::MEDIA).multipart(form)).await
     }
 
     /// All media.

@@ -23,5 +23,5 @@ pub mod routes;
 pub mod task;
 
 pub use error::{ErrorCode, Failure};
-pub use id::{Attempt, Digest, JobId, NodeId, TaskId};
+pub use id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
 pub use rational::Rational;

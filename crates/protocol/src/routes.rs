@@ -1,6 +1,6 @@
 //! Paths of the HTTP surface, said once for hub, worker and clients.
 
-use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
 
 /// Where nodes open their WebSocket.
 pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
@@ -10,6 +10,8 @@ pub const NODES: &str = "/api/v1/nodes";
 pub const JOBS: &str = "/api/v1/jobs";
 /// Media.
 pub const MEDIA: &str = "/api/v1/media";
+/// Uploads.
+pub const UPLOADS: &str = "/api/v1/uploads";
 /// Facts about the hub.
 pub const SYSTEM: &str = "/api/v1/system";
 /// Facts about the cluster.
@@ -46,6 +48,11 @@ pub fn of_node(node: &NodeId, what: &str) -> String {
 /// One media file.
 pub fn media(media: &Digest) -> String {
     format!("{MEDIA}/{media}")
+}
+
+/// One upload.
+pub fn upload(upload: UploadId) -> String {
+    format!("{UPLOADS}/{upload}")
 }
 
 /// The right of one attempt to the bytes that it needs and to leave its result: it stands in the path, and is good for nothing

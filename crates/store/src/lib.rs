@@ -13,6 +13,7 @@ mod node;
 mod outbox;
 mod sqlite;
 mod task;
+mod upload;
 
 pub use error::{Result, StoreError};
 pub use job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
@@ -28,3 +29,4 @@ pub use task::{
     ChunkSum, Chunks, Counts, Dep, Expansion, Gate, GateOpening, Graph, NewTask, RefusedReopen, Reopen,
     Reopening, TaskRow, TaskState,
 };
+pub use upload::{Part, UploadRow};

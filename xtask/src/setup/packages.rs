@@ -14,6 +14,10 @@ pub enum Tool {
     Rustfmt,
     /// `cargo clippy`.
     Clippy,
+    /// Python with its virtual environments, for clients that tests use.
+    Python,
+    /// Node and npm, for the same.
+    Node,
 }
 
 impl Tool {
@@ -26,6 +30,8 @@ impl Tool {
             Self::Compiler => process::works("cc", &["--version"]),
             Self::Rustfmt => process::works("cargo", &["fmt", "--version"]),
             Self::Clippy => process::works("cargo", &["clippy", "--version"]),
+            Self::Python => process::works("python3", &["-c", "import venv, ensurepip"]),
+            Self::Node => process::works("npm", &["--version"]),
         }
     }
 
@@ -36,6 +42,8 @@ impl Tool {
             Self::Compiler => "a C compiler (cc)",
             Self::Rustfmt => "rustfmt",
             Self::Clippy => "clippy",
+            Self::Python => "Python 3 with venv",
+            Self::Node => "Node with npm",
         }
     }
 }
@@ -78,11 +86,11 @@ pub enum Rights {
 /// What to run, in order; an error says why nothing can be run.
 pub fn plan(os: &Os, missing: &[Tool]) -> Result<Vec<Step>, String> {
     let mut steps = match os {
-        Os::Debian => debian(&named(missing, &["ffmpeg"], &["gcc", "libc6-dev"])),
+        Os::Debian => debian(&named(os, missing)),
         Os::Fedora => fedora(missing),
-        Os::Arch => arch(&named(missing, &["ffmpeg"], &["gcc"])),
+        Os::Arch => arch(&named(os, missing)),
         Os::Mac => mac(missing),
-        Os::Other(name) if !named(missing, &["ffmpeg"], &["gcc"]).is_empty() => {
+        Os::Other(name) if !named(os, missing).is_empty() => {
             return Err(format!("setup does not know the package manager of {name}"));
         }
         Os::Other(_) => Vec::new(),
@@ -95,18 +103,24 @@ pub fn plan(os: &Os, missing: &[Tool]) -> Result<Vec<Step>, String> {
     Ok(steps)
 }
 
-fn named(
-    missing: &[Tool],
-    ffmpeg: &'static [&'static str],
-    compiler: &'static [&'static str],
-) -> Vec<&'static str> {
-    let mut names = Vec::new();
-    for (tool, packages) in [(Tool::Ffmpeg, ffmpeg), (Tool::Compiler, compiler)] {
-        if missing.contains(&tool) {
-            names.extend(packages);
-        }
+/// What a system calls the packages of a tool.
+fn packages(tool: Tool, os: &Os) -> &'static [&'static str] {
+    match (tool, os) {
+        (Tool::Ffmpeg, _) => &["ffmpeg"],
+        (Tool::Compiler, Os::Debian) => &["gcc", "libc6-dev"],
+        (Tool::Compiler, _) => &["gcc"],
+        (Tool::Python, Os::Debian) => &["python3", "python3-venv"],
+        (Tool::Python, Os::Arch) => &["python"],
+        (Tool::Python, _) => &["python3"],
+        (Tool::Node, Os::Debian | Os::Arch) => &["nodejs", "npm"],
+        (Tool::Node, Os::Mac) => &["node"],
+        (Tool::Node, _) => &["nodejs"],
+        (Tool::Rustfmt | Tool::Clippy, _) => &[],
     }
-    names
+}
+
+fn named(os: &Os, missing: &[Tool]) -> Vec<&'static str> {
+    missing.iter().flat_map(|tool| packages(*tool, os)).copied().collect()
 }
 
 fn as_root(line: Vec<&'static str>, on_failure: OnFailure) -> Step {
@@ -137,8 +151,10 @@ fn fedora(missing: &[Tool]) -> Vec<Step> {
         let free = OnFailure::Try(vec!["dnf", "install", "-y", "ffmpeg-free"]);
         steps.push(as_root(vec!["dnf", "install", "-y", "ffmpeg"], free));
     }
-    if missing.contains(&Tool::Compiler) {
-        steps.push(as_root(vec!["dnf", "install", "-y", "gcc"], OnFailure::Stop));
+    let others: Vec<Tool> = missing.iter().copied().filter(|tool| *tool != Tool::Ffmpeg).collect();
+    let others = named(&Os::Fedora, &others);
+    if !others.is_empty() {
+        steps.push(as_root([&["dnf", "install", "-y"], others.as_slice()].concat(), OnFailure::Stop));
     }
     steps
 }
@@ -157,8 +173,10 @@ fn mac(missing: &[Tool]) -> Vec<Step> {
     if missing.contains(&Tool::Compiler) {
         steps.push(as_user(vec!["xcode-select", "--install"]));
     }
-    if missing.contains(&Tool::Ffmpeg) {
-        steps.push(as_user(vec!["brew", "install", "ffmpeg"]));
+    let others: Vec<Tool> = missing.iter().copied().filter(|tool| *tool != Tool::Compiler).collect();
+    let others = named(&Os::Mac, &others);
+    if !others.is_empty() {
+        steps.push(as_user([&["brew", "install"], others.as_slice()].concat()));
     }
     steps
 }
@@ -193,6 +211,10 @@ pub fn by_hand(os: &Os, missing: &[Tool]) -> String {
             (Tool::Compiler, Os::Arch) => "pacman -S gcc",
             (Tool::Compiler, Os::Mac) => "xcode-select --install, and wait until its window is done",
             (Tool::Compiler, Os::Other(_)) => "gcc or clang, reachable as cc",
+            (Tool::Python, Os::Debian) => "apt-get install python3 python3-venv",
+            (Tool::Python, _) => "Python 3 with venv and pip, reachable as python3",
+            (Tool::Node, Os::Debian) => "apt-get install nodejs npm",
+            (Tool::Node, _) => "Node 18 or later with npm: https://nodejs.org",
             (Tool::Rustfmt, _) => "rustup component add rustfmt",
             (Tool::Clippy, _) => "rustup component add clippy",
         };
@@ -224,7 +246,7 @@ mod tests {
     fn each_system_has_its_lines() {
         let both = [Tool::Ffmpeg, Tool::Compiler];
         let apt = "# env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends";
-        let table: [(Os, &[Tool], Vec<String>); 9] = [
+        let table: [(Os, &[Tool], Vec<String>); 12] = [
             (Os::Debian, &[], vec![]),
             (
                 Os::Debian,
@@ -258,6 +280,20 @@ mod tests {
                 &both,
                 vec!["$ xcode-select --install".to_owned(), "$ brew install ffmpeg".to_owned()],
             ),
+            (
+                Os::Debian,
+                &[Tool::Python, Tool::Node],
+                vec![
+                    "# apt-get update || true".to_owned(),
+                    format!("{apt} python3 python3-venv nodejs npm"),
+                ],
+            ),
+            (
+                Os::Fedora,
+                &[Tool::Python, Tool::Node],
+                vec!["# dnf install -y python3 nodejs".to_owned()],
+            ),
+            (Os::Mac, &[Tool::Node], vec!["$ brew install node".to_owned()]),
             (
                 Os::Debian,
                 &[Tool::Rustfmt, Tool::Clippy],

@@ -35,6 +35,22 @@ impl Hub {
         Ok(self.store().library().await?.into_iter().map(media_view).collect())
     }
 
+    /// One of them.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn media_view(&self, media: &Digest) -> Result<Option<MediaView>> {
+        Ok(self.media_row(media).await?.map(media_view))
+    }
+
+    /// One of them, with the place of its bytes.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn media_row(&self, media: &Digest) -> Result<Option<LibraryRow>> {
+        Ok(self.store().find_library(media).await?)
+    }
+
     /// Takes a file in: hashed while it comes, durable before it is answered. The same content is kept once.
     ///
     /// # Errors
@@ -187,7 +203,7 @@ fn media_view(row: LibraryRow) -> MediaView {
 }
 
 /// Content names the file; the extension stays, as some demuxers go by it.
-fn media_name(digest: &Digest, name: &str) -> String {
+pub(super) fn media_name(digest: &Digest, name: &str) -> String {
     let extension = Path::new(name).extension().and_then(|e| e.to_str()).unwrap_or("");
     let plain = extension.len() <= LONGEST_EXTENSION && extension.bytes().all(|b| b.is_ascii_alphanumeric());
     if plain && !extension.is_empty() {
@@ -198,7 +214,7 @@ fn media_name(digest: &Digest, name: &str) -> String {
 }
 
 /// A name as it is shown: without what could move a cursor.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let short: String = name.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     Path::new(&short).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

@@ -1,17 +1,52 @@
 //! Media.
 
 use axum::Json;
-use axum::extract::{Multipart, State};
-use axum::http::StatusCode;
+use axum::extract::{Multipart, Path, Query, State};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
 use futures_util::StreamExt as _;
-use kinora_protocol::ErrorCode;
 use kinora_protocol::api::{MediaView, Page};
+use kinora_protocol::{Digest, ErrorCode};
+use serde::Deserialize;
 
+use super::content::{self, Offer};
 use super::problem::Refusal;
 use crate::Hub;
 
 pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<MediaView>>, Refusal> {
     Ok(Json(Page { items: hub.media_views().await?, next: None }))
+}
+
+pub(super) async fn show(
+    State(hub): State<Hub>,
+    Path(media): Path<String>,
+) -> Result<Json<MediaView>, Refusal> {
+    let unknown = || Refusal::not_found(format!("media {media:?}"));
+    let digest = Digest::try_from(media.clone()).map_err(|_| unknown())?;
+    Ok(Json(hub.media_view(&digest).await?.ok_or_else(unknown)?))
+}
+
+/// What may be asked of the bytes of media.
+#[derive(Debug, Deserialize)]
+pub(super) struct Wish {
+    /// They are to be kept as a file, not shown.
+    #[serde(default)]
+    download: bool,
+}
+
+/// The bytes, whole or in parts; also HEAD.
+pub(super) async fn content(
+    State(hub): State<Hub>,
+    Path(media): Path<String>,
+    Query(wish): Query<Wish>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let unknown = || Refusal::not_found(format!("media {media:?}"));
+    let digest = Digest::try_from(media.clone()).map_err(|_| unknown())?;
+    let row = hub.media_row(&digest).await?.ok_or_else(unknown)?;
+    let offer = Offer { path: &row.path, tag: digest.as_str(), name: &row.name, keep: wish.download };
+    content::serve(offer, &method, &headers).await
 }
 
 /// The first file of a form.

@@ -40,6 +40,9 @@ pub struct HubArgs {
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
     #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
     pub chunk_cache: u64,
+    /// Longest file that is taken over the network, for example 8T
+    #[arg(long, value_name = "SIZE", default_value = "50G", value_parser = size::parse)]
+    pub max_upload: u64,
     /// Whether this machine works, too: auto (if it has ffmpeg), off, or how many chunks at once at the most
     #[arg(long, value_name = "auto|off|N", default_value = "auto", value_parser = local_worker)]
     pub local_worker: LocalWorker,
@@ -157,6 +160,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
             stall_seconds: Some(args.stall_timeout),
         },
         cluster: args.cluster.defaults()?,
+        longest_upload: Some(args.max_upload),
         local: local(args, config).await?,
     };
     let mut engine = Opened::open(&data, setup).await?.start();

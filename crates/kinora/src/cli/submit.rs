@@ -105,9 +105,7 @@ async fn upload(
         .len();
     let sent = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&sent);
-    let media = client.upload(path, move |bytes| {
-        count.fetch_add(bytes, Ordering::Relaxed);
-    });
+    let media = client.upload(path, move |at| count.store(at, Ordering::Relaxed));
     tokio::pin!(media);
     let mut tick = tokio::time::interval(std::time::Duration::from_secs(2));
     tick.tick().await;

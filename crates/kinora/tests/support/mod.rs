@@ -17,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub mod cluster;
+pub mod cutting;
+pub mod wire;
 
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(180);

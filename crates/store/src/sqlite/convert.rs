@@ -5,7 +5,7 @@ use std::fmt::Display;
 use kinora_protocol::class::Class;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
-use kinora_protocol::{Attempt, Digest, JobId, NodeId, TaskId};
+use kinora_protocol::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
 use rusqlite::Row;
 use rusqlite::types::Type;
 use serde::Serialize;
@@ -91,6 +91,11 @@ pub(super) fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<AttemptOutcome>>
 }
 
 pub(super) fn job_id(row: &Row<'_>, column: &str) -> rusqlite::Result<JobId> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|error| unreadable(column, &text, error))
+}
+
+pub(super) fn upload_id(row: &Row<'_>, column: &str) -> rusqlite::Result<UploadId> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| unreadable(column, &text, error))
 }

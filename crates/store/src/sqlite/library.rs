@@ -25,32 +25,46 @@ fn find(conn: &Connection, digest: &Digest) -> Result<Option<LibraryRow>, Fault>
     Ok(query.query_row([digest.as_str()], library_row).optional()?)
 }
 
+/// Media made ready on the caller's thread.
+pub(super) struct Kept {
+    media: LibraryRow,
+    path: String,
+}
+
+impl Kept {
+    pub(super) fn new(media: &LibraryRow) -> Result<Self, StoreError> {
+        let path = media.path.to_str().map(str::to_owned);
+        let path = path.ok_or_else(|| StoreError::Invalid {
+            what: format!("a path that is no text: {:?}", media.path),
+        })?;
+        Ok(Self { media: media.clone(), path })
+    }
+}
+
+/// Inserts media, unless the same content is there; gives the row that is there now.
+pub(super) fn put(conn: &Connection, Kept { media, path }: &Kept) -> Result<LibraryRow, Fault> {
+    conn.prepare_cached(
+        "INSERT INTO library (digest, name, size, path, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (digest) DO NOTHING",
+    )?
+    .execute(params![
+        media.digest.as_str(),
+        media.name,
+        convert::signed(media.size),
+        path,
+        media.created_ms
+    ])?;
+    find(conn, &media.digest)?.ok_or_else(|| Fault::NotFound(format!("media {}", media.digest)))
+}
+
 impl Store {
     /// Keeps media, unless the same content is there. Gives the row that is there now.
     ///
     /// # Errors
     /// `Invalid` when its path is no text; the disk fails or the store is closed.
     pub async fn put_library(&self, media: &LibraryRow) -> Result<LibraryRow> {
-        let media = media.clone();
-        let path = media.path.to_str().map(str::to_owned);
-        let path = path.ok_or_else(|| StoreError::Invalid {
-            what: format!("a path that is no text: {:?}", media.path),
-        })?;
-        self.write(move |conn| {
-            conn.prepare_cached(
-                "INSERT INTO library (digest, name, size, path, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (digest) DO NOTHING",
-            )?
-            .execute(params![
-                media.digest.as_str(),
-                media.name,
-                convert::signed(media.size),
-                path,
-                media.created_ms
-            ])?;
-            find(conn, &media.digest)?.ok_or_else(|| Fault::NotFound(format!("media {}", media.digest)))
-        })
-        .await
+        let media = Kept::new(media)?;
+        self.write(move |conn| put(conn, &media)).await
     }
 
     /// Media by its content.

@@ -21,6 +21,7 @@ mod schema;
 mod tasks;
 #[cfg(test)]
 mod tests;
+mod uploads;
 mod writer;
 
 use std::path::Path;

@@ -1,0 +1,429 @@
+//! Uploads that stop and go on. What is acknowledged is on the disk: bytes are synced before their offset is stored. What is
+//! complete is hashed and becomes media. How a client says all that is not known here.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use kinora_protocol::{Digest, ErrorCode, Failure, UploadId};
+use kinora_store::{LibraryRow, Part, UploadRow};
+use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
+
+use super::checksum::Checksum;
+use super::media::{media_name, shown};
+use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
+use growing::Growing;
+
+mod growing;
+
+/// Bytes that may be lost by a crash and have to be sent again.
+const SYNC_EVERY: u64 = 16 << 20;
+/// A client that sends nothing for so long is gone.
+const SILENCE: Duration = Duration::from_secs(60);
+/// An upload that nothing comes for is dropped after this, in milliseconds.
+const KEPT_MS: i64 = 24 * 3600 * 1000;
+/// Bytes that stay free on the disk: the store needs some.
+const RESERVE: u64 = 256 << 20;
+/// Uploads that one is made from, at the most.
+const MOST_PARTS: usize = 1000;
+
+/// An upload that begins.
+#[derive(Debug, Clone)]
+pub struct NewUpload {
+    /// Bytes, if the client knows.
+    pub length: Option<u64>,
+    /// Name for people.
+    pub name: String,
+    /// What the client said of it.
+    pub metadata: String,
+    /// How it stands to others.
+    pub part: Part,
+}
+
+/// Why something cannot be done to an upload.
+#[derive(Debug)]
+pub enum Unfit {
+    /// There is none, or none any more.
+    Unknown,
+    /// The client goes on somewhere else than where it stopped.
+    Offset(u64),
+    /// It would be longer than it was said to be, or may be.
+    TooLong(u64),
+    /// There is no room for it.
+    NoRoom(String),
+    /// The bytes are not those that were meant; none of them are kept.
+    Checksum,
+    /// It is made from others and takes no bytes, or the parts are not there.
+    Parts(String),
+    /// There is nothing in it.
+    Empty(String),
+    /// Another request for the same upload came, or this one broke off; what arrived is kept.
+    Interrupted,
+    /// The disk fails.
+    Disk(Failure),
+}
+
+type Fit<T> = std::result::Result<T, Unfit>;
+
+fn disk(path: &Path, error: &io::Error) -> Unfit {
+    let why = format!("{}: {error}", path.display());
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unfit::NoRoom(why),
+        _ => Unfit::Disk(Failure::new(ErrorCode::Disk, why)),
+    }
+}
+
+/// Who is at which upload.
+#[derive(Default)]
+pub(crate) struct Uploads {
+    turns: Mutex<HashMap<UploadId, Turn>>,
+}
+
+#[derive(Default, Clone)]
+struct Turn {
+    /// What is hashed so far of what arrived in this life of the hub.
+    hashed: Arc<tokio::sync::Mutex<blake3::Hasher>>,
+    /// Ends what the present request does.
+    holder: CancellationToken,
+}
+
+/// The right to change an upload; the next one who wants it gets it soon.
+struct Held {
+    hashed: OwnedMutexGuard<blake3::Hasher>,
+    over: CancellationToken,
+}
+
+impl Uploads {
+    /// Takes an upload over from whoever is at it: a client that comes again has given its older request up.
+    async fn take(&self, upload: UploadId) -> Held {
+        let over = CancellationToken::new();
+        let hashed = {
+            let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = turns.entry(upload).or_default();
+            std::mem::replace(&mut turn.holder, over.clone()).cancel();
+            Arc::clone(&turn.hashed)
+        };
+        Held { hashed: hashed.lock_owned().await, over }
+    }
+
+    fn forget(&self, upload: UploadId) {
+        self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&upload);
+    }
+}
+
+impl Hub {
+    fn uploads_folder(&self) -> PathBuf {
+        self.inner.data.join("uploads")
+    }
+
+    fn upload_path(&self, upload: UploadId) -> PathBuf {
+        self.uploads_folder().join(upload.to_string())
+    }
+
+    /// Longest file that is taken, in bytes.
+    pub fn longest_upload(&self) -> u64 {
+        self.inner.settings.longest_upload.unwrap_or(LONGEST_UPLOAD)
+    }
+
+    /// Begins an upload.
+    ///
+    /// # Errors
+    /// When the store fails; what is wrong with the upload is the inner error.
+    pub async fn begin_upload(&self, new: NewUpload) -> Result<Fit<UploadRow>> {
+        let folder = self.uploads_folder();
+        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
+            return Ok(Err(disk(&folder, &error)));
+        }
+        if let Part::Joined(parts) = &new.part {
+            return self.join_uploads(&new, parts.clone()).await;
+        }
+        if let Err(unfit) = self.room_for(new.length.unwrap_or(0)) {
+            return Ok(Err(unfit));
+        }
+        let row = self.new_row(new);
+        self.store().put_upload(&row).await?;
+        if row.is_complete() {
+            return self.complete_upload(row).await;
+        }
+        Ok(Ok(row))
+    }
+
+    fn new_row(&self, new: NewUpload) -> UploadRow {
+        let created_ms = now_ms();
+        UploadRow {
+            id: UploadId::generate(),
+            name: shown(&new.name),
+            metadata: new.metadata,
+            length: new.length,
+            offset: 0,
+            part: new.part,
+            media: None,
+            created_ms,
+            expires_ms: created_ms + KEPT_MS,
+        }
+    }
+
+    /// Whether so many more bytes may come and would fit.
+    fn room_for(&self, bytes: u64) -> Fit<()> {
+        let most = self.longest_upload();
+        if bytes > most {
+            return Err(Unfit::TooLong(most));
+        }
+        let folder = self.uploads_folder();
+        let free = fs4::available_space(&folder).map_err(|e| disk(&folder, &e))?;
+        if bytes.saturating_add(RESERVE) > free {
+            let why = format!("{bytes} bytes are to come and {free} are free on the hub's disk");
+            return Err(Unfit::NoRoom(why));
+        }
+        Ok(())
+    }
+
+    /// An upload as it stands when whatever an older request was at is kept: where a client that comes again goes on.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn settled_upload(&self, upload: UploadId) -> Result<Option<UploadRow>> {
+        let held = self.inner.uploads.take(upload).await;
+        let row = self.upload(upload).await?;
+        drop(held);
+        if row.is_none() {
+            self.inner.uploads.forget(upload);
+        }
+        Ok(row)
+    }
+
+    /// An upload as it stands.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn upload(&self, upload: UploadId) -> Result<Option<UploadRow>> {
+        let row = self.store().upload(upload).await?;
+        Ok(row.filter(|row| row.expires_ms > now_ms()))
+    }
+
+    /// Says how long an upload will be, when that was left open.
+    ///
+    /// # Errors
+    /// When the store fails; what is wrong is the inner error.
+    pub async fn set_upload_length(&self, upload: UploadId, length: u64) -> Result<Fit<()>> {
+        let Some(row) = self.upload(upload).await? else { return Ok(Err(Unfit::Unknown)) };
+        if row.length.is_some_and(|known| known != length) || length < row.offset {
+            return Ok(Err(Unfit::TooLong(row.length.unwrap_or(row.offset))));
+        }
+        if let Err(unfit) = self.room_for(length - row.offset) {
+            return Ok(Err(unfit));
+        }
+        self.store().grow_upload(upload, row.offset, Some(length), row.expires_ms).await?;
+        Ok(Ok(()))
+    }
+
+    /// Takes bytes from `offset` on. With a checksum, all of them or none; without, what arrived is kept however it ends.
+    ///
+    /// # Errors
+    /// When the store fails; what is wrong is the inner error.
+    pub async fn append(
+        &self,
+        upload: UploadId,
+        offset: u64,
+        checksum: Option<Checksum>,
+        pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
+    ) -> Result<Fit<UploadRow>> {
+        let mut held = self.inner.uploads.take(upload).await;
+        let Some(row) = self.upload(upload).await? else {
+            self.inner.uploads.forget(upload);
+            return Ok(Err(Unfit::Unknown));
+        };
+        if matches!(row.part, Part::Joined(_)) {
+            return Ok(Err(Unfit::Parts("an upload that is made from others takes no bytes".to_owned())));
+        }
+        if row.offset != offset {
+            return Ok(Err(Unfit::Offset(row.offset)));
+        }
+        if row.media.is_some() {
+            return Ok(Ok(row));
+        }
+        let row = match self.grow(row, &mut held, checksum, pieces).await {
+            Ok(row) => row,
+            Err(unfit) => return Ok(Err(unfit)),
+        };
+        if row.is_complete() && row.part == Part::Whole {
+            let hashed = (held.hashed.count() == row.offset).then(|| held.hashed.finalize());
+            return self.make_media(row, hashed).await;
+        }
+        Ok(Ok(row))
+    }
+
+    async fn grow(
+        &self,
+        row: UploadRow,
+        held: &mut Held,
+        mut checksum: Option<Checksum>,
+        mut pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
+    ) -> Fit<UploadRow> {
+        let longest = row.length.unwrap_or(self.longest_upload());
+        let mut growing = Growing::open(self, row, &mut held.hashed).await?;
+        let ended = loop {
+            let piece = tokio::select! {
+                biased;
+                () = held.over.cancelled() => break Err(Unfit::Interrupted),
+                piece = tokio::time::timeout(SILENCE, pieces.next()) => piece,
+            };
+            let piece = match piece {
+                Ok(Some(Ok(piece))) => piece,
+                Ok(None) => break Ok(()),
+                Ok(Some(Err(_))) | Err(_) => break Err(Unfit::Interrupted),
+            };
+            if growing.at + piece.len() as u64 > longest {
+                break Err(Unfit::TooLong(longest));
+            }
+            if let Some(checksum) = &mut checksum {
+                checksum.update(&piece);
+            }
+            if let Err(unfit) = growing.write(&piece).await {
+                break Err(unfit);
+            }
+            if checksum.is_none() && growing.unsafe_bytes() >= SYNC_EVERY {
+                growing.keep().await?;
+            }
+        };
+        let in_one_piece = checksum.is_some();
+        let ended = match (ended, checksum) {
+            (Ok(()), Some(checksum)) if checksum.fails() => Err(Unfit::Checksum),
+            (ended, _) => ended,
+        };
+        match &ended {
+            Ok(()) => growing.keep().await?,
+            Err(Unfit::Interrupted) if !in_one_piece => growing.keep().await?,
+            Err(_) => growing.take_back().await,
+        }
+        ended.map(|()| growing.row)
+    }
+
+    /// Drops an upload and its bytes. Media that it became stays. Whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn drop_upload(&self, upload: UploadId) -> Result<bool> {
+        let _held = self.inner.uploads.take(upload).await;
+        let known = self.store().drop_upload(upload).await?;
+        let _ = tokio::fs::remove_file(self.upload_path(upload)).await;
+        self.inner.uploads.forget(upload);
+        Ok(known)
+    }
+
+    /// Drops uploads that nothing came for, and files of none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn drop_old_uploads(&self) -> Result<()> {
+        for row in self.store().expired_uploads(now_ms()).await? {
+            self.drop_upload(row.id).await?;
+        }
+        Ok(())
+    }
+
+    /// An upload whose bytes are all there from the start.
+    async fn complete_upload(&self, row: UploadRow) -> Result<Fit<UploadRow>> {
+        match row.part {
+            Part::Partial => Ok(Ok(row)),
+            Part::Whole | Part::Joined(_) => self.make_media(row, None).await,
+        }
+    }
+
+    /// Puts parts together, in order.
+    async fn join_uploads(&self, new: &NewUpload, parts: Vec<UploadId>) -> Result<Fit<UploadRow>> {
+        let unfit = |why: String| Ok(Err(Unfit::Parts(why)));
+        if parts.is_empty() || parts.len() > MOST_PARTS {
+            return unfit(format!("an upload is made from 1 to {MOST_PARTS} others, not {}", parts.len()));
+        }
+        let mut length = 0_u64;
+        for part in &parts {
+            match self.upload(*part).await? {
+                Some(row) if row.part == Part::Partial && row.is_complete() => length += row.offset,
+                Some(_) => return unfit(format!("upload {part} is not a complete part")),
+                None => return unfit(format!("there is no upload {part}")),
+            }
+        }
+        if let Err(unfit) = self.room_for(length) {
+            return Ok(Err(unfit));
+        }
+        let mut row = self.new_row(NewUpload { length: Some(length), ..new.clone() });
+        let to = self.upload_path(row.id);
+        let from: Vec<PathBuf> = parts.iter().map(|part| self.upload_path(*part)).collect();
+        let written = to.clone();
+        let joined = tokio::task::spawn_blocking(move || {
+            let mut file = std::fs::File::create(&written)?;
+            for part in from {
+                io::copy(&mut std::fs::File::open(part)?, &mut file)?;
+            }
+            file.sync_all()?;
+            file.metadata().map(|facts| facts.len())
+        });
+        match joined.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+            Ok(size) if size == length => {}
+            Ok(size) => return unfit(format!("the parts have {size} bytes in place of {length}")),
+            Err(error) => return Ok(Err(disk(&to, &error))),
+        }
+        row.offset = length;
+        self.store().put_upload(&row).await?;
+        self.make_media(row, None).await
+    }
+
+    /// A complete upload becomes media. The same content is kept once.
+    async fn make_media(&self, mut row: UploadRow, hashed: Option<blake3::Hash>) -> Result<Fit<UploadRow>> {
+        if row.offset == 0 {
+            self.store().drop_upload(row.id).await?;
+            return Ok(Err(Unfit::Empty(format!("{} is empty", row.name))));
+        }
+        let path = self.upload_path(row.id);
+        let hash = match hashed {
+            Some(hash) => hash,
+            None => match hash_file(path.clone()).await {
+                Ok(hash) => hash,
+                Err(error) => return Ok(Err(disk(&path, &error))),
+            },
+        };
+        let digest = Digest::from_bytes(hash.as_bytes());
+        let folder = self.inner.data.join("media");
+        let place = folder.join(media_name(&digest, &row.name));
+        if let Err(error) = tokio::fs::create_dir_all(&folder).await {
+            return Ok(Err(disk(&folder, &error)));
+        }
+        // The upload keeps its bytes until the store knows the media: a crash in between finds both.
+        match tokio::fs::hard_link(&path, &place).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Ok(Err(disk(&place, &error))),
+        }
+        let media = LibraryRow {
+            digest,
+            name: row.name.clone(),
+            size: row.offset,
+            path: place,
+            created_ms: now_ms(),
+        };
+        let kept = self.store().finish_upload(row.id, &media).await?;
+        if kept.path != media.path {
+            // The same content came before, under a name with another extension.
+            let _ = tokio::fs::remove_file(&media.path).await;
+        }
+        let _ = tokio::fs::remove_file(&path).await;
+        self.inner.uploads.forget(row.id);
+        row.media = Some(kept.digest);
+        Ok(Ok(row))
+    }
+}
+
+async fn hash_file(path: PathBuf) -> io::Result<blake3::Hash> {
+    let hash = tokio::task::spawn_blocking(move || {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update_reader(std::fs::File::open(path)?)?;
+        Ok(hasher.finalize())
+    });
+    hash.await.unwrap_or_else(|broken| Err(io::Error::other(broken)))
+}

@@ -1,0 +1,304 @@
+//! Files over HTTP: whole, in parts, or not at all because the client has them already (RFC 9110). What may be read by whom is
+//! decided before.
+
+use std::io::SeekFrom;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use kinora_protocol::ErrorCode;
+use tokio::fs::File;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
+
+use super::problem::Refusal;
+use super::ranges::{self, Asked};
+
+/// Bytes read at a time.
+const PIECE: usize = 512 << 10;
+/// Between parts; no media has this line, and if it had, lengths are given.
+const BOUNDARY: &str = "kinora-part-7d1f3c9a0b54";
+
+/// A file as it is offered.
+pub(super) struct Offer<'a> {
+    /// Where it is.
+    pub(super) path: &'a Path,
+    /// What stands for its content and for no other: a hash.
+    pub(super) tag: &'a str,
+    /// Name for people who keep it.
+    pub(super) name: &'a str,
+    /// It is to be kept, not shown.
+    pub(super) keep: bool,
+}
+
+/// Answers a GET or HEAD.
+pub(super) async fn serve(
+    offer: Offer<'_>,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let gone = |error: std::io::Error| {
+        let why = format!("{}: {error}", offer.name);
+        Refusal::new(StatusCode::GONE, ErrorCode::Disk, why)
+    };
+    let file = File::open(offer.path).await.map_err(gone)?;
+    let facts = file.metadata().await.map_err(gone)?;
+    let (size, modified) = (facts.len(), facts.modified().ok());
+    let tag = format!("\"{}\"", offer.tag);
+    let mut answer = match condition(headers, &tag, modified) {
+        Some(status) => status.into_response(),
+        None => {
+            let asked = match headers.get(header::RANGE).and_then(|value| value.to_str().ok()) {
+                Some(range) if in_range(headers, &tag, modified) => ranges::asked(range, size),
+                _ => Asked::Whole,
+            };
+            let head_only = method == Method::HEAD;
+            match asked {
+                Asked::Nothing => {
+                    let mut answer = StatusCode::RANGE_NOT_SATISFIABLE.into_response();
+                    set(answer.headers_mut(), header::CONTENT_RANGE, &format!("bytes */{size}"));
+                    answer
+                }
+                Asked::Whole => {
+                    let body = part(file, 0..size, head_only).await.map_err(gone)?;
+                    one(StatusCode::OK, offer.path, size, body)
+                }
+                Asked::Parts(ranges) => match ranges.as_slice() {
+                    [range] => {
+                        let length = range.end - range.start;
+                        let said = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+                        let body = part(file, range.clone(), head_only).await.map_err(gone)?;
+                        let mut answer = one(StatusCode::PARTIAL_CONTENT, offer.path, length, body);
+                        set(answer.headers_mut(), header::CONTENT_RANGE, &said);
+                        answer
+                    }
+                    _ => several(file, ranges, size, offer.path, head_only),
+                },
+            }
+        }
+    };
+    describe(answer.headers_mut(), &offer, &tag, modified);
+    Ok(answer)
+}
+
+/// Headers that every answer about the file has.
+fn describe(headers: &mut HeaderMap, offer: &Offer<'_>, tag: &str, modified: Option<SystemTime>) {
+    set(headers, header::ETAG, tag);
+    set(headers, header::ACCEPT_RANGES, "bytes");
+    if let Some(modified) = modified {
+        set(headers, header::LAST_MODIFIED, &httpdate::fmt_http_date(modified));
+    }
+    set(headers, header::CONTENT_DISPOSITION, &disposition(offer.name, offer.keep));
+    set(headers, header::CACHE_CONTROL, "private, max-age=31536000, immutable");
+    // What people bring is shown as what it is said to be, and runs nothing.
+    set(headers, header::X_CONTENT_TYPE_OPTIONS, "nosniff");
+    set(
+        headers,
+        header::CONTENT_SECURITY_POLICY,
+        "sandbox; default-src 'none'; media-src 'self'; style-src 'unsafe-inline'",
+    );
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+fn one(status: StatusCode, path: &Path, length: u64, body: Body) -> Response {
+    let mut answer = (status, body).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, length.into());
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(path)));
+    answer
+}
+
+async fn part(mut file: File, range: Range<u64>, head_only: bool) -> std::io::Result<Body> {
+    if head_only {
+        return Ok(Body::empty());
+    }
+    if range.start > 0 {
+        file.seek(SeekFrom::Start(range.start)).await?;
+    }
+    let pieces = ReaderStream::with_capacity(file.take(range.end - range.start), PIECE);
+    Ok(Body::from_stream(pieces))
+}
+
+/// Several ranges in one answer, each with a head of its own.
+fn several(file: File, ranges: Vec<Range<u64>>, size: u64, path: &Path, head_only: bool) -> Response {
+    let kind = kind(path);
+    let head = |range: &Range<u64>| {
+        let (first, last) = (range.start, range.end - 1);
+        format!(
+            "\r\n--{BOUNDARY}\r\ncontent-type: {kind}\r\ncontent-range: bytes {first}-{last}/{size}\r\n\r\n"
+        )
+    };
+    let end = format!("\r\n--{BOUNDARY}--\r\n");
+    let of_parts: u64 = ranges.iter().map(|r| head(r).len() as u64 + r.end - r.start).sum();
+    let body = if head_only {
+        Body::empty()
+    } else {
+        let heads: Vec<String> = ranges.iter().map(head).collect();
+        Body::from_stream(in_turn(file, heads.into_iter().zip(ranges).collect(), end.clone()))
+    };
+    let mut answer = (StatusCode::PARTIAL_CONTENT, body).into_response();
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, (of_parts + end.len() as u64).into());
+    set(headers, header::CONTENT_TYPE, &format!("multipart/byteranges; boundary={BOUNDARY}"));
+    answer
+}
+
+fn in_turn(
+    file: File,
+    parts: Vec<(String, Range<u64>)>,
+    end: String,
+) -> impl Stream<Item = std::io::Result<Bytes>> {
+    let file = Arc::new(file);
+    let pieces = stream::iter(parts).then(move |(head, range)| {
+        let file = Arc::clone(&file);
+        async move {
+            let mut file = file.try_clone().await?;
+            file.seek(SeekFrom::Start(range.start)).await?;
+            let pieces = ReaderStream::with_capacity(file.take(range.end - range.start), PIECE);
+            std::io::Result::Ok(stream::iter([Ok(Bytes::from(head))]).chain(pieces))
+        }
+    });
+    pieces.try_flatten().chain(stream::iter([Ok(Bytes::from(end))]))
+}
+
+/// Whether the answer is a status only, by what the client has (RFC 9110, section 13.2.2).
+fn condition(headers: &HeaderMap, tag: &str, modified: Option<SystemTime>) -> Option<StatusCode> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = |name: HeaderName| text(name).and_then(|value| httpdate::parse_http_date(value).ok());
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let changed_after = |time: SystemTime| modified.is_none_or(|m| seconds(m) > seconds(time));
+    let names = |list: &str, weak: bool| {
+        let same = |one: &str| {
+            let one = one.trim();
+            one == "*" || one == tag || (weak && one.strip_prefix("W/") == Some(tag))
+        };
+        list.split(',').any(same)
+    };
+    match (text(header::IF_MATCH), date(header::IF_UNMODIFIED_SINCE)) {
+        (Some(list), _) if !names(list, false) => return Some(StatusCode::PRECONDITION_FAILED),
+        (None, Some(time)) if changed_after(time) => return Some(StatusCode::PRECONDITION_FAILED),
+        _ => {}
+    }
+    match (text(header::IF_NONE_MATCH), date(header::IF_MODIFIED_SINCE)) {
+        (Some(list), _) if names(list, true) => Some(StatusCode::NOT_MODIFIED),
+        (None, Some(time)) if !changed_after(time) => Some(StatusCode::NOT_MODIFIED),
+        _ => None,
+    }
+}
+
+/// Whether `If-Range` lets a range be answered: the client has a part of this very content.
+fn in_range(headers: &HeaderMap, tag: &str, modified: Option<SystemTime>) -> bool {
+    let Some(value) = headers.get(header::IF_RANGE) else { return true };
+    let Ok(text) = value.to_str() else { return false };
+    text == tag || modified.is_some_and(|modified| text == httpdate::fmt_http_date(modified))
+}
+
+/// The media type by the extension, which was chosen when the file was made or taken in.
+fn kind(path: &Path) -> &'static str {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default().to_ascii_lowercase();
+    match extension.as_str() {
+        "mp4" | "m4v" => "video/mp4",
+        "mov" => "video/quicktime",
+        "mkv" => "video/x-matroska",
+        "webm" => "video/webm",
+        "ts" | "m2ts" => "video/mp2t",
+        "avi" => "video/x-msvideo",
+        "mpg" | "mpeg" => "video/mpeg",
+        "ogv" => "video/ogg",
+        "flv" => "video/x-flv",
+        "wmv" => "video/x-ms-wmv",
+        "mxf" => "application/mxf",
+        "m4a" => "audio/mp4",
+        "mp3" => "audio/mpeg",
+        "aac" => "audio/aac",
+        "ogg" | "opus" => "audio/ogg",
+        "flac" => "audio/flac",
+        "wav" => "audio/wav",
+        _ => "application/octet-stream",
+    }
+}
+
+/// RFC 6266: the name in plain letters for old clients, and as it is.
+fn disposition(name: &str, keep: bool) -> String {
+    let how = if keep { "attachment" } else { "inline" };
+    let plain: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') || c == ' ' { c } else { '_' })
+        .collect();
+    let mut exact = String::new();
+    for byte in name.bytes() {
+        // RFC 8187, attr-char.
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            exact.push(char::from(byte));
+        } else {
+            exact.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("{how}; filename=\"{plain}\"; filename*=UTF-8''{exact}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn names_cannot_break_a_header() {
+        assert_eq!(
+            disposition("a b.mp4", true),
+            "attachment; filename=\"a b.mp4\"; filename*=UTF-8''a%20b.mp4"
+        );
+        let odd = disposition("Grüße\"\\\r\n;x%.mp4", false);
+        assert_eq!(
+            odd,
+            "inline; filename=\"Gr__e____;x_.mp4\"; filename*=UTF-8''Gr%C3%BC%C3%9Fe%22%5C%0D%0A%3Bx%25.mp4"
+        );
+        assert!(HeaderValue::from_str(&odd).is_ok());
+    }
+
+    #[test]
+    fn conditions_in_their_order() {
+        let modified = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let date =
+            |seconds: u64| httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let status = |pairs: &[(HeaderName, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.insert(name.clone(), HeaderValue::from_str(value).expect("a header"));
+            }
+            condition(&headers, "\"t\"", Some(modified)).map(|status| status.as_u16())
+        };
+        assert_eq!(status(&[]), None);
+        assert_eq!(status(&[(header::IF_NONE_MATCH, "\"x\", W/\"t\"")]), Some(304));
+        assert_eq!(status(&[(header::IF_NONE_MATCH, "\"x\"")]), None);
+        assert_eq!(
+            status(&[(header::IF_NONE_MATCH, "\"x\""), (header::IF_MODIFIED_SINCE, &date(2_000_000))]),
+            None
+        );
+        assert_eq!(status(&[(header::IF_MODIFIED_SINCE, &date(1_000_000))]), Some(304));
+        assert_eq!(status(&[(header::IF_MODIFIED_SINCE, &date(999_999))]), None);
+        assert_eq!(status(&[(header::IF_MATCH, "\"x\"")]), Some(412));
+        assert_eq!(status(&[(header::IF_MATCH, "*")]), None);
+        assert_eq!(status(&[(header::IF_MATCH, "W/\"t\"")]), Some(412), "a weak tag proves nothing");
+        assert_eq!(status(&[(header::IF_UNMODIFIED_SINCE, &date(999_999))]), Some(412));
+        let if_range = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::IF_RANGE, HeaderValue::from_str(value).expect("a header"));
+            in_range(&headers, "\"t\"", Some(modified))
+        };
+        assert!(if_range("\"t\"") && if_range(&date(1_000_000)));
+        assert!(!if_range("W/\"t\"") && !if_range(&date(999_999)) && !if_range("nonsense"));
+    }
+}

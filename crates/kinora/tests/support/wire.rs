@@ -1,0 +1,64 @@
+//! HTTP on a connection of its own, which can break anywhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+
+/// What a hub answered.
+pub struct Answer {
+    pub status: u16,
+    pub headers: BTreeMap<String, String>,
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} and {} bytes", self.status, self.headers, self.body.len())
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Result<&str> {
+        let value = self.headers.get(name).map(String::as_str);
+        value.with_context(|| format!("no {name} in {self:?}"))
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+/// Sends a request's head; what follows is up to the caller. Headers without a value are left out.
+pub fn open(hub: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<TcpStream> {
+    let host = hub.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n");
+    for (name, value) in headers.iter().filter(|(_, value)| !value.is_empty()) {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    stream.write_all(format!("{head}\r\n").as_bytes())?;
+    Ok(stream)
+}
+
+/// Reads the answer to its end.
+pub fn read(mut stream: TcpStream) -> Result<Answer> {
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes)?;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").context("there was no answer")?;
+    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+    let mut lines = head.lines();
+    let status = lines.next().and_then(|line| line.split(' ').nth(1)).context("no status")?.parse()?;
+    let headers = lines.filter_map(|line| line.split_once(": "));
+    let headers = headers.map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned())).collect();
+    Ok(Answer { status, headers, body: bytes.split_off(end + 4) })
+}
+
+/// A request without a body.
+pub fn ask(hub: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    read(open(hub, method, path, headers)?)
+}
