@@ -227,28 +227,30 @@ impl Hub {
         let _ = self.inner.events.send(event);
     }
 
+    fn unwritten(&self) -> MutexGuard<'_, HashMap<JobId, u64>> {
+        self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Counts bytes that a task moved.
     pub(crate) fn count_moved(&self, claimed: &kinora_store::Claimed, bytes: u64) {
-        let mut moved = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        *moved.entry(claimed.job).or_default() += bytes;
+        *self.unwritten().entry(claimed.job).or_default() += bytes;
     }
 
     /// Bytes that a job moved and the store has not heard of.
     pub(crate) fn moved(&self, job: JobId) -> u64 {
-        let moved = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
-        moved.get(&job).copied().unwrap_or(0)
+        self.unwritten().get(&job).copied().unwrap_or(0)
     }
 
     /// Tells the store what was moved.
     pub(crate) async fn write_moved(&self) -> Result<()> {
         let _nobody_looks = self.inner.moving.write().await;
-        let moved = std::mem::take(&mut *self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner));
+        let moved = std::mem::take(&mut *self.unwritten());
         if moved.is_empty() {
             return Ok(());
         }
         let written = self.store().add_moved(moved.iter().map(|(job, bytes)| (*job, *bytes)).collect()).await;
         if written.is_err() {
-            let mut kept = self.inner.moved.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut kept = self.unwritten();
             for (job, bytes) in moved {
                 *kept.entry(job).or_default() += bytes;
             }

@@ -46,6 +46,15 @@ pub(crate) enum Standing {
     },
 }
 
+/// Adds those that are not among them.
+pub(crate) fn add_missing(encoders: &mut Vec<Encoder>, more: &[Encoder]) {
+    for encoder in more {
+        if !encoders.contains(encoder) {
+            encoders.push(*encoder);
+        }
+    }
+}
+
 /// What there is for a class of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Supply {
@@ -307,11 +316,7 @@ impl Nodes {
             let can = &node.hello.capabilities;
             match builds.iter_mut().find(|build| build.ffmpeg == can.ffmpeg) {
                 None => builds.push(can.clone()),
-                Some(build) => {
-                    let more = can.encoders.iter().filter(|e| !build.encoders.contains(e)).copied();
-                    let more: Vec<Encoder> = more.collect();
-                    build.encoders.extend(more);
-                }
+                Some(build) => add_missing(&mut build.encoders, &can.encoders),
             }
         }
         builds

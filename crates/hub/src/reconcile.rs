@@ -2,6 +2,7 @@
 
 mod blobs;
 
+use std::fmt::Display;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -50,45 +51,45 @@ async fn every<Done: Future<Output = ()> + Send>(
     }
 }
 
+/// As [`every`], for work that may fail: it is said that it `cannot`, and tried again at its time.
+async fn every_or_say<T, E: Display, Done: Future<Output = Result<T, E>> + Send>(
+    period: Duration,
+    stop: CancellationToken,
+    cannot: &str,
+    work: impl Fn() -> Done,
+) {
+    let said = || {
+        let done = work();
+        async move {
+            if let Err(error) = done.await {
+                tracing::error!("{cannot}: {error}");
+            }
+        }
+    };
+    every(period, stop, said).await;
+}
+
 impl Hub {
     /// Lets jobs that wait long go before others, until `stop`.
     pub async fn watch_waiting(&self, stop: CancellationToken) {
-        every(AGE_EVERY, stop, || async {
-            if let Err(error) = self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE).await {
-                tracing::error!("jobs that wait cannot be looked at: {error}");
-            }
-        })
-        .await;
+        let age = || self.store().age(now_ms(), AGE_AFTER_MS, MOST_AGE);
+        every_or_say(AGE_EVERY, stop, "jobs that wait cannot be looked at", age).await;
     }
 
     /// Drops uploads that nothing comes for, until `stop`.
     pub async fn watch_uploads(&self, stop: CancellationToken) {
-        every(UPLOADS_EVERY, stop, || async {
-            if let Err(error) = self.drop_old_uploads().await {
-                tracing::error!("old uploads cannot be dropped: {error}");
-            }
-        })
-        .await;
+        every_or_say(UPLOADS_EVERY, stop, "old uploads cannot be dropped", || self.drop_old_uploads()).await;
     }
 
     /// Keeps count of what jobs move, until `stop`.
     pub async fn watch_moved(&self, stop: CancellationToken) {
-        every(MOVED_EVERY, stop, || async {
-            if let Err(error) = self.write_moved().await {
-                tracing::error!("what jobs moved cannot be counted: {error}");
-            }
-        })
-        .await;
+        every_or_say(MOVED_EVERY, stop, "what jobs moved cannot be counted", || self.write_moved()).await;
     }
 
     /// Looks at what jobs wait for besides their turn, until `stop`.
     pub async fn watch_conditions(&self, stop: CancellationToken) {
-        every(CONDITIONS_EVERY, stop, || async {
-            if let Err(error) = self.look_at_conditions().await {
-                tracing::error!("conditions of jobs cannot be looked at: {error}");
-            }
-        })
-        .await;
+        let look = || self.look_at_conditions();
+        every_or_say(CONDITIONS_EVERY, stop, "conditions of jobs cannot be looked at", look).await;
     }
 
     /// Takes back leases whose node fell silent, until `stop`.

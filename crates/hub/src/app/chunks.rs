@@ -80,7 +80,7 @@ pub(crate) fn holds(path: &Path, size: u64, digest: &Digest) -> bool {
     same_size && hash(path).is_ok_and(|found| found == *digest)
 }
 
-fn hash(path: &Path) -> std::io::Result<Digest> {
+pub(super) fn hash(path: &Path) -> std::io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
     hasher.update_reader(File::open(path)?)?;
     Ok(Digest::from_bytes(hasher.finalize().as_bytes()))

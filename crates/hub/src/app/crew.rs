@@ -13,22 +13,17 @@ use kinora_protocol::node::Capabilities;
 
 use super::expand::container_of;
 use crate::Hub;
+use crate::nodes::add_missing;
 
 /// Nodes with one ffmpeg build, and what a job comes to on them.
 pub(crate) struct Crew {
     pub(crate) settled: Settled,
     pub(crate) notes: Vec<String>,
     pub(crate) capacity: Capacity,
+    /// What its chunks ask of a node; `None` when no video is encoded.
+    pub(crate) class: Option<Class>,
     /// First line of `ffmpeg -version`.
     pub(crate) ffmpeg: String,
-}
-
-impl Crew {
-    /// What its chunks ask of a node; `None` when no video is encoded.
-    pub(crate) fn class(&self, request: &JobRequest) -> Option<Class> {
-        let encoder = self.settled.video.as_ref()?.encode.encoder;
-        Some(chunks_of(request, encoder, &self.ffmpeg))
-    }
 }
 
 impl Hub {
@@ -49,42 +44,35 @@ impl Hub {
         };
         let builds = self.inner.nodes.builds(prober, &request.tags);
         let mut all: Vec<Encoder> = Vec::new();
-        for encoder in builds.iter().flat_map(|build| &build.encoders) {
-            if !all.contains(encoder) {
-                all.push(*encoder);
-            }
-        }
+        builds.iter().for_each(|build| add_missing(&mut all, &build.encoders));
         let outcome = settle::settle(&request.recipe, facts, container, &all)?;
         let encoder = outcome.settled.video.as_ref().map(|video| video.encode.encoder);
         let jobs = self.inner.settings.jobs;
-        let mut best: Option<(Capabilities, Capacity)> = None;
+        let mut best: Option<(Capabilities, Class, Capacity)> = None;
         for build in builds {
             let Some(encoder) = encoder.filter(|e| build.encoders.contains(e)) else { continue };
-            let class = chunks_of(request, encoder, &build.ffmpeg);
+            let class = Class::chunk(encoder, schedule::build_name(&build.ffmpeg), request.tags.clone());
             // Nobody of a build may be there any more.
             let capacity = self.inner.nodes.together(&class, jobs);
             let capacity = capacity.unwrap_or(Capacity { cores: 0, machines: 0, jobs, seconds: None });
-            if best.as_ref().is_none_or(|(_, best)| capacity.cores > best.cores) {
-                best = Some((build, capacity));
+            if best.as_ref().is_none_or(|(_, _, best)| capacity.cores > best.cores) {
+                best = Some((build, class, capacity));
             }
         }
         let alone = Capacity { cores: prober.cores, machines: 1, jobs, seconds: None };
-        let (build, capacity) = match best {
-            Some((build, Capacity { machines: 0, .. })) => (build, alone),
-            Some(best) => best,
+        let (build, class, capacity) = match best {
+            Some((build, class, Capacity { machines: 0, .. })) => (build, Some(class), alone),
+            Some((build, class, capacity)) => (build, Some(class), capacity),
             // No video is encoded.
-            None => (prober.clone(), alone),
+            None => (prober.clone(), None, alone),
         };
         let seconds = request.recipe.chunks.seconds.filter(|s| s.is_finite() && *s > 0.0);
         Ok(Crew {
             settled: outcome.settled,
             notes: outcome.notes,
             capacity: Capacity { seconds, ..capacity },
+            class,
             ffmpeg: build.ffmpeg,
         })
     }
-}
-
-fn chunks_of(request: &JobRequest, encoder: Encoder, ffmpeg: &str) -> Class {
-    Class::chunk(encoder, schedule::build_name(ffmpeg), request.tags.clone())
 }

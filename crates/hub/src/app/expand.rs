@@ -14,6 +14,7 @@ use kinora_protocol::task::{JoinSpec, PackageSpec, ProbeOutput, SourceTask, Task
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::{Dep, Gate, Graph, NewTask};
 
+use super::crew::Crew;
 use crate::{Hub, HubError, Result};
 
 /// Tasks to be stored, or why the job cannot be done.
@@ -45,7 +46,7 @@ impl Hub {
                 let task = new_task(request, 0, light(request), TaskSpec::Analyze(spec), Gate::None);
                 Ok(Ok((Graph { tasks: vec![task], deps: Vec::new() }, None)))
             }
-            None => self.work(job, request, probe, &index, node, &[]).await,
+            None => self.work(job, request, probe, &index, crew, &[]).await,
         }
     }
 
@@ -59,7 +60,10 @@ impl Hub {
     ) -> Result<Expanded> {
         let probe = self.probe_of(job).await?;
         let index = self.index_of(&probe).await?;
-        self.work(job, request, &probe, &index, node, scenes).await
+        match self.crew(request, &probe.facts, node) {
+            Ok(crew) => self.work(job, request, &probe, &index, crew, scenes).await,
+            Err(failure) => Ok(Err(failure)),
+        }
     }
 
     async fn work(
@@ -68,13 +72,9 @@ impl Hub {
         request: &JobRequest,
         probe: &ProbeOutput,
         index: &PacketIndex,
-        node: &Capabilities,
+        crew: Crew,
         scenes: &[i64],
     ) -> Result<Expanded> {
-        let crew = match self.crew(request, &probe.facts, node) {
-            Ok(crew) => crew,
-            Err(failure) => return Ok(Err(failure)),
-        };
         let known = Known {
             source: &request.input,
             facts: &probe.facts,
@@ -94,9 +94,10 @@ impl Hub {
             chunks: Vec::new(),
             build: crew.ffmpeg.clone(),
             output: request.output.clone(),
-            notes: crew.notes.clone(),
-            settled: crew.settled.clone(),
+            notes: crew.notes,
+            settled: crew.settled,
         };
+        let class = crew.class.unwrap_or_else(|| light(request));
         let keys = Keys::new(index, &crew.ffmpeg);
         let ranks = expand::ranks(&expansion.chunks);
         let frames = expansion.chunks.iter().map(|c| c.work.frames).collect();
@@ -107,9 +108,8 @@ impl Hub {
             let done = self.kept_chunk(key.as_ref(), &chunk.work).await?;
             let ordinal = chunk.work.ordinal;
             reused.extend(done.is_some().then_some(ordinal));
-            let class = crew.class(request).unwrap_or_else(|| light(request));
             let spec = TaskSpec::Chunk(Box::new(chunk));
-            let task = new_task(request, ordinal, class, spec, Gate::None);
+            let task = new_task(request, ordinal, class.clone(), spec, Gate::None);
             tasks.push(NewTask { rank, done, cache_key: key, ..task });
         }
         let graph = finish_graph(request, probe.facts.size, tasks, expansion.audio, package);

@@ -51,6 +51,10 @@ impl Hub {
         Ok(self.store().find_library(media).await?)
     }
 
+    pub(super) fn media_folder(&self) -> PathBuf {
+        self.inner.data.join("media")
+    }
+
     /// Takes a file in: hashed while it comes, durable before it is answered. The same content is kept once.
     ///
     /// # Errors
@@ -60,7 +64,7 @@ impl Hub {
         name: &str,
         pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
     ) -> Asked<MediaView> {
-        let folder = self.inner.data.join("media");
+        let folder = self.media_folder();
         let disk =
             |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("the hub cannot keep {name}: {e}"));
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
@@ -77,10 +81,7 @@ impl Hub {
         growing.persist(&path).map_err(|e| disk(e.error))?;
         let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms() };
         let kept = self.store().put_library(&row).await.map_err(crate::HubError::from)?;
-        if kept.path != row.path {
-            // The same content came before, under a name with another extension.
-            let _ = tokio::fs::remove_file(&row.path).await;
-        }
+        drop_double(&row, &kept).await;
         Ok(media_view(kept))
     }
 
@@ -195,6 +196,13 @@ impl Hub {
             return Ok(Err(bad(format!("job {job} is {}: there is no result", row.phase.name()))));
         }
         Ok(Ok(row.request.output))
+    }
+}
+
+/// Removes the file of media whose content came before, under a name with another extension.
+pub(super) async fn drop_double(new: &LibraryRow, kept: &LibraryRow) {
+    if kept.path != new.path {
+        let _ = tokio::fs::remove_file(&new.path).await;
     }
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use super::checksum::Checksum;
-use super::media::{media_name, shown};
+use super::chunks::hash;
+use super::media::{drop_double, media_name, shown};
 use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
 use growing::Growing;
 
@@ -147,10 +148,7 @@ impl Hub {
         }
         let row = self.new_row(new);
         self.store().put_upload(&row).await?;
-        if row.is_complete() {
-            return self.complete_upload(row).await;
-        }
-        Ok(Ok(row))
+        self.arrived(row, None).await
     }
 
     fn new_row(&self, new: NewUpload) -> UploadRow {
@@ -251,11 +249,9 @@ impl Hub {
             Ok(row) => row,
             Err(unfit) => return Ok(Err(unfit)),
         };
-        if row.is_complete() && row.part == Part::Whole {
-            let hashed = (held.hashed.count() == row.offset).then(|| held.hashed.finalize());
-            return self.make_media(row, hashed).await;
-        }
-        Ok(Ok(row))
+        let all = held.hashed.count() == row.offset;
+        let hashed = all.then(|| Digest::from_bytes(held.hashed.finalize().as_bytes()));
+        self.arrived(row, hashed).await
     }
 
     async fn grow(
@@ -327,12 +323,12 @@ impl Hub {
         Ok(())
     }
 
-    /// An upload whose bytes are all there from the start.
-    async fn complete_upload(&self, row: UploadRow) -> Result<Fit<UploadRow>> {
-        match row.part {
-            Part::Partial => Ok(Ok(row)),
-            Part::Whole | Part::Joined(_) => self.make_media(row, None).await,
+    /// What follows when bytes have come: a whole file that is complete becomes media.
+    async fn arrived(&self, row: UploadRow, hashed: Option<Digest>) -> Result<Fit<UploadRow>> {
+        if row.is_complete() && row.part == Part::Whole {
+            return self.make_media(row, hashed).await;
         }
+        Ok(Ok(row))
     }
 
     /// Puts parts together, in order.
@@ -375,21 +371,24 @@ impl Hub {
     }
 
     /// A complete upload becomes media. The same content is kept once.
-    async fn make_media(&self, mut row: UploadRow, hashed: Option<blake3::Hash>) -> Result<Fit<UploadRow>> {
+    async fn make_media(&self, mut row: UploadRow, hashed: Option<Digest>) -> Result<Fit<UploadRow>> {
         if row.offset == 0 {
             self.store().drop_upload(row.id).await?;
             return Ok(Err(Unfit::Empty(format!("{} is empty", row.name))));
         }
         let path = self.upload_path(row.id);
-        let hash = match hashed {
-            Some(hash) => hash,
-            None => match hash_file(path.clone()).await {
-                Ok(hash) => hash,
-                Err(error) => return Ok(Err(disk(&path, &error))),
-            },
+        let digest = match hashed {
+            Some(digest) => digest,
+            None => {
+                let whole = path.clone();
+                let found = tokio::task::spawn_blocking(move || hash(&whole)).await;
+                match found.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+                    Ok(digest) => digest,
+                    Err(error) => return Ok(Err(disk(&path, &error))),
+                }
+            }
         };
-        let digest = Digest::from_bytes(hash.as_bytes());
-        let folder = self.inner.data.join("media");
+        let folder = self.media_folder();
         let place = folder.join(media_name(&digest, &row.name));
         if let Err(error) = tokio::fs::create_dir_all(&folder).await {
             return Ok(Err(disk(&folder, &error)));
@@ -400,30 +399,13 @@ impl Hub {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Ok(Err(disk(&place, &error))),
         }
-        let media = LibraryRow {
-            digest,
-            name: row.name.clone(),
-            size: row.offset,
-            path: place,
-            created_ms: now_ms(),
-        };
+        let (name, size) = (row.name.clone(), row.offset);
+        let media = LibraryRow { digest, name, size, path: place, created_ms: now_ms() };
         let kept = self.store().finish_upload(row.id, &media).await?;
-        if kept.path != media.path {
-            // The same content came before, under a name with another extension.
-            let _ = tokio::fs::remove_file(&media.path).await;
-        }
+        drop_double(&media, &kept).await;
         let _ = tokio::fs::remove_file(&path).await;
         self.inner.uploads.forget(row.id);
         row.media = Some(kept.digest);
         Ok(Ok(row))
     }
-}
-
-async fn hash_file(path: PathBuf) -> io::Result<blake3::Hash> {
-    let hash = tokio::task::spawn_blocking(move || {
-        let mut hasher = blake3::Hasher::new();
-        hasher.update_reader(std::fs::File::open(path)?)?;
-        Ok(hasher.finalize())
-    });
-    hash.await.unwrap_or_else(|broken| Err(io::Error::other(broken)))
 }
