@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use kinora_plan::chunk::{PlannedChunk, Timeline};
+use kinora_plan::encoder::{self, KeyFrames};
 use kinora_plan::index::PacketIndex;
 use kinora_plan::layout::Layout;
 use kinora_plan::sizing::{self, Capacity, Sizing};
 use kinora_plan::time;
 use kinora_plan::window::Planner;
-use kinora_protocol::encode::{Encoder, Settled, VideoSettings};
+use kinora_protocol::encode::{Settled, VideoSettings};
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::AudioCodec;
 use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Window};
@@ -39,12 +40,30 @@ pub struct Expansion {
     pub jobs: u32,
 }
 
-fn encoder(settings: &VideoSettings) -> Encoder {
-    settings.encode.encoder
+/// A source that is to be cut for the encoder, how that is sized, and where cuts are wished.
+fn layout(known: &Known<'_>, video: &VideoSettings) -> (Timeline, Sizing, Vec<i64>) {
+    let timeline = Timeline::new(known.index, video.fps);
+    let sizing = sizing::size(video.encode.encoder, timeline.seconds(), known.capacity);
+    let mut wished = timeline.wished(sizing.chunks);
+    let mut keys = encoder::key_frames(&video.encode);
+    if known.capacity.seconds.is_none() && decodes_all(known, &wished) {
+        wished = timeline.wished(sizing.chunks.min(sizing.jobs));
+    }
+    if wished.len() < sizing.jobs as usize {
+        // In one round all chunks have to end together: they are of equal length.
+        keys = KeyFrames::Often;
+    }
+    (timeline.cut_for(keys, &wished), sizing, wished)
 }
 
-fn layout(known: &Known<'_>, settings: &VideoSettings, timeline: &Timeline) -> Sizing {
-    sizing::size(encoder(settings), timeline.seconds(), known.capacity)
+/// Whether each chunk has to be decoded from the start of the file: as many chunks as run at once are all that is worth it then,
+/// as more would decode the same again and again.
+fn decodes_all(known: &Known<'_>, wished: &[i64]) -> bool {
+    let planner = Planner::new(known.index);
+    wished.last().is_some_and(|last| {
+        let window = planner.window(*last, last + known.index.clock.hz, Preroll::Normal);
+        window.seek.is_none() && window.source_serves(known.index.size)
+    })
 }
 
 /// Cuts that are looked at in one job. A look decodes a few seconds, before anything else can start; a film with more cuts
@@ -60,9 +79,7 @@ pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     if matches!(known.index.layout, Layout::Opaque { .. } | Layout::Avi { seekable: false, .. }) {
         return None;
     }
-    let timeline = Timeline::new(known.index, video.fps).cut_for(encoder(video));
-    let sizing = layout(known, video, &timeline);
-    let wished = timeline.wished(sizing.chunks);
+    let (timeline, _, wished) = layout(known, video);
     let look = timeline.look(&wished);
     let most = (MOST_SECONDS * known.index.clock.hz).checked_div(2 * look).unwrap_or(0);
     let most = usize::try_from(most).unwrap_or(0);
@@ -108,10 +125,8 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
     let Some(video) = &known.settled.video else {
         return Expansion { chunks: Vec::new(), audio, jobs: 1 };
     };
-    let timeline = Timeline::new(known.index, video.fps).cut_for(encoder(video));
-    let sizing = layout(known, video, &timeline);
+    let (timeline, sizing, wished) = layout(known, video);
     let planner = Planner::new(known.index);
-    let wished = worthwhile(known, &timeline, &planner, &sizing);
     let mut marks = timeline.irregular_keys();
     marks.extend_from_slice(scenes);
     marks.sort_unstable();
@@ -128,21 +143,6 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         })
         .collect();
     Expansion { chunks, audio, jobs: sizing.jobs }
-}
-
-/// The wished cuts. Where each chunk has to be decoded from the start of the file, as many chunks as run at once are all that is
-/// worth it: more would decode the same again and again.
-fn worthwhile(known: &Known<'_>, timeline: &Timeline, planner: &Planner<'_>, sizing: &Sizing) -> Vec<i64> {
-    let wished = timeline.wished(sizing.chunks);
-    let hz = known.index.clock.hz;
-    let from_start = |wish: &i64| {
-        let window = planner.window(*wish, wish + hz, Preroll::Normal);
-        window.seek.is_none() && window.source_serves(known.index.size)
-    };
-    if known.capacity.seconds.is_none() && wished.last().is_some_and(from_start) {
-        return timeline.wished(sizing.chunks.min(sizing.jobs));
-    }
-    wished
 }
 
 fn spec(

@@ -1,16 +1,29 @@
 //! Where a video is cut: chunks `[a, b)` in ticks that cover every frame exactly once. Pure and exact.
 
 use kinora_protocol::Rational;
-use kinora_protocol::encode::Encoder;
 use kinora_protocol::task::{Clock, Expect, FrameRange, Resample};
 
 use crate::digest;
-use crate::encoder;
+use crate::encoder::KeyFrames;
 use crate::index::PacketIndex;
 use crate::time::{self, GUARD_SECONDS};
 
 /// Frames past a chunk's end that are hashed for the seam check.
 const SEAM_FRAMES: usize = 6;
+
+/// Where cuts go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Places {
+    /// To a scene change close by. Where key frames come every few seconds anyway, one more costs little, and chunks of equal
+    /// length end together.
+    Near,
+    /// To a scene change, even from far, and each chunk's length is counted from there: where key frames come at scene changes,
+    /// each one elsewhere costs half a percent of a minute's bytes.
+    Scenes,
+    /// After so many output frames each.
+    Every(u64),
+}
+
 /// How far from the wished place a cut may move to meet a scene change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Reach {
@@ -18,23 +31,10 @@ struct Reach {
     percent: i64,
     /// And at most, in seconds.
     seconds: i64,
-    /// What is wished next.
-    next: Next,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
-    /// A place of its own, wherever the cut before it went.
-    Own,
-    /// A chunk's length after the cut before it.
-    After,
-}
-
-/// Where key frames come every few seconds anyway, one more costs little, and chunks of equal length end together.
-const NEAR: Reach = Reach { percent: 25, seconds: 2, next: Next::Own };
-/// Where they come at scene changes only, each one elsewhere costs half a percent of a minute's bytes. Such encoders are slow and
-/// their chunks many, so that unequal ones even out.
-const FAR: Reach = Reach { percent: 40, seconds: 10, next: Next::After };
+const NEAR: Reach = Reach { percent: 25, seconds: 2 };
+const FAR: Reach = Reach { percent: 40, seconds: 10 };
 
 /// What can be cut and where: the frames of a source in display order.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ pub struct Timeline {
     keys: Vec<i64>,
     clock: Clock,
     fps: Option<Rational>,
-    reach: Reach,
+    places: Places,
 }
 
 /// A planned chunk.
@@ -68,13 +68,35 @@ impl Timeline {
     pub fn new(index: &PacketIndex, fps: Option<Rational>) -> Self {
         let mut keys: Vec<i64> = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).collect();
         keys.sort_unstable();
-        Self { times: index.times(), keys, clock: index.clock, fps, reach: NEAR }
+        Self { times: index.times(), keys, clock: index.clock, fps, places: Places::Near }
     }
 
-    /// The same to be cut for an encoder.
-    pub fn cut_for(self, encoder: Encoder) -> Self {
-        let reach = if encoder::sparse_keys(encoder) { FAR } else { NEAR };
-        Self { reach, ..self }
+    /// The same to be cut at `wished` for an encoder that puts key frames there. Chunks come out unequal by that, so it is for
+    /// several rounds of them. A length that is wished is kept to within two fifths.
+    pub fn cut_for(self, keys: KeyFrames, wished: &[i64]) -> Self {
+        let places = match keys {
+            KeyFrames::Often => Places::Near,
+            KeyFrames::AtScenes => Places::Scenes,
+            KeyFrames::Every(frames) => self.every(frames, wished).map_or(Places::Near, Places::Every),
+        };
+        Self { places, ..self }
+    }
+
+    /// Output frames of a chunk that takes up whole intervals between key frames.
+    fn every(&self, interval: u64, wished: &[i64]) -> Option<u64> {
+        let wish = wished.first()?;
+        let length = self.frame_at(self.times.partition_point(|t| t < wish))?;
+        // The longer one first: the start of a chunk is dearer than its length.
+        let (below, interval) = (length / interval.max(1), interval.max(1));
+        let fits = |frames: &u64| *frames > 0 && length.abs_diff(*frames) * 5 <= length * 2;
+        [below + 1, below].map(|intervals| intervals * interval).into_iter().find(fits)
+    }
+
+    /// The output frame that a source frame becomes; `None` behind the last.
+    fn frame_at(&self, position: usize) -> Option<u64> {
+        let Some(rate) = self.fps else { return Some(position as u64) };
+        let first = self.output(*self.times.first()?, rate);
+        u64::try_from(self.output(*self.times.get(position)?, rate) - first).ok()
     }
 
     /// Source frames that the index promises.
@@ -117,9 +139,10 @@ impl Timeline {
 
     /// How far around a wished cut it is worth to know the scene changes, in ticks.
     pub fn look(&self, wished: &[i64]) -> i64 {
-        match self.reach.next {
-            Next::Own => self.within_reach(wished, self.reach),
-            Next::After => self.length(wished) / 2,
+        match self.places {
+            Places::Near => self.within_reach(wished, NEAR),
+            Places::Scenes => self.length(wished) / 2,
+            Places::Every(_) => 0,
         }
     }
 
@@ -153,10 +176,42 @@ impl Timeline {
         [after, before].into_iter().flatten().min_by_key(distance)
     }
 
-    /// The cuts: each wish moved to the nearest scene change within reach, else to a key frame close by, else to the
-    /// nearest frame. Positions in display order, ascending, without repetition.
+    /// The cuts: positions in display order, ascending, without repetition.
     pub fn cuts(&self, wished: &[i64], scenes: &[i64]) -> Vec<usize> {
-        let (length, reach) = (self.length(wished), self.within_reach(wished, self.reach));
+        match self.places {
+            Places::Every(frames) => self.cuts_every(frames),
+            Places::Near => self.cuts_at(wished, scenes, NEAR),
+            Places::Scenes => self.cuts_at(wished, scenes, FAR),
+        }
+    }
+
+    /// Cuts after so many output frames each. What is left over at the end joins the last chunk when it is less than a third of
+    /// one.
+    fn cuts_every(&self, frames: u64) -> Vec<usize> {
+        let end = (0..self.times.len()).rev().find_map(|p| self.frame_at(p)).map_or(0, |last| last + 1);
+        let mut cuts: Vec<usize> = Vec::new();
+        let mut wish = frames;
+        while wish + frames / 3 <= end {
+            let position = self.first_at(wish);
+            let from = cuts.last().map_or(1, |last| last + 1);
+            let cut = self.times.get(position).and_then(|tick| self.nearest(*tick, from));
+            cuts.extend(cut);
+            wish += frames;
+        }
+        cuts
+    }
+
+    /// Position of the first source frame that is shown as this output frame, or later.
+    fn first_at(&self, frame: u64) -> usize {
+        let Some(rate) = self.fps else { return usize::try_from(frame).unwrap_or(usize::MAX) };
+        let first = self.times.first().map_or(0, |t| self.output(*t, rate));
+        self.times.partition_point(|t| u64::try_from(self.output(*t, rate) - first).is_ok_and(|n| n < frame))
+    }
+
+    /// Each wish moved to the nearest scene change within reach, else to a key frame close by, else to the
+    /// nearest frame.
+    fn cuts_at(&self, wished: &[i64], scenes: &[i64], reach: Reach) -> Vec<usize> {
+        let (length, reach) = (self.length(wished), self.within_reach(wished, reach));
         let close = self.within_reach(wished, NEAR) / 2;
         let end = self.times.last().map_or(0, |last| last + self.last_duration());
         let mut cuts: Vec<usize> = Vec::with_capacity(wished.len());
@@ -180,10 +235,10 @@ impl Timeline {
                 cuts.push(cut);
                 from = cut + 1;
             }
-            next = match self.reach.next {
-                Next::Own => own.next(),
+            next = match self.places {
+                Places::Near | Places::Every(_) => own.next(),
                 // What is left over at the end joins the last chunk when it is less than a third of one.
-                Next::After => cut
+                Places::Scenes => cut
                     .and_then(|cut| Some(self.times.get(cut)? + length))
                     .filter(|wish| *wish + length / 3 <= end && cuts.len() < 2 * wished.len()),
             };
@@ -194,7 +249,12 @@ impl Timeline {
     /// Wished cuts that have no irregular key frame nearby: an encoder puts one at a scene change, so where there is one
     /// nobody needs to look for it.
     pub fn unsure(&self, wished: &[i64]) -> Vec<i64> {
-        let reach = self.within_reach(wished, self.reach);
+        let reach = match self.places {
+            Places::Near => NEAR,
+            Places::Scenes => FAR,
+            Places::Every(_) => return Vec::new(),
+        };
+        let reach = self.within_reach(wished, reach);
         let scenes = self.irregular_keys();
         let near = |w: &i64| {
             let low = scenes.partition_point(|s| *s < w - reach);

@@ -49,14 +49,16 @@ proptest! {
         (times, hz, start) in sources(),
         count in 1_u32..40,
         scenes in prop::collection::vec(any::<prop::sample::Index>(), 0..10),
-        encoder in prop::sample::select(vec![Encoder::X264, Encoder::Aom]),
+        keys in prop::sample::select(vec![KeyFrames::Often, KeyFrames::AtScenes, KeyFrames::Every(7)]),
     ) {
         let index = index(&times, hz, start);
-        let timeline = Timeline::new(&index, None).cut_for(encoder);
+        let timeline = Timeline::new(&index, None);
+        let wished = timeline.wished(count);
+        let timeline = timeline.cut_for(keys, &wished);
         let sorted = timeline.times().to_vec();
         let mut scenes: Vec<i64> = scenes.iter().map(|i| sorted[i.index(sorted.len())]).collect();
         scenes.sort_unstable();
-        let chunks = timeline.split(&timeline.cuts(&timeline.wished(count), &scenes));
+        let chunks = timeline.split(&timeline.cuts(&wished, &scenes));
         prop_assert!(chunks.len() < 2 * count as usize);
         let first_key = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).min().unwrap();
         let mut covered = 0;
@@ -81,12 +83,15 @@ proptest! {
         (times, hz, start) in sources(),
         count in 1_u32..20,
         rate in prop::sample::select(vec![(24, 1), (25, 1), (30_000, 1001), (60, 1), (5, 2)]),
+        keys in prop::sample::select(vec![KeyFrames::Often, KeyFrames::AtScenes, KeyFrames::Every(7)]),
     ) {
         let index = index(&times, hz, start * 1000 / hz);
         let rate = Rational::new(rate.0, rate.1).unwrap();
         let whole = Timeline::new(&index, Some(rate));
         let unsplit = whole.split(&[]);
-        let chunks = whole.split(&whole.cuts(&whole.wished(count), &[]));
+        let wished = whole.wished(count);
+        let whole = whole.cut_for(keys, &wished);
+        let chunks = whole.split(&whole.cuts(&wished, &[]));
         let mut covered = 0;
         for chunk in &chunks {
             prop_assert_eq!(chunk.frames.start, covered);
@@ -108,10 +113,27 @@ fn a_cut_goes_to_the_scene_change_in_reach() {
     let scenes = [51_200 + 512 * 7, 102_400 + 512 * 40];
     assert_eq!(timeline.cuts(&wished, &scenes), [107, 200, 300]);
     // An encoder that puts key frames at scene changes only is worth a longer way.
-    let far = timeline.cut_for(Encoder::Aom);
+    let far = timeline.cut_for(KeyFrames::AtScenes, &wished);
     assert_eq!(far.cuts(&wished, &scenes), [107, 240, 350], "the next is wished from there");
     assert_eq!(far.cuts(&wished, &[100 * 512, 200 * 512, 300 * 512 - 512]), [100, 200, 299]);
     assert_eq!(far.cuts(&wished, &[140 * 512, 270 * 512]), [140, 270], "what is left is less than a third");
+}
+
+#[test]
+fn a_cut_goes_where_the_encoder_has_a_key_frame_anyway() {
+    let times: Vec<(i64, bool)> = (0..1650).map(|n| (n * 512, n % 50 == 0)).collect();
+    let index = index(&times, 12_800, 0);
+    let cuts = |count: u32, interval: u64, fps: Option<Rational>| {
+        let timeline = Timeline::new(&index, fps);
+        let wished = timeline.wished(count);
+        timeline.cut_for(KeyFrames::Every(interval), &wished).cuts(&wished, &[700 * 512])
+    };
+    assert_eq!(cuts(7, 161, None), [322, 644, 966, 1288], "what is left is 362, so it is one chunk");
+    assert_eq!(cuts(5, 161, None), [322, 644, 966, 1288]);
+    // Twice the frames come out: 322 of them are 161 of the source.
+    assert_eq!(cuts(10, 161, Rational::new(50, 1)), [161, 322, 483, 644, 805, 966, 1127, 1288, 1449]);
+    // Much shorter chunks were wished than there are key frames.
+    assert_eq!(cuts(33, 161, None).len(), 32);
 }
 
 #[test]
