@@ -86,10 +86,11 @@ impl Timeline {
     fn every(&self, interval: u64, wished: &[i64]) -> Option<u64> {
         let wish = wished.first()?;
         let length = self.frame_at(self.times.partition_point(|t| t < wish))?;
-        // The longer one first: the start of a chunk is dearer than its length.
-        let (below, interval) = (length / interval.max(1), interval.max(1));
-        let fits = |frames: &u64| *frames > 0 && length.abs_diff(*frames) * 5 <= length * 2;
-        [below + 1, below].map(|intervals| intervals * interval).into_iter().find(fits)
+        let interval = interval.max(1);
+        let (below, above) = (length / interval * interval, (length / interval + 1) * interval);
+        // The nearer one by its ratio.
+        let frames = if length * length < below * above { below } else { above };
+        (length.abs_diff(frames) * 5 <= length * 2).then_some(frames)
     }
 
     /// The output frame that a source frame becomes; `None` behind the last.

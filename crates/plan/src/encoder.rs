@@ -56,9 +56,13 @@ pub fn key_frames(settings: &EncodeSettings) -> KeyFrames {
     match settings.encoder {
         Encoder::Aom | Encoder::X265 => KeyFrames::AtScenes,
         Encoder::SvtAv1 => KeyFrames::Every(svt_interval(settings.nominal_rate)),
+        Encoder::Vp9 => KeyFrames::Every(VP9_INTERVAL),
         _ => KeyFrames::Often,
     }
 }
+
+/// libvpx's interval when it is not told one (`kf_max_dist`); it sees no scene changes in one pass.
+const VP9_INTERVAL: u64 = 128;
 
 /// SVT-AV1's interval when it is not told one: five seconds, each of as many frames as the rate rounded up to groups of 16, and
 /// the key frame itself. Seen with 1.4 at 12 to 120 frames a second; where another version has another rule, cuts are only

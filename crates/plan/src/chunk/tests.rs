@@ -130,6 +130,7 @@ fn a_cut_goes_where_the_encoder_has_a_key_frame_anyway() {
     };
     assert_eq!(cuts(7, 161, None), [322, 644, 966, 1288], "what is left is 362, so it is one chunk");
     assert_eq!(cuts(5, 161, None), [322, 644, 966, 1288]);
+    assert_eq!(cuts(6, 128, None), [256, 512, 768, 1024, 1280, 1536], "the last is more than a third");
     // Twice the frames come out: 322 of them are 161 of the source.
     assert_eq!(cuts(10, 161, Rational::new(50, 1)), [161, 322, 483, 644, 805, 966, 1127, 1288, 1449]);
     // Much shorter chunks were wished than there are key frames.
