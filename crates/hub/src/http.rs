@@ -13,9 +13,11 @@ use crate::Hub;
 
 mod compat;
 mod content;
+mod cors;
 mod jobs;
 mod live;
 mod media;
+mod metadata;
 mod nodes;
 mod problem;
 mod ranges;
@@ -42,7 +44,12 @@ fn router(hub: Hub) -> Router {
         .route(routes::SYSTEM, get(system::system))
         .route(routes::CLUSTER, get(system::cluster))
         .route(routes::MEDIA, get(media::list).post(media::upload).layer(DefaultBodyLimit::disable()))
-        .route(&format!("{}/{{media}}", routes::MEDIA), get(media::show))
+        .route(&format!("{}/{{media}}", routes::MEDIA), get(media::show).delete(media::delete))
+        .route(&format!("{}/{{media}}/metadata", routes::MEDIA), get(metadata::show).post(metadata::describe))
+        .route(&format!("{}/{{media}}/thumbnail", routes::MEDIA), get(metadata::thumbnail))
+        .route(&format!("{}/{{media}}/sprites.vtt", routes::MEDIA), get(metadata::vtt))
+        .route(&format!("{}/{{media}}/sprites/{{sheet}}", routes::MEDIA), get(metadata::sheet))
+        .route(&format!("{}/{{media}}/waveform", routes::MEDIA), get(metadata::waveform))
         .route(&format!("{}/{{media}}/content", routes::MEDIA), get(media::content))
         .route(
             routes::UPLOADS,
@@ -52,8 +59,10 @@ fn router(hub: Hub) -> Router {
             &format!("{}/{{upload}}", routes::UPLOADS),
             any(uploads::one).layer(DefaultBodyLimit::disable()),
         )
+        .route(routes::SCRUB, get(system::scrub).post(system::start_scrub))
+        .route(routes::PRESETS, get(system::recipes))
         .route(routes::JOBS, get(jobs::list).post(jobs::submit))
-        .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show))
+        .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show).delete(jobs::delete))
         .route(&format!("{}/{{job}}/tasks", routes::JOBS), get(jobs::tasks))
         .route(&format!("{}/{{job}}/events", routes::JOBS), get(jobs::events))
         .route(&format!("{}/{{job}}/proof", routes::JOBS), get(jobs::proof))
@@ -75,5 +84,6 @@ fn router(hub: Hub) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::from_fn_with_state(hub.clone(), cors::permit))
         .with_state(hub)
 }

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kinora_protocol::api::NewJob;
+use kinora_jobs::admission::Limits;
+use kinora_protocol::api::{NewJob, ScrubView};
 use kinora_protocol::event::Event;
 use kinora_protocol::node::{NodeLimits, Shared};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
@@ -87,6 +88,10 @@ struct Inner {
     uploads: app::uploads::Uploads,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
+    /// Held while media comes or goes, so that nobody deletes what another has just brought.
+    library: tokio::sync::Mutex<()>,
+    /// The look at all stored bytes that goes on, or was the last.
+    scrub: Mutex<ScrubView>,
     events: broadcast::Sender<Event>,
     /// Rung when a task may have become ready.
     work: Notify,
@@ -111,6 +116,12 @@ pub struct Settings {
     pub cluster: ClusterDefaults,
     /// Longest file that is taken over the network, in bytes; [`LONGEST_UPLOAD`] when absent.
     pub longest_upload: Option<u64>,
+    /// Origins whose web pages may talk to the hub, such as `https://studio.example`; `*` is any.
+    pub allowed_origins: Vec<String>,
+    /// What files may have; anything when absent.
+    pub admission: Option<Limits>,
+    /// Whether nodes find out what is to be known about media as soon as it comes.
+    pub describe: bool,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
 }
@@ -158,6 +169,11 @@ pub struct ClusterDefaults {
 }
 
 impl Hub {
+    /// Origins whose web pages may talk to the hub.
+    pub(crate) fn allowed_origins(&self) -> &[String] {
+        &self.inner.settings.allowed_origins
+    }
+
     /// What jobs of `cluster` clients are made with.
     pub fn cluster_defaults(&self) -> &ClusterDefaults {
         &self.inner.settings.cluster
@@ -182,6 +198,8 @@ impl Hub {
             standings: tokio::sync::Mutex::default(),
             uploads: app::uploads::Uploads::default(),
             conditions: Mutex::default(),
+            library: tokio::sync::Mutex::default(),
+            scrub: Mutex::default(),
             events,
             work: Notify::new(),
             nodes: nodes::Nodes::default(),

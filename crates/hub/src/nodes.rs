@@ -133,6 +133,7 @@ impl Node {
     fn limit(&self, slot: SlotClass, jobs: Option<u32>) -> u32 {
         match slot {
             SlotClass::Other => self.hello.slots.other,
+            SlotClass::Describe => 1.min(self.hello.slots.other),
             SlotClass::Chunk => {
                 let encoders =
                     self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
@@ -381,7 +382,7 @@ impl Nodes {
         let left_to_near: BTreeSet<&Class> = ready
             .iter()
             .map(|(class, _)| class)
-            .filter(|class| class.slot == SlotClass::Other && near(class))
+            .filter(|class| class.slot != SlotClass::Chunk && near(class))
             .collect();
         let several: Vec<bool> = ready.iter().map(|(class, _)| servers(class) > 1).collect();
         let ending = second::Ending::new(&nodes, &table.speeds);
@@ -391,7 +392,7 @@ impl Nodes {
         };
         let mut askers = Vec::new();
         for node in &nodes {
-            for slot in [SlotClass::Other, SlotClass::Chunk] {
+            for slot in SlotClass::ALL {
                 for _ in 0..node.free(slot, jobs) {
                     let mine = |(class, count): &(&Class, u32)| {
                         *count > 0

@@ -86,6 +86,14 @@ impl Hub {
         every_or_say(MOVED_EVERY, stop, "what jobs moved cannot be counted", || self.write_moved()).await;
     }
 
+    /// Forgets jobs that ended so long ago, until `stop`.
+    pub async fn watch_ended(&self, kept: Option<Duration>, stop: CancellationToken) {
+        let Some(kept) = kept else { return stop.cancelled().await };
+        let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
+        let forget = || self.forget_jobs(now_ms().saturating_sub(kept));
+        every_or_say(UPLOADS_EVERY, stop, "old jobs cannot be dropped", forget).await;
+    }
+
     /// Looks at what jobs wait for besides their turn, until `stop`.
     pub async fn watch_conditions(&self, stop: CancellationToken) {
         let look = || self.look_at_conditions();

@@ -192,7 +192,11 @@ impl Session {
             ToHub::Fail { task, attempt, failure } => {
                 let key = (task, attempt);
                 if let Some(held) = self.within(|n| n.held.remove(&key)).flatten() {
-                    self.hub.failed(&held.claimed, failure).await?;
+                    let job = held.claimed.job;
+                    match self.hub.failed(&held.claimed, failure).await {
+                        Err(_) if self.hub.is_forgotten(job).await? => {}
+                        outcome => outcome?,
+                    }
                 }
                 self.note(key);
                 Ok(())
@@ -223,10 +227,11 @@ impl Session {
         let (hub, capabilities) = (self.hub.clone(), self.capabilities.clone());
         self.finishing.spawn(async move {
             let outcome = match hub.completed(&claimed, output, &capabilities).await {
+                Ok(()) => Ok(()),
+                Err(_) if hub.is_forgotten(claimed.job).await.unwrap_or(false) => Ok(()),
                 // What the hub could not do with a result fails the job; only a failing store ends the conversation.
                 Err(HubError::Store(error)) => Err(error.into()),
                 Err(error) => hub.fail_job(claimed.job, Failure::from(error)).await,
-                Ok(()) => Ok(()),
             };
             (key, outcome)
         });

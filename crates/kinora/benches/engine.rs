@@ -192,6 +192,7 @@ async fn seed(data: &Path, jobs: u32) -> Result<()> {
             gate: Gate::None,
         });
         let request = JobRequest {
+            work: kinora_protocol::job::Work::Encode,
             input: "/nowhere/film.mp4".into(),
             output: data.join(format!("{number}.mp4")),
             recipe: Recipe::default(),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use kinora_plan::presets::{self, Preset};
 use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
 
@@ -24,12 +25,16 @@ mod encode;
 mod hub;
 mod interrupt;
 mod jobs;
+mod media;
 mod nodes;
 mod probe;
+mod progress;
 mod remote;
+mod scrub;
 mod size;
 mod submit;
 mod values;
+mod watch;
 mod worker;
 
 /// Frame-exact parallel video encoding, with proof.
@@ -71,8 +76,18 @@ pub enum Command {
     Submit(Box<submit::SubmitArgs>),
     /// Look at the jobs of a hub and steer them
     Jobs(jobs::JobsArgs),
+    /// Look at the media that a hub keeps, and at what is known about it
+    Media(media::MediaArgs),
     /// Look at the nodes of a hub and steer them
     Nodes(nodes::NodesArgs),
+    /// Let a hub look at all bytes that it stores, and show what was damaged
+    Scrub(scrub::ScrubArgs),
+    /// List the recipes that have a name
+    Presets {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Show what is known of a media file
     Probe(probe::ProbeArgs),
     /// Show what works on this machine, what is missing and how to get it
@@ -92,9 +107,15 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Encode(args) => encode::run(*args, config).await,
         Command::Hub(args) => report(hub::run(&args, config).await),
         Command::Worker(args) => report(worker::run(&args, config).await),
-        Command::Submit(args) => answer(submit::run(&args).await, args.hub.json),
-        Command::Jobs(args) => report(jobs::run(&args).await),
+        Command::Submit(args) => answer(submit::run(&args, config).await, args.hub.json),
+        Command::Jobs(args) => report(jobs::run(&args, config).await),
+        Command::Media(args) => report(media::run(&args, config).await),
         Command::Nodes(args) => report(nodes::run(&args).await),
+        Command::Scrub(args) => report(scrub::run(&args).await),
+        Command::Presets { json } => {
+            presets(json);
+            ExitCode::SUCCESS
+        }
         Command::Probe(args) => report(probe::run(&args, config).await),
         Command::Doctor(args) => doctor::run(&args, config).await,
         Command::Completions { shell } => {
@@ -104,6 +125,16 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Man => report(man()),
+    }
+}
+
+fn presets(json: bool) {
+    for Preset { name, title, recipe } in presets::all() {
+        if json {
+            print_json(&serde_json::json!({ "name": name, "title": title, "recipe": recipe }));
+        } else {
+            say!("{name:<12} {title}");
+        }
     }
 }
 

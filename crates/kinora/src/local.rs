@@ -28,6 +28,8 @@ pub struct Setup {
     pub jobs: Option<u32>,
     /// Folders below which jobs that come over the network may name files.
     pub allowed_folders: Vec<PathBuf>,
+    /// Origins whose web pages may talk to the hub.
+    pub allowed_origins: Vec<String>,
     /// Whether what was found out of a source is kept for later jobs.
     pub remember_sources: bool,
     /// What jobs are made with that do not say it themselves.
@@ -38,8 +40,23 @@ pub struct Setup {
     pub cluster: ClusterDefaults,
     /// Longest file that is taken over the network, in bytes.
     pub longest_upload: Option<u64>,
+    /// Whether others bring files: they are held to limits.
+    pub serves: bool,
+    /// Whether it is found out what is to be known about media as soon as it comes.
+    pub describe: bool,
     /// The node in this process, if there is one.
     pub local: Option<Local>,
+}
+
+/// What is kept for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy {
+    /// Bytes of finished chunks that are kept for later jobs.
+    pub chunk_cache: u64,
+    /// Jobs that ended longer ago are forgotten; none when absent.
+    pub keep_jobs: Option<Duration>,
+    /// How often all stored bytes are looked at; never when absent.
+    pub scrub_every: Option<Duration>,
 }
 
 /// A node in the process of its hub.
@@ -112,11 +129,15 @@ impl Opened {
             jobs: setup.jobs,
             own_node: Some(NodeId::from(NODE.to_owned())),
             allowed_folders: setup.allowed_folders,
+            allowed_origins: setup.allowed_origins,
             remember_sources: setup.remember_sources,
             job_defaults: setup.job_defaults,
             node_limits: setup.node_limits,
             cluster: setup.cluster,
             longest_upload: setup.longest_upload,
+            // Who may start the program may use it on anything.
+            admission: setup.serves.then(Default::default),
+            describe: setup.describe,
         };
         let hub = Hub::open(state, settings).await?;
         Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })
@@ -156,8 +177,8 @@ impl Opened {
 impl Engine {
     /// Also looks after what time makes wrong: for an engine that runs for long and has other nodes than its own.
     ///
-    /// Of finished chunks `budget` bytes are kept for other jobs.
-    pub fn keep_house(&mut self, budget: u64) {
+    /// What is kept for how long is up to the policy.
+    pub fn keep_house(&mut self, policy: Policy) {
         let (hub, stop) = (self.hub.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
             tokio::join!(
@@ -166,7 +187,9 @@ impl Engine {
                 hub.watch_conditions(stop.clone()),
                 hub.watch_moved(stop.clone()),
                 hub.watch_uploads(stop.clone()),
-                hub.watch_blobs(budget, stop)
+                hub.watch_ended(policy.keep_jobs, stop.clone()),
+                hub.watch_stored(policy.scrub_every, stop.clone()),
+                hub.watch_blobs(policy.chunk_cache, stop)
             );
             Ok(())
         }));

@@ -113,3 +113,37 @@ async fn several_parts_and_conditions() -> Result<()> {
     ensure!(shown.get(&[("range", "bytes=0-0"), ("if-range", "\"other\"")])?.status == 200, "it has changed");
     Ok(())
 }
+
+/// Pages of other origins may talk to the hub where that is allowed, and read what they need; others get no permission.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pages_of_other_origins_need_a_permission() -> Result<()> {
+    let place = Place::new()?;
+    let own = "https://studio.example";
+    let hub =
+        Hub::start_as(&place, &["--local-worker", "off", "--listen", "127.0.0.1:0", "--allow-origin", own])?;
+    let media = hub.upload(&eight()?).await?;
+    let content = format!("/api/v1/media/{media}/content");
+    let send = |method: &str, path: &str, headers: &[(&str, &str)]| ask(&hub.address, method, path, headers);
+    let read = send("GET", &content, &[("origin", own), ("range", "bytes=0-9")])?;
+    ensure!(read.status == 206 && read.header("access-control-allow-origin")? == own, "{read:?}");
+    ensure!(read.header("access-control-expose-headers")?.contains("content-range"), "{read:?}");
+    ensure!(read.header("vary")?.contains("origin"), "{read:?}");
+    let asked = [
+        ("origin", own),
+        ("access-control-request-method", "PATCH"),
+        ("access-control-request-headers", "tus-resumable, upload-offset"),
+    ];
+    let permitted = send("OPTIONS", "/api/v1/uploads", &asked)?;
+    ensure!(permitted.status == 204 && permitted.header("access-control-allow-methods")?.contains("PATCH"));
+    ensure!(permitted.header("access-control-allow-headers")?.contains("upload-offset"), "{permitted:?}");
+    // What tus says of itself is said to those who ask for that.
+    let tus = send("OPTIONS", "/api/v1/uploads", &[("origin", own)])?;
+    ensure!(tus.header("tus-version")? == "1.0.0" && tus.header("access-control-allow-origin")? == own);
+    for other in ["https://studio.example.evil.example", "http://studio.example", "null"] {
+        let stranger = send("GET", &content, &[("origin", other)])?;
+        ensure!(stranger.header("access-control-allow-origin").is_err(), "{other}: {stranger:?}");
+    }
+    let wrong = support::run(support::kinora().args(["hub", "--allow-origin", "studio"]))?;
+    ensure!(wrong.code == Some(2) && wrong.stderr.contains("https://HOST"), "{wrong:?}");
+    Ok(())
+}

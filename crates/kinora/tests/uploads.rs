@@ -1,4 +1,4 @@
-//! Uploads by tus 1.0, as any client says it: byte by byte on a connection of its own, which can break anywhere.
+//! Uploads by tus 1.0, as any client says it, and as a form: byte by byte on a connection of its own, which can break anywhere.
 #![cfg(unix)]
 
 mod support;
@@ -268,4 +268,58 @@ fn large() -> Vec<u8> {
     let mut bytes = vec![0; 80 << 20];
     blake3::Hasher::new().finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// Begins to send a form with one file, as a browser does, and announces `length` bytes of it.
+fn form(hub: &str, bytes: &[u8], length: usize) -> Result<TcpStream> {
+    const LINE: &str = "--------12345";
+    let head = format!(
+        "--{LINE}\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a b.MP4\"\r\n\
+         content-type: video/mp4\r\n\r\n"
+    );
+    let tail = format!("\r\n--{LINE}--\r\n");
+    let kind = format!("multipart/form-data; boundary={LINE}");
+    let announced = (head.len() + length + tail.len()).to_string();
+    let headers = [("content-type", kind.as_str()), ("content-length", &announced)];
+    let mut stream = wire::open(hub, "POST", routes::MEDIA, &headers)?;
+    stream.write_all(head.as_bytes())?;
+    // Who refuses may hang up before all of it is sent.
+    let _ = stream.write_all(bytes);
+    if bytes.len() == length {
+        let _ = stream.write_all(tail.as_bytes());
+    }
+    Ok(stream)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_form_becomes_media_or_leaves_nothing() -> Result<()> {
+    let place = Place::new()?;
+    let hub =
+        Hub::start_as(&place, &["--local-worker", "off", "--listen", "127.0.0.1:0", "--max-upload", "2M"])?;
+    let bytes = bytes()?;
+    let taken = wire::read(form(&hub.address, &bytes, bytes.len())?)?;
+    ensure!(taken.status == 201, "{taken:?} {}", taken.text());
+    let view: kinora_protocol::api::MediaView = serde_json::from_slice(&taken.body)?;
+    ensure!(view.id == digest(&bytes) && view.name == "a b.MP4" && view.size == bytes.len() as u64);
+
+    // Too long for sure is refused before it is sent, too long in fact when it shows.
+    let long = vec![7; 2_500_000];
+    for (sent, announced) in [(0, 40_000_000), (long.len(), long.len())] {
+        let refused = wire::read(form(&hub.address, &long[..sent], announced)?)?;
+        ensure!(
+            refused.status == 413 && refused.text().contains("2000000"),
+            "{refused:?} {}",
+            refused.text()
+        );
+    }
+    let empty = wire::read(form(&hub.address, &[], 0)?)?;
+    ensure!(empty.status == 422, "{empty:?}");
+    // A sender that breaks off.
+    drop(form(&hub.address, &long[..1_000_000], 1_900_000)?);
+    let media = place.at("data").join("media");
+    support::until("nothing is left but the one file", || {
+        support::names(&media).is_ok_and(|names| names == [format!("{}.mp4", view.id)])
+    })?;
+    ensure!(hub.client.media().await?.items.len() == 1);
+    Ok(())
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 pub mod audio;
 pub mod chunk;
+pub mod describe;
 pub mod encoder;
 pub mod input;
 pub mod inspect;

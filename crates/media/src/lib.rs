@@ -3,6 +3,7 @@
 
 pub mod audio;
 pub mod command;
+pub mod describe;
 pub mod encode;
 pub mod error;
 pub mod fragments;

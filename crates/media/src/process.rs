@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::time::Duration;
 
 use kinora_protocol::node::Progress;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -110,7 +110,7 @@ pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished,
     Ok(Finished { written, ..finished })
 }
 
-/// Whether a line shows that the program is alive and moving.
+/// Whether what was read shows that the program is alive and moving.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineMeans {
     /// It moves.
@@ -126,7 +126,39 @@ pub enum LineMeans {
 pub async fn run_lines(
     invocation: &Invocation,
     control: &Control,
-    on_line: impl FnMut(&str) -> LineMeans + Send,
+    mut on_line: impl FnMut(&str) -> LineMeans + Send,
+) -> Result<Finished, MediaError> {
+    let mut begun = Vec::new();
+    let mut line_of = |bytes: &[u8]| on_line(String::from_utf8_lossy(bytes).trim_end());
+    let finished = run_bytes(invocation, control, |piece| {
+        let mut means = LineMeans::Nothing;
+        for line in piece.split_inclusive(|byte| *byte == b'\n') {
+            begun.extend_from_slice(line);
+            if !line.ends_with(b"\n") {
+                break;
+            }
+            if line_of(&begun) == LineMeans::Movement {
+                means = LineMeans::Movement;
+            }
+            begun.clear();
+        }
+        means
+    })
+    .await?;
+    if !begun.is_empty() {
+        line_of(&begun);
+    }
+    Ok(finished)
+}
+
+/// Runs a program and hands over its standard output as it comes.
+///
+/// # Errors
+/// See [`run`].
+pub async fn run_bytes(
+    invocation: &Invocation,
+    control: &Control,
+    on_bytes: impl FnMut(&[u8]) -> LineMeans + Send,
 ) -> Result<Finished, MediaError> {
     if control.cancel.is_cancelled() {
         return Err(MediaError::Cancelled { what: invocation.what.clone() });
@@ -139,7 +171,7 @@ pub async fn run_lines(
         return Err(unusable(invocation, "its output cannot be read"));
     };
     let mut reading =
-        Reading { on_line, deadline: Instant::now() + control.stall, cpu_seconds: 0.0, bytes_read: 0 };
+        Reading { on_bytes, deadline: Instant::now() + control.stall, cpu_seconds: 0.0, bytes_read: 0 };
     let end = match reading.read(stdout, &group, control).await {
         Some(stop) => End::Stopped(stop),
         // It closed its output; a program that then never exits is as stuck as one that never writes.
@@ -179,22 +211,21 @@ enum End {
 
 /// Standard output being read, with the clock that a moving program winds up.
 struct Reading<F> {
-    on_line: F,
+    on_bytes: F,
     deadline: Instant,
     cpu_seconds: f64,
     bytes_read: u64,
 }
 
-impl<F: FnMut(&str) -> LineMeans> Reading<F> {
+impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
     /// Reads to the end (`None`), or until the program has to be stopped.
     async fn read(
         &mut self,
-        stdout: impl AsyncRead + Unpin,
+        mut stdout: impl AsyncRead + Unpin,
         group: &Group,
         control: &Control,
     ) -> Option<Stop> {
-        let mut lines = BufReader::with_capacity(1 << 16, stdout);
-        let mut line = Vec::new();
+        let mut piece = vec![0; 1 << 16];
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut silent_since_its_end = false;
         loop {
@@ -202,11 +233,12 @@ impl<F: FnMut(&str) -> LineMeans> Reading<F> {
                 biased;
                 () = control.cancel.cancelled() => return Some(Stop::Cancelled),
                 () = tokio::time::sleep_until(self.deadline) => return Some(Stop::Stalled),
-                read = lines.read_until(b'\n', &mut line) => read,
+                read = stdout.read(&mut piece) => read,
                 // A grandchild may hold the pipe open after the program itself has ended. What the program wrote last may
                 // still be on its way: only a second look without a word in between counts.
                 _ = look.tick() => {
                     self.wind_up_if_it_reads(group, control);
+                    self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
                     match (group.has_ended(), silent_since_its_end) {
                         (true, true) => Ok(0),
                         (ended, _) => {
@@ -216,20 +248,15 @@ impl<F: FnMut(&str) -> LineMeans> Reading<F> {
                     }
                 },
             };
-            let Ok(1..) = read else {
+            let Ok(length @ 1..) = read else {
                 // Between its last word and its being waited for, the system still knows what it used.
                 self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
                 return None;
             };
             silent_since_its_end = false;
-            let text = String::from_utf8_lossy(&line);
-            if (self.on_line)(text.trim_end()) == LineMeans::Movement {
+            if (self.on_bytes)(piece.get(..length).unwrap_or_default()) == LineMeans::Movement {
                 self.deadline = Instant::now() + control.stall;
             }
-            if text.starts_with("progress=") {
-                self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
-            }
-            line.clear();
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod index;
 pub mod layout;
 pub mod params;
 pub mod pixel;
+pub mod presets;
 pub mod settle;
 pub mod sizing;
 pub mod time;

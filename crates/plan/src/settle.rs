@@ -138,6 +138,8 @@ fn scan(video: &VideoFacts) -> Scan {
 
 fn resolve(scale: Scale, width: u32, height: u32) -> (u32, u32) {
     match scale {
+        Scale::AtMost(most) if height <= most => (width, height),
+        Scale::AtMost(most) => resolve(Scale::Height(most), width, height),
         Scale::Exact { width, height } => (width, height),
         Scale::Height(wanted) => {
             let exact = u64::from(width) * u64::from(wanted);

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::class::Tags;
+use crate::describe::{Histogram, Loudness, Part, Size};
 use crate::error::{ErrorCode, Failure};
 use crate::event::Event;
 use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
-use crate::job::JobPhase;
+use crate::job::{JobPhase, Work};
+use crate::media::Verdict;
 use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
 use crate::task::TaskKind;
@@ -51,6 +53,25 @@ pub struct SystemView {
     pub allowed_folders: Vec<PathBuf>,
 }
 
+/// A look at all stored bytes: are they what they were?
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScrubView {
+    /// It goes on.
+    pub running: bool,
+    /// When the last one was begun; none since the hub was started when absent.
+    pub started_ms: Option<i64>,
+    /// When it ended.
+    pub finished_ms: Option<i64>,
+    /// Files that were looked at.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Damaged or missing, and made again when somebody needs them, in words.
+    pub repaired: Vec<String>,
+    /// Damaged or missing for good, in words.
+    pub lost: Vec<String>,
+}
+
 /// The cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ClusterView {
@@ -67,7 +88,7 @@ pub struct ClusterView {
 }
 
 /// A media file that the hub knows.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MediaView {
     /// BLAKE3 of its content.
     pub id: Digest,
@@ -77,6 +98,61 @@ pub struct MediaView {
     pub size: u64,
     /// When it came.
     pub created_ms: i64,
+    /// What a look at it came to; none before it was looked at.
+    #[serde(default)]
+    pub verdict: Option<Verdict>,
+}
+
+/// What is known about media. A part is absent until it is found out; addresses are paths on the hub.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetadataView {
+    /// The media.
+    pub media: Digest,
+    /// Its streams, and what else its container says; or why it is not taken.
+    pub verdict: Option<Verdict>,
+    /// The poster first, then pictures by time.
+    pub thumbnails: Option<Vec<ThumbnailView>>,
+    /// How often each value of each colour is there, over sampled frames.
+    pub histogram: Option<Histogram>,
+    /// Scenes, in order.
+    pub scenes: Option<Vec<SceneView>>,
+    /// Small pictures in equal distances.
+    pub sprites: Option<SpritesView>,
+    /// Loudness of the first audio stream.
+    pub loudness: Option<Loudness>,
+    /// Where its waveform is, as JSON of `audiowaveform`.
+    pub waveform: Option<String>,
+    /// Parts that cannot be found out, and why.
+    pub failed: BTreeMap<Part, String>,
+}
+
+/// A picture of media.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ThumbnailView {
+    /// From the start of the media.
+    pub seconds: f64,
+    /// Where it is.
+    pub url: String,
+}
+
+/// A scene.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SceneView {
+    /// Time of its first frame.
+    pub start_seconds: f64,
+    /// That of the next one's, or the end of the video.
+    pub end_seconds: f64,
+}
+
+/// Small pictures for a player's time line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpritesView {
+    /// WebVTT that says which picture is where.
+    pub vtt: String,
+    /// How many.
+    pub count: u64,
+    /// Of one picture.
+    pub tile: Size,
 }
 
 /// An upload that is on its way, or has arrived.
@@ -117,6 +193,9 @@ pub struct NewJob {
     /// What to do.
     #[serde(default)]
     pub recipe: Recipe,
+    /// A preset by its name: what the recipe does not say is as it has it.
+    #[serde(default)]
+    pub preset: Option<String>,
     /// Name of the result, whose extension names the container; made from the source's when absent.
     #[serde(default)]
     pub name: Option<String>,
@@ -143,6 +222,7 @@ impl NewJob {
         Self {
             source,
             recipe: Recipe::default(),
+            preset: None,
             name: None,
             output: None,
             priority: 0,
@@ -153,11 +233,25 @@ impl NewJob {
     }
 }
 
+/// A recipe with a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PresetView {
+    /// What it is asked for by.
+    pub name: String,
+    /// What it is for.
+    pub title: String,
+    /// What it does.
+    pub recipe: Recipe,
+}
+
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobView {
     /// Id.
     pub id: JobId,
+    /// What comes of it.
+    #[serde(default)]
+    pub work: Work,
     /// Phase.
     pub phase: JobPhase,
     /// The phase that a paused job goes on with.

@@ -100,6 +100,11 @@ impl Class {
         Self { slot: SlotClass::Other, encoder: None, build: None, tags }
     }
 
+    /// Work that nobody waits for.
+    pub fn describe(tags: Tags) -> Self {
+        Self { slot: SlotClass::Describe, ..Self::light(tags) }
+    }
+
     /// Chunks for one encoder of one build.
     pub fn chunk(encoder: Encoder, build: String, tags: Tags) -> Self {
         Self { slot: SlotClass::Chunk, encoder: Some(encoder), build: Some(build), tags }
@@ -134,7 +139,7 @@ impl FromStr for Class {
     fn from_str(text: &str) -> Result<Self, BadClass> {
         let bad = || BadClass(text.to_owned());
         let words: Vec<&str> = text.split(' ').collect();
-        let slot = |name: &str| [SlotClass::Chunk, SlotClass::Other].into_iter().find(|s| s.name() == name);
+        let slot = |name: &str| SlotClass::ALL.into_iter().find(|s| s.name() == name);
         let (name, encoder, build, tags) = match words[..] {
             [name] => (name, ANY, ANY, None),
             [name, encoder, build] => (name, encoder, build, None),

@@ -9,9 +9,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
-use crate::api::{EventView, JobView, MediaView, NewJob, NodeView, Page, Problem, SystemView, TaskView};
+use crate::api::{
+    EventView, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem, ScrubView,
+    SystemView, TaskView,
+};
 use crate::error::{ErrorCode, Failure};
-use crate::id::{JobId, NodeId};
+use crate::id::{Digest, JobId, NodeId};
 use crate::proof::Proof;
 use crate::routes;
 
@@ -159,12 +162,76 @@ impl Client {
         self.get(routes::SYSTEM).await
     }
 
+    /// How a look at all stored bytes goes, or went.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn scrub(&self) -> Answer<ScrubView> {
+        self.get(routes::SCRUB).await
+    }
+
+    /// Begins one, unless one goes on.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn start_scrub(&self) -> Answer<ScrubView> {
+        self.post(routes::SCRUB, &()).await
+    }
+
+    /// Forgets a job that has ended, and deletes its result.
+    ///
+    /// # Errors
+    /// It has not ended, or as all calls.
+    pub async fn delete_job(&self, job: JobId) -> Answer<()> {
+        self.send(self.request(Method::DELETE, &routes::job(job))).await.map(|_| ())
+    }
+
     /// All media.
     ///
     /// # Errors
     /// As all calls.
     pub async fn media(&self) -> Answer<Page<MediaView>> {
         self.get(routes::MEDIA).await
+    }
+
+    /// One of them.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn one_media(&self, media: &Digest) -> Answer<MediaView> {
+        self.get(&routes::media(media)).await
+    }
+
+    /// Forgets media; its bytes are deleted.
+    ///
+    /// # Errors
+    /// A job that has not ended works on it, or as all calls.
+    pub async fn delete_media(&self, media: &Digest) -> Answer<()> {
+        self.send(self.request(Method::DELETE, &routes::media(media))).await.map(|_| ())
+    }
+
+    /// What is known about media.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn metadata(&self, media: &Digest) -> Answer<MetadataView> {
+        self.get(&routes::of_media(media, "metadata")).await
+    }
+
+    /// Lets nodes find out what is to be known about media; gives the job that does.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn describe(&self, media: &Digest) -> Answer<JobView> {
+        self.post(&routes::of_media(media, "metadata"), &()).await
+    }
+
+    /// Recipes with a name.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn presets(&self) -> Answer<Page<PresetView>> {
+        self.get(routes::PRESETS).await
     }
 
     /// Submits a job; the same key again gives the same job.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::class::Tags;
+use crate::id::Digest;
 use crate::recipe::Recipe;
 
 /// The phase of a job, as stored and shown. Which changes are legal stands in `jobs::state`.
@@ -65,12 +66,26 @@ impl JobPhase {
     }
 }
 
+/// What comes of a job.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Work {
+    /// A file, made by its recipe.
+    #[default]
+    Encode,
+    /// What is to be known about media that the hub keeps (see [`crate::describe`]).
+    Describe(Digest),
+}
+
 /// A job as submitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRequest {
     /// The file to work on.
     pub input: PathBuf,
-    /// Where the result goes.
+    /// What comes of it.
+    #[serde(default)]
+    pub work: Work,
+    /// Where the result goes. Of a description only the name counts.
     pub output: PathBuf,
     /// What to do.
     pub recipe: Recipe,

@@ -4,9 +4,11 @@
 //! and it must not know ffmpeg's argument syntax.
 
 pub mod api;
+pub mod blob;
 pub mod class;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod describe;
 pub mod encode;
 pub mod error;
 pub mod event;

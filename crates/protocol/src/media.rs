@@ -27,6 +27,16 @@ pub struct MediaFacts {
     pub chapters: u32,
 }
 
+/// What a look at media came to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It is a video.
+    Admitted(Box<MediaFacts>),
+    /// It is none that is taken, and why.
+    Refused(String),
+}
+
 /// One stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stream {

@@ -52,9 +52,14 @@ pub enum SlotClass {
     Chunk,
     /// Light: mostly input and output.
     Other,
+    /// Nobody waits for it: one at a time.
+    Describe,
 }
 
 impl SlotClass {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Other, Self::Chunk, Self::Describe];
+
     /// Which slot a kind of task takes.
     pub fn of(kind: TaskKind) -> Self {
         match kind {
@@ -62,6 +67,7 @@ impl SlotClass {
             TaskKind::Probe | TaskKind::Analyze | TaskKind::Audio | TaskKind::Join | TaskKind::Package => {
                 Self::Other
             }
+            TaskKind::Describe => Self::Describe,
         }
     }
 
@@ -70,6 +76,7 @@ impl SlotClass {
         match self {
             Self::Chunk => "chunk",
             Self::Other => "other",
+            Self::Describe => "describe",
         }
     }
 }
@@ -138,7 +145,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -21,6 +21,43 @@ pub struct Recipe {
     pub verify: Verify,
 }
 
+impl Recipe {
+    /// This recipe, and where it says nothing, what another says.
+    pub fn over(self, base: Self) -> Self {
+        let (video, under) = (self.video, base.video);
+        let rated = video.crf.is_some() || video.bitrate.is_some() || video.quality.is_some();
+        let (crf, bitrate, quality) = if rated {
+            (video.crf, video.bitrate, video.quality)
+        } else {
+            (under.crf, under.bitrate, under.quality)
+        };
+        Self {
+            video: VideoRecipe {
+                codec: video.codec.or(under.codec),
+                encoder: video.encoder.or(under.encoder),
+                crf,
+                bitrate,
+                quality,
+                preset: video.preset.or(under.preset),
+                scale: video.scale.or(under.scale),
+                fps: video.fps.or(under.fps),
+                ffmpeg_params: video.ffmpeg_params.or(under.ffmpeg_params),
+            },
+            audio: AudioRecipe {
+                codec: self.audio.codec.or(base.audio.codec),
+                bitrate: self.audio.bitrate.or(base.audio.bitrate),
+            },
+            container: self.container.or(base.container),
+            chunks: ChunkRecipe {
+                seconds: self.chunks.seconds.or(base.chunks.seconds),
+                max_attempts: self.chunks.max_attempts.or(base.chunks.max_attempts),
+                retry_delay: self.chunks.retry_delay.or(base.chunks.retry_delay),
+            },
+            verify: if self.verify == Verify::default() { base.verify } else { self.verify },
+        }
+    }
+}
+
 /// Video part of a recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -58,18 +95,25 @@ pub enum Scale {
     },
     /// This height; the width follows from the aspect ratio, rounded to even.
     Height(u32),
+    /// As [`Self::Height`], where the source is higher.
+    AtMost(u32),
 }
 
 impl std::str::FromStr for Scale {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |t: &str| t.parse::<u32>().ok().filter(|n| (2..=16384).contains(n));
-        let parsed = match text.split_once(['x', 'X']) {
-            Some((w, h)) => number(w).zip(number(h)).map(|(width, height)| Self::Exact { width, height }),
-            None => number(text.strip_suffix('p').unwrap_or(text)).map(Self::Height),
+        let lines = |t: &str| number(t.strip_suffix('p').unwrap_or(t));
+        let parsed = match (text.strip_prefix("max"), text.split_once(['x', 'X'])) {
+            (Some(most), _) => lines(most).map(Self::AtMost),
+            (None, Some((w, h))) => {
+                number(w).zip(number(h)).map(|(width, height)| Self::Exact { width, height })
+            }
+            (None, None) => lines(text).map(Self::Height),
         };
-        parsed
-            .ok_or_else(|| format!("{text:?} is not a size: write WIDTHxHEIGHT or a height, from 2 to 16384"))
+        parsed.ok_or_else(|| {
+            format!("{text:?} is not a size: write WIDTHxHEIGHT, a height or maxHEIGHT, from 2 to 16384")
+        })
     }
 }
 
@@ -85,6 +129,7 @@ impl From<Scale> for String {
         match scale {
             Scale::Exact { width, height } => format!("{width}x{height}"),
             Scale::Height(height) => height.to_string(),
+            Scale::AtMost(height) => format!("max{height}"),
         }
     }
 }
@@ -223,4 +268,39 @@ pub enum Verify {
     Full,
     /// Nothing beyond ffmpeg's exit status and the number of frames.
     Off,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_its_text() {
+        for text in ["640x360", "720", "max1080"] {
+            assert_eq!(String::from(text.parse::<Scale>().unwrap()), text);
+        }
+        assert_eq!("max720p".parse(), Ok(Scale::AtMost(720)));
+        for text in ["", "max", "max1", "0", "640x", "maxx", "20000"] {
+            assert!(text.parse::<Scale>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_goes_over_what_was_said_before() {
+        let video = |crf, bitrate| VideoRecipe { crf, bitrate, ..VideoRecipe::default() };
+        let base = Recipe {
+            video: VideoRecipe { codec: Some(VideoCodec::H264), ..video(Some(22.0), None) },
+            container: Some(Container::Mp4),
+            ..Recipe::default()
+        };
+        let rated = Recipe { video: video(None, Some(1_000_000)), ..Recipe::default() }.over(base.clone());
+        assert_eq!(rated.video.codec, Some(VideoCodec::H264));
+        assert_eq!(
+            (rated.video.crf, rated.video.bitrate),
+            (None, Some(1_000_000)),
+            "two rates make no sense"
+        );
+        let other = Recipe { container: Some(Container::Mkv), ..Recipe::default() }.over(base);
+        assert_eq!((other.container, other.video.crf), (Some(Container::Mkv), Some(22.0)));
+    }
 }

@@ -25,6 +25,12 @@ pub const HEALTH_LIVE: &str = "/health/live";
 /// It can do its work.
 pub const HEALTH_READY: &str = "/health/ready";
 
+/// A look at all stored bytes.
+pub const SCRUB: &str = "/api/v1/system/scrub";
+
+/// Recipes with a name.
+pub const PRESETS: &str = "/api/v1/presets";
+
 /// One job.
 pub fn job(job: JobId) -> String {
     format!("{JOBS}/{job}")
@@ -48,6 +54,11 @@ pub fn of_node(node: &NodeId, what: &str) -> String {
 /// One media file.
 pub fn media(media: &Digest) -> String {
     format!("{MEDIA}/{media}")
+}
+
+/// Something of media, or to be found out about it.
+pub fn of_media(media: &Digest, what: &str) -> String {
+    format!("{MEDIA}/{media}/{what}")
 }
 
 /// One upload.

@@ -1,11 +1,13 @@
 //! Tasks: what a node leases, and what it gives back. A spec holds all that the node needs; a node asks for nothing more.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::blob::{Blob, blob_name, is_part_of, part_name};
+use crate::describe::{DescribeOutput, DescribeSpec};
 use crate::encode::{AudioSettings, EncodeSettings, PictureFilters, Settled};
-use crate::id::{Attempt, Digest, JobId, TaskId};
+use crate::id::Digest;
 use crate::media::{AudioFacts, MediaFacts};
 use crate::rational::Rational;
 use crate::recipe::Verify;
@@ -26,12 +28,14 @@ pub enum TaskKind {
     Join,
     /// The final container, checked and published.
     Package,
+    /// A part of what is to be known about media.
+    Describe,
 }
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 6] =
-        [Self::Probe, Self::Analyze, Self::Chunk, Self::Audio, Self::Join, Self::Package];
+    pub const ALL: [Self; 7] =
+        [Self::Probe, Self::Analyze, Self::Chunk, Self::Audio, Self::Join, Self::Package, Self::Describe];
 
     /// The name in the store and on the wire.
     pub fn name(self) -> &'static str {
@@ -42,6 +46,7 @@ impl TaskKind {
             Self::Audio => "audio",
             Self::Join => "join",
             Self::Package => "package",
+            Self::Describe => "describe",
         }
     }
 }
@@ -235,6 +240,8 @@ pub enum TaskSpec {
     Join(JoinSpec),
     /// See [`TaskKind::Package`].
     Package(Box<SourceTask<PackageSpec>>),
+    /// See [`TaskKind::Describe`].
+    Describe(SourceTask<DescribeSpec>),
 }
 
 impl TaskSpec {
@@ -247,6 +254,7 @@ impl TaskSpec {
             Self::Audio(_) => TaskKind::Audio,
             Self::Join(_) => TaskKind::Join,
             Self::Package(_) => TaskKind::Package,
+            Self::Describe(_) => TaskKind::Describe,
         }
     }
 }
@@ -301,35 +309,6 @@ pub struct AudioSpec {
     pub streams: Vec<AudioFacts>,
     /// The container has no timestamps.
     pub generate: bool,
-}
-
-/// A result file: where it is and what it holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Blob {
-    /// Path below the blob folder, made by the hub's naming rule.
-    pub path: PathBuf,
-    /// Bytes.
-    pub size: u64,
-    /// BLAKE3 of the bytes.
-    pub digest: Digest,
-}
-
-/// Name of an attempt's result below the blob folder. It contains the attempt, so that a late one cannot overwrite another's.
-pub fn blob_name(job: JobId, kind: TaskKind, task: TaskId, attempt: Attempt) -> PathBuf {
-    let extension = if kind == TaskKind::Probe { "index" } else { "mp4" };
-    PathBuf::from(format!("{job}-{}-{task}-{attempt}.{extension}", kind.name()))
-}
-
-/// The name under which a result grows: in the folder of the output so that a rename is enough, and named after job and
-/// attempt so that no two write into each other and no output's name makes it too long.
-pub fn part_name(output: &Path, job: JobId, attempt: Attempt) -> PathBuf {
-    output.with_file_name(format!(".kinora-{job}-{attempt}.part"))
-}
-
-/// Whether a file's name is that of a job's unfinished result, by whichever attempt.
-pub fn is_part_of(name: &str, job: JobId) -> bool {
-    let attempt = name.strip_prefix(&format!(".kinora-{job}-"));
-    attempt.is_some_and(|rest| rest.contains(".part"))
 }
 
 /// Chunks to put together, in order.
@@ -408,6 +387,34 @@ pub enum TaskOutput {
     },
     /// The published result.
     Package(PackageOutput),
+    /// A part of a description.
+    Describe(Box<DescribeOutput>),
+}
+
+impl TaskOutput {
+    /// The kind of task that it is the result of.
+    pub fn kind(&self) -> TaskKind {
+        match self {
+            Self::Probe(_) => TaskKind::Probe,
+            Self::Analyze { .. } => TaskKind::Analyze,
+            Self::Chunk(_) => TaskKind::Chunk,
+            Self::Audio { .. } => TaskKind::Audio,
+            Self::Join { .. } => TaskKind::Join,
+            Self::Package(_) => TaskKind::Package,
+            Self::Describe(_) => TaskKind::Describe,
+        }
+    }
+
+    /// Its blob, if it has one.
+    pub fn blob(&self) -> Option<&Blob> {
+        match self {
+            Self::Probe(probe) => Some(&probe.index),
+            Self::Chunk(chunk) => Some(&chunk.blob),
+            Self::Audio { blob, .. } | Self::Join { blob } => Some(blob),
+            Self::Describe(part) => part.blob.as_ref(),
+            Self::Analyze { .. } | Self::Package(_) => None,
+        }
+    }
 }
 
 /// What a probe found.

@@ -37,6 +37,17 @@ impl Submitted {
     }
 }
 
+/// What became of a wish to forget a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobDeletion {
+    /// It is forgotten.
+    Deleted,
+    /// It has not ended.
+    NotEnded(JobPhase),
+    /// There is none.
+    Unknown,
+}
+
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobRow {

@@ -16,12 +16,12 @@ mod task;
 mod upload;
 
 pub use error::{Result, StoreError};
-pub use job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
+pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};
 pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,
     FailOutcome, Lease, Stopped, Wanted,
 };
-pub use media::{CachedChunk, InUse, LibraryRow, MediaRow};
+pub use media::{CachedChunk, Deletion, Holder, InUse, LibraryRow, MediaRow, Stored};
 pub use node::{NodeRow, Withheld};
 pub use outbox::OutboxRow;
 pub use sqlite::{Stats, Store};

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use kinora_protocol::media::MediaFacts;
+use kinora_protocol::media::{MediaFacts, Verdict};
 use kinora_protocol::task::{Blob, TaskOutput};
-use kinora_protocol::{Attempt, Digest, TaskId};
+use kinora_protocol::{Attempt, Digest, JobId, TaskId};
 
 /// A media file that was probed.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,7 +21,7 @@ pub struct MediaRow {
 }
 
 /// Media that was given to the hub to keep.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct LibraryRow {
     /// BLAKE3 of its content.
     pub digest: Digest,
@@ -33,6 +33,39 @@ pub struct LibraryRow {
     pub path: PathBuf,
     /// When it came.
     pub created_ms: i64,
+    /// What a look at it came to.
+    pub verdict: Option<Verdict>,
+}
+
+/// What became of a wish to forget media.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is forgotten; its file was here.
+    Deleted(PathBuf),
+    /// This job reads it.
+    InUse(JobId),
+    /// There is none.
+    Unknown,
+}
+
+/// A file that is kept beyond its job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// What it is kept for.
+    pub holder: Holder,
+    /// Where it is and what it ought to be.
+    pub blob: Blob,
+}
+
+/// What a file is kept for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holder {
+    /// Other jobs that need this chunk.
+    Chunk(Digest),
+    /// Other jobs of this source.
+    Index(String),
+    /// What is known about this media.
+    Description(Digest),
 }
 
 /// Blobs that must stay.

@@ -14,6 +14,7 @@ use crate::reach::{Blobs, Parts, Source};
 mod analyze;
 mod audio;
 mod chunk;
+mod describe;
 mod join;
 mod package;
 mod probe;
@@ -119,6 +120,7 @@ pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Re
         TaskSpec::Audio(task) => audio::run(&attempt, task).await,
         TaskSpec::Join(spec) => join::run(&attempt, spec).await,
         TaskSpec::Package(task) => package::run(&attempt, task).await,
+        TaskSpec::Describe(task) => describe::run(&attempt, task).await,
     };
     match result {
         Ok(output) => {

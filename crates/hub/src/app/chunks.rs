@@ -38,10 +38,12 @@ impl Hub {
     pub(crate) async fn check_stored_blobs(&self) -> Result<()> {
         for job in self.store().open_jobs().await? {
             let tasks = self.store().tasks(job.id).await?;
-            let expanded = tasks.iter().any(|task| task.kind == TaskKind::Package);
+            let expanded =
+                tasks.iter().any(|task| matches!(task.kind, TaskKind::Package | TaskKind::Describe));
             // From the last to the first: what a damaged result was used for has to be open before it can be made again.
             for task in tasks.into_iter().rev() {
-                let (TaskState::Done, Some(blob)) = (task.state, task.output.as_ref().and_then(blob_of))
+                let (TaskState::Done, Some(blob)) =
+                    (task.state, task.output.as_ref().and_then(TaskOutput::blob))
                 else {
                     continue;
                 };
@@ -62,15 +64,6 @@ impl Hub {
         let (size, digest) = (blob.size, blob.digest.clone());
         let checked = tokio::task::spawn_blocking(move || holds(&path, size, &digest));
         checked.await.unwrap_or(false)
-    }
-}
-
-pub(crate) fn blob_of(output: &TaskOutput) -> Option<&Blob> {
-    match output {
-        TaskOutput::Probe(probe) => Some(&probe.index),
-        TaskOutput::Chunk(chunk) => Some(&chunk.blob),
-        TaskOutput::Audio { blob, .. } | TaskOutput::Join { blob } => Some(blob),
-        TaskOutput::Analyze { .. } | TaskOutput::Package(_) => None,
     }
 }
 

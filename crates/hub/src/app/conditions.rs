@@ -50,6 +50,11 @@ impl Hub {
         let watched: Vec<(JobId, Conditions)> =
             self.conditions().iter().map(|(job, c)| (*job, c.clone())).collect();
         for (job, conditions) in watched {
+            if self.store().job(job).await?.is_none() {
+                // It was forgotten.
+                self.conditions().remove(&job);
+                continue;
+            }
             let ready = self.inner.nodes.ready(&conditions.tags);
             if conditions.required_nodes > 0 && conditions.required_nodes <= ready {
                 self.start_waiting(job).await?;

@@ -1,13 +1,14 @@
 //! From a finished probe to the tasks of a job: the recipe is settled, the cuts are made, earlier chunks are looked up, and
 //! all of it is stored in one transaction with the probe's result.
 
+use kinora_jobs::admission;
 use kinora_jobs::expand::{self, Known};
 use kinora_jobs::key::Keys;
 use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
 use kinora_plan::index::PacketIndex;
 use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
-use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::node::Capabilities;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::task::{JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec};
@@ -15,6 +16,7 @@ use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::{Dep, Gate, Graph, NewTask};
 
 use super::crew::Crew;
+use super::describe::describe_graph;
 use crate::{Hub, HubError, Result};
 
 /// Tasks to be stored, or why the job cannot be done.
@@ -30,6 +32,15 @@ impl Hub {
         node: &Capabilities,
     ) -> Result<Expanded> {
         let index = self.index_of(probe).await?;
+        if let Some(limits) = self.inner.settings.admission
+            && let Err(failure) = admission::check(&probe.facts, &index, limits)
+        {
+            let message = format!("{}: {}", request.input.display(), failure.message);
+            return Ok(Err(Failure { message, ..failure }));
+        }
+        if let Work::Describe(_) = &request.work {
+            return Ok(Ok(describe_graph(job, request, probe, &index)));
+        }
         let crew = match self.crew(request, &probe.facts, node) {
             Ok(crew) => crew,
             Err(failure) => return Ok(Err(failure)),

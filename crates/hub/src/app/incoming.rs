@@ -10,6 +10,8 @@ use tokio::io::AsyncWriteExt as _;
 pub(crate) enum Lost {
     /// The sender ended early.
     Cut(String),
+    /// It is longer than it may be.
+    TooLong,
     /// The disk does not take it.
     Disk(std::io::Error),
 }
@@ -20,14 +22,18 @@ impl From<std::io::Error> for Lost {
     }
 }
 
-/// Writes all pieces; gives their size and BLAKE3.
+/// Writes all pieces, `most` bytes of them; gives their size and BLAKE3.
 pub(crate) async fn fill(
     file: &mut File,
     mut pieces: impl Stream<Item = Result<Bytes, String>> + Unpin,
+    most: u64,
 ) -> Result<(u64, Digest), Lost> {
     let mut hasher = blake3::Hasher::new();
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(Lost::Cut)?;
+        if hasher.count() + piece.len() as u64 > most {
+            return Err(Lost::TooLong);
+        }
         hasher.update(&piece);
         file.write_all(&piece).await?;
     }

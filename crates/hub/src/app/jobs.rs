@@ -4,8 +4,10 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
-use kinora_protocol::{Failure, JobId, fault};
-use kinora_store::{Dep, Gate, Graph, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow};
+use kinora_protocol::{ErrorCode, Failure, JobId, fault};
+use kinora_store::{
+    Dep, Gate, Graph, JobDeletion, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow,
+};
 
 use super::expand::{light, new_task};
 use crate::{Hub, Result, now_ms};
@@ -127,6 +129,51 @@ impl Hub {
         self.open_waiting_gates().await?;
         self.ring();
         Ok(matches!(retried, Retried::Changed { .. }))
+    }
+
+    /// Forgets a job that has ended and deletes its result, unless that was put below an allowed folder. The inner error says why
+    /// it stays.
+    ///
+    /// # Errors
+    /// When the store fails; `None` when there is no such job.
+    pub async fn delete_job(&self, job: JobId) -> Result<Option<std::result::Result<(), Failure>>> {
+        Ok(match self.store().delete_job(job).await? {
+            JobDeletion::Unknown => None,
+            JobDeletion::NotEnded(phase) => {
+                let why = format!("job {job} is {}: cancel it first", phase.name());
+                Some(Err(Failure::new(ErrorCode::Busy, why)))
+            }
+            JobDeletion::Deleted => {
+                let folder = self.inner.data.join("outputs").join(job.to_string());
+                match tokio::fs::remove_dir_all(&folder).await {
+                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                        tracing::warn!("{}: {error}", folder.display());
+                    }
+                    _ => {}
+                }
+                Some(Ok(()))
+            }
+        })
+    }
+
+    /// Whether a job was forgotten, while something of it was judged, say.
+    pub(crate) async fn is_forgotten(&self, job: JobId) -> Result<bool> {
+        Ok(self.store().job(job).await?.is_none())
+    }
+
+    /// Forgets jobs that ended before a time.
+    pub(crate) async fn forget_jobs(&self, before_ms: i64) -> Result<()> {
+        const AT_ONCE: u32 = 100;
+        loop {
+            let ended = self.store().ended_before(before_ms, AT_ONCE).await?;
+            if ended.is_empty() {
+                return Ok(());
+            }
+            for job in ended {
+                // One that was tried again meanwhile stays.
+                self.delete_job(job).await?;
+            }
+        }
     }
 
     /// What follows when a job has failed: its nodes stop, watchers hear of it, nothing is left beside its output.

@@ -63,6 +63,7 @@ impl Hub {
         let Ok((mut graph, event)) = self.after_probe(job, request, &probe, &node).await? else {
             return Ok(None);
         };
+        self.admit(&probe).await?;
         let spec = TaskSpec::Probe { source: request.input.clone() };
         let done = Some(TaskOutput::Probe(Box::new(probe)));
         graph.tasks.push(NewTask { done, ..new_task(request, 0, light(request), spec, Gate::None) });

@@ -4,18 +4,22 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use kinora_plan::sizing;
+use kinora_plan::{presets, sizing};
 use kinora_protocol::api::{MediaView, NewJob, Source};
-use kinora_protocol::job::JobRequest;
-use kinora_protocol::recipe::Container;
+use kinora_protocol::job::{JobRequest, Work};
+use kinora_protocol::recipe::{Container, Recipe};
+use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 use kinora_store::{LibraryRow, Submitted};
 
 use super::incoming::{self, Lost};
-use crate::{Hub, Result, now_ms};
+use super::uploads::{self, Unfit};
+use crate::{Hub, HubError, Result, now_ms};
 
 /// Longest name of a result, in bytes.
 const LONGEST_NAME: usize = 200;
+/// Bytes of a form beside its file.
+const FORM: u64 = 1 << 20;
 /// Longest extension that is kept with media.
 const LONGEST_EXTENSION: usize = 5;
 
@@ -55,33 +59,45 @@ impl Hub {
         self.inner.data.join("media")
     }
 
-    /// Takes a file in: hashed while it comes, durable before it is answered. The same content is kept once.
+    /// Takes a file in: hashed while it comes, durable before it is answered. The same content is kept once. With the form around
+    /// it, it has `announced` bytes, where that is known before.
     ///
     /// # Errors
-    /// When it ends early, is empty, or cannot be kept; nothing of it is left then.
+    /// When it ends early, is empty, is longer than files may be, or cannot be kept; nothing of it is left then.
     pub async fn take_media(
         &self,
         name: &str,
+        announced: Option<u64>,
         pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
-    ) -> Asked<MediaView> {
+    ) -> std::result::Result<MediaView, Unfit> {
         let folder = self.media_folder();
-        let disk =
-            |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("the hub cannot keep {name}: {e}"));
+        let disk = |e: std::io::Error| uploads::disk(Path::new(name), &e);
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
+        let most = self.longest_upload();
+        let announced = announced.unwrap_or(0);
+        if announced > most.saturating_add(FORM) {
+            return Err(Unfit::TooLong(most));
+        }
+        self.room_for(announced.min(most))?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let mut file = tokio::fs::File::from_std(growing.reopen().map_err(disk)?);
-        let (size, digest) = incoming::fill(&mut file, pieces).await.map_err(|lost| match lost {
-            Lost::Cut(why) => bad(format!("{name} was cut off: {why}")),
+        let (size, digest) = incoming::fill(&mut file, pieces, most).await.map_err(|lost| match lost {
+            Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
+            Lost::TooLong => Unfit::TooLong(most),
             Lost::Disk(error) => disk(error),
         })?;
         if size == 0 {
-            return Err(bad(format!("{name} is empty")));
+            return Err(Unfit::Empty(format!("{name} is empty")));
         }
         let path = folder.join(media_name(&digest, name));
+        let nobody_deletes = self.inner.library.lock().await;
         growing.persist(&path).map_err(|e| disk(e.error))?;
-        let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms() };
-        let kept = self.store().put_library(&row).await.map_err(crate::HubError::from)?;
-        drop_double(&row, &kept).await;
+        let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms(), verdict: None };
+        let stored = self.store().put_library(&row).await;
+        let kept = stored.map_err(|e| Unfit::Disk(crate::HubError::from(e).into()))?;
+        unite(&row, &kept).await;
+        drop(nobody_deletes);
+        self.describe_arrived(&kept.digest).await;
         Ok(media_view(kept))
     }
 
@@ -91,7 +107,10 @@ impl Hub {
     /// When the store fails; what is wrong with the job is the inner error.
     pub async fn submit_api(&self, job: NewJob, key: Option<String>) -> Result<Asked<Submitted>> {
         let id = JobId::generate();
-        let job = self.inner.settings.job_defaults.fill(job);
+        let job = match with_preset(job) {
+            Ok(job) => self.inner.settings.job_defaults.fill(job),
+            Err(failure) => return Ok(Err(failure)),
+        };
         if let Err(failure) = sizing::check(&job.recipe.chunks) {
             return Ok(Err(failure));
         }
@@ -121,6 +140,7 @@ impl Hub {
         let deadline_ms = job.deadline_seconds.map(|seconds| now_ms() + i64::from(seconds) * 1000);
         let request = JobRequest {
             input,
+            work: Work::Encode,
             output,
             recipe: job.recipe,
             idempotency_key: key,
@@ -184,30 +204,54 @@ impl Hub {
         Ok(self.inner.data.join("outputs").join(id.to_string()).join(name))
     }
 
-    /// The result of a completed job.
+    /// The result of a completed job, with the BLAKE3 of its content.
     ///
     /// # Errors
     /// When the store cannot be read; that there is none is the inner error.
-    pub async fn output_of(&self, job: JobId) -> Result<Asked<PathBuf>> {
+    pub async fn output_of(&self, job: JobId) -> Result<Asked<(PathBuf, Digest)>> {
         let Some(row) = self.store().job(job).await? else {
             return Ok(Err(bad(format!("there is no job {job}"))));
         };
+        if row.request.work != Work::Encode {
+            return Ok(Err(bad(format!("job {job} finds out about media: it has no file for a result"))));
+        }
         if row.phase != kinora_protocol::job::JobPhase::Completed {
             return Ok(Err(bad(format!("job {job} is {}: there is no result", row.phase.name()))));
         }
-        Ok(Ok(row.request.output))
+        let outputs = self.store().tasks(job).await?.into_iter().filter_map(|task| task.output);
+        let digest = outputs.into_iter().find_map(|output| match output {
+            TaskOutput::Package(made) => Some(made.digest),
+            _ => None,
+        });
+        let digest = digest.ok_or_else(|| HubError::Inconsistent(format!("job {job} has no result")))?;
+        Ok(Ok((row.request.output, digest)))
     }
 }
 
-/// Removes the file of media whose content came before, under a name with another extension.
-pub(super) async fn drop_double(new: &LibraryRow, kept: &LibraryRow) {
-    if kept.path != new.path {
-        let _ = tokio::fs::remove_file(&new.path).await;
+/// A job with what its preset says where it says nothing itself.
+fn with_preset(job: NewJob) -> Asked<NewJob> {
+    let Some(name) = &job.preset else { return Ok(job) };
+    let preset = presets::find(name).map_err(|why| Failure::new(ErrorCode::BadRecipe, why))?;
+    // A name that says what the container is counts for more.
+    let named = job.output.is_some() || job.name.is_some();
+    let container = preset.recipe.container.filter(|_| !named);
+    let base = Recipe { container, ..preset.recipe };
+    Ok(NewJob { recipe: job.recipe.over(base), preset: None, ..job })
+}
+
+/// Media whose content came before, under a name with another extension, is one file. The new one takes the place: the old one
+/// may be damaged.
+pub(super) async fn unite(new: &LibraryRow, kept: &LibraryRow) {
+    if kept.path != new.path
+        && let Err(error) = tokio::fs::rename(&new.path, &kept.path).await
+    {
+        tracing::warn!("{}: {error}", new.path.display());
     }
 }
 
 fn media_view(row: LibraryRow) -> MediaView {
-    MediaView { id: row.digest, name: row.name, size: row.size, created_ms: row.created_ms }
+    let LibraryRow { digest, name, size, created_ms, verdict, .. } = row;
+    MediaView { id: digest, name, size, created_ms, verdict }
 }
 
 /// Content names the file; the extension stays, as some demuxers go by it.

@@ -12,7 +12,7 @@ use kinora_store::{
     Reopening, Stopped,
 };
 
-use super::chunks::{blob_of, chunk_spec};
+use super::chunks::chunk_spec;
 use super::expand::{Expanded, PHASE};
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -24,12 +24,12 @@ impl Hub {
         output: TaskOutput,
         node: &Capabilities,
     ) -> Result<()> {
-        if !matches(claimed.kind, &output) {
+        if claimed.kind != output.kind() {
             let failure = Failure::new(ErrorCode::Internal, "the node answered with another kind of result");
             return self.failed(claimed, failure).await;
         }
         let name = blob_name(claimed.job, claimed.kind, claimed.lease.task, claimed.lease.attempt);
-        if blob_of(&output).is_some_and(|blob| blob.path != name) {
+        if output.blob().is_some_and(|blob| blob.path != name) {
             let failure =
                 Failure::new(ErrorCode::Internal, "the node gave its result a name that is not its own");
             return self.failed(claimed, failure).await;
@@ -44,6 +44,9 @@ impl Hub {
                 let seen = self.inner.nodes.mark_of(&claimed.lease);
                 self.remember_source(&request.input, seen, probe).await?;
                 let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
+                if expanded.is_ok() {
+                    self.admit(probe).await?;
+                }
                 self.store_expansion(claimed, output, expanded).await
             }
             TaskOutput::Analyze { scenes } => {
@@ -61,6 +64,7 @@ impl Hub {
                 }
             }
             TaskOutput::Package(package) => self.packaged(claimed, package, &output).await,
+            TaskOutput::Describe(part) => self.described(claimed, part).await,
             TaskOutput::Audio { .. } | TaskOutput::Join { .. } => self.accept(claimed, &output).await,
         }
     }
@@ -84,7 +88,7 @@ impl Hub {
         Ok(())
     }
 
-    async fn request_of(&self, claimed: &Claimed) -> Result<JobRequest> {
+    pub(super) async fn request_of(&self, claimed: &Claimed) -> Result<JobRequest> {
         let job = self.store().job(claimed.job).await?;
         Ok(job.ok_or_else(|| HubError::Inconsistent(format!("job {} is gone", claimed.job)))?.request)
     }
@@ -183,7 +187,13 @@ impl Hub {
                 self.ring_in(delay_ms);
                 (AfterFailure::Retry { not_before_ms: now_ms() + delay_ms }, failure)
             }
-            Then::Never => (AfterFailure::Fatal, self.with_earlier(claimed, failure).await?),
+            Then::Never => {
+                let failure = self.with_earlier(claimed, failure).await?;
+                if self.do_without(claimed, &failure).await? {
+                    return Ok(());
+                }
+                (AfterFailure::Fatal, failure)
+            }
         };
         match self.store().fail(&claimed.lease, &failure, then, now_ms()).await? {
             FailOutcome::Retrying { .. } => {
@@ -260,18 +270,6 @@ impl Hub {
             change,
         });
     }
-}
-
-fn matches(kind: TaskKind, output: &TaskOutput) -> bool {
-    let made = match output {
-        TaskOutput::Probe(_) => TaskKind::Probe,
-        TaskOutput::Analyze { .. } => TaskKind::Analyze,
-        TaskOutput::Chunk(_) => TaskKind::Chunk,
-        TaskOutput::Audio { .. } => TaskKind::Audio,
-        TaskOutput::Join { .. } => TaskKind::Join,
-        TaskOutput::Package(_) => TaskKind::Package,
-    };
-    kind == made
 }
 
 /// The package spec of a task's spec.

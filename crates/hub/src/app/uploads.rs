@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::checksum::Checksum;
 use super::chunks::hash;
-use super::media::{drop_double, media_name, shown};
+use super::media::{media_name, shown, unite};
 use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
 use growing::Growing;
 
@@ -63,6 +63,8 @@ pub enum Unfit {
     Parts(String),
     /// There is nothing in it.
     Empty(String),
+    /// It ended before its end.
+    Broken(String),
     /// Another request for the same upload came, or this one broke off; what arrived is kept.
     Interrupted,
     /// The disk fails.
@@ -71,7 +73,7 @@ pub enum Unfit {
 
 type Fit<T> = std::result::Result<T, Unfit>;
 
-fn disk(path: &Path, error: &io::Error) -> Unfit {
+pub(super) fn disk(path: &Path, error: &io::Error) -> Unfit {
     let why = format!("{}: {error}", path.display());
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Unfit::NoRoom(why),
@@ -167,13 +169,13 @@ impl Hub {
     }
 
     /// Whether so many more bytes may come and would fit.
-    fn room_for(&self, bytes: u64) -> Fit<()> {
+    pub(super) fn room_for(&self, bytes: u64) -> Fit<()> {
         let most = self.longest_upload();
         if bytes > most {
             return Err(Unfit::TooLong(most));
         }
-        let folder = self.uploads_folder();
-        let free = fs4::available_space(&folder).map_err(|e| disk(&folder, &e))?;
+        let folder = &self.inner.data;
+        let free = fs4::available_space(folder).map_err(|e| disk(folder, &e))?;
         if bytes.saturating_add(RESERVE) > free {
             let why = format!("{bytes} bytes are to come and {free} are free on the hub's disk");
             return Err(Unfit::NoRoom(why));
@@ -393,18 +395,24 @@ impl Hub {
         if let Err(error) = tokio::fs::create_dir_all(&folder).await {
             return Ok(Err(disk(&folder, &error)));
         }
-        // The upload keeps its bytes until the store knows the media: a crash in between finds both.
-        match tokio::fs::hard_link(&path, &place).await {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Ok(Err(disk(&place, &error))),
+        let nobody_deletes = self.inner.library.lock().await;
+        // The upload keeps its bytes until the store knows the media: a crash in between finds both. What has the place now has
+        // the same content, or had it.
+        let beside = folder.join(format!(".incoming-{}", row.id));
+        let _ = tokio::fs::remove_file(&beside).await;
+        for step in [tokio::fs::hard_link(&path, &beside).await, tokio::fs::rename(&beside, &place).await] {
+            if let Err(error) = step {
+                return Ok(Err(disk(&place, &error)));
+            }
         }
         let (name, size) = (row.name.clone(), row.offset);
-        let media = LibraryRow { digest, name, size, path: place, created_ms: now_ms() };
+        let media = LibraryRow { digest, name, size, path: place, created_ms: now_ms(), verdict: None };
         let kept = self.store().finish_upload(row.id, &media).await?;
-        drop_double(&media, &kept).await;
+        unite(&media, &kept).await;
+        drop(nobody_deletes);
         let _ = tokio::fs::remove_file(&path).await;
         self.inner.uploads.forget(row.id);
+        self.describe_arrived(&kept.digest).await;
         row.media = Some(kept.digest);
         Ok(Ok(row))
     }

@@ -299,6 +299,7 @@ fn view(
     let moving = running.fps > 0.0 && row.phase == JobPhase::Processing;
     JobView {
         id: row.id,
+        work: row.request.work,
         phase: row.phase,
         paused_from: row.paused_from,
         name: row.request.output.file_name().unwrap_or_default().to_string_lossy().into_owned(),

@@ -146,7 +146,8 @@ impl Hub {
             Denied::Disk(Failure::new(ErrorCode::Disk, format!("the hub cannot keep the result: {error}")))
         };
         let mut file = tokio::fs::File::create(growing).await.map_err(disk)?;
-        let (size, digest) = incoming::fill(&mut file, body).await.map_err(|lost| match lost {
+        let (size, digest) = incoming::fill(&mut file, body, u64::MAX).await.map_err(|lost| match lost {
+            Lost::TooLong => disk(std::io::ErrorKind::FileTooLarge.into()),
             Lost::Cut(why) => {
                 let why = format!("the result was cut off: {why}");
                 Denied::Garbled(Failure::new(ErrorCode::BadInput, why))
@@ -193,6 +194,7 @@ fn source(spec: &TaskSpec) -> Option<(&Path, Vec<Segment>)> {
         TaskSpec::Chunk(task) => (task.source.as_path(), task.work.window.segments.clone()),
         TaskSpec::Audio(task) => (task.source.as_path(), all(task.size)),
         TaskSpec::Package(task) => (task.source.as_path(), all(task.size)),
+        TaskSpec::Describe(task) => (task.source.as_path(), all(task.size)),
         TaskSpec::Join(_) => return None,
     })
 }
@@ -202,7 +204,11 @@ fn inputs(spec: &TaskSpec) -> Vec<Blob> {
     match spec {
         TaskSpec::Join(spec) => spec.chunks.clone(),
         TaskSpec::Package(task) => task.work.video.iter().chain(&task.work.audio).cloned().collect(),
-        TaskSpec::Probe { .. } | TaskSpec::Analyze(_) | TaskSpec::Chunk(_) | TaskSpec::Audio(_) => Vec::new(),
+        TaskSpec::Probe { .. }
+        | TaskSpec::Analyze(_)
+        | TaskSpec::Chunk(_)
+        | TaskSpec::Audio(_)
+        | TaskSpec::Describe(_) => Vec::new(),
     }
 }
 

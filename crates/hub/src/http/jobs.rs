@@ -1,16 +1,17 @@
 //! Jobs.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
 use kinora_protocol::api::{EventView, JobView, NewJob, Page, TaskView};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
 use kinora_store::{JobRow, Submitted};
 use serde::Deserialize;
 
+use super::content::{self, Offer};
+use super::media::Wish;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -75,6 +76,13 @@ pub(super) async fn show(State(hub): State<Hub>, Path(job): Path<String>) -> Res
     Ok(Json(view(&hub, id(&job)?).await?))
 }
 
+/// Forgets it.
+pub(super) async fn delete(State(hub): State<Hub>, Path(job): Path<String>) -> Result<StatusCode, Refusal> {
+    let job = id(&job)?;
+    hub.delete_job(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))??;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 pub(super) async fn tasks(
     State(hub): State<Hub>,
     Path(job): Path<String>,
@@ -107,16 +115,18 @@ pub(super) async fn proof(State(hub): State<Hub>, Path(job): Path<String>) -> Re
     Ok(Json(proof.ok_or_else(|| Refusal::not_found(format!("proof of job {job}: it is not completed")))?))
 }
 
-/// The result, whole.
-pub(super) async fn output(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Response, Refusal> {
-    let job = id(&job)?;
-    let path = hub.output_of(job).await??;
-    let file = tokio::fs::File::open(&path).await.map_err(|error| {
-        Refusal::new(StatusCode::GONE, ErrorCode::Disk, format!("{}: {error}", path.display()))
-    })?;
-    let length = file.metadata().await.map(|m| m.len()).unwrap_or(0);
-    let body = Body::from_stream(tokio_util::io::ReaderStream::with_capacity(file, 256 << 10));
-    Ok(([(header::CONTENT_LENGTH, length.to_string())], body).into_response())
+/// The result, whole or in parts; also HEAD.
+pub(super) async fn output(
+    State(hub): State<Hub>,
+    Path(job): Path<String>,
+    Query(wish): Query<Wish>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let (path, digest) = hub.output_of(id(&job)?).await??;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let offer = Offer { path: &path, tag: digest.as_str(), name: &name, keep: wish.download };
+    content::serve(offer, &method, &headers).await
 }
 
 pub(super) async fn act(

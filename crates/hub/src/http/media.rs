@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Multipart, Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
 use kinora_protocol::api::{MediaView, Page};
@@ -11,7 +11,17 @@ use serde::Deserialize;
 
 use super::content::{self, Offer};
 use super::problem::Refusal;
+use super::uploads::unfit;
 use crate::Hub;
+
+/// What a path calls media.
+pub(super) fn id(media: &str) -> Result<Digest, Refusal> {
+    Digest::try_from(media.to_owned()).map_err(|_| unknown(media))
+}
+
+pub(super) fn unknown(media: &str) -> Refusal {
+    Refusal::not_found(format!("media {media:?}"))
+}
 
 pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<MediaView>>, Refusal> {
     Ok(Json(Page { items: hub.media_views().await?, next: None }))
@@ -21,9 +31,7 @@ pub(super) async fn show(
     State(hub): State<Hub>,
     Path(media): Path<String>,
 ) -> Result<Json<MediaView>, Refusal> {
-    let unknown = || Refusal::not_found(format!("media {media:?}"));
-    let digest = Digest::try_from(media.clone()).map_err(|_| unknown())?;
-    Ok(Json(hub.media_view(&digest).await?.ok_or_else(unknown)?))
+    Ok(Json(hub.media_view(&id(&media)?).await?.ok_or_else(|| unknown(&media))?))
 }
 
 /// What may be asked of the bytes of media.
@@ -31,7 +39,7 @@ pub(super) async fn show(
 pub(super) struct Wish {
     /// They are to be kept as a file, not shown.
     #[serde(default)]
-    download: bool,
+    pub(super) download: bool,
 }
 
 /// The bytes, whole or in parts; also HEAD.
@@ -42,23 +50,31 @@ pub(super) async fn content(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let unknown = || Refusal::not_found(format!("media {media:?}"));
-    let digest = Digest::try_from(media.clone()).map_err(|_| unknown())?;
-    let row = hub.media_row(&digest).await?.ok_or_else(unknown)?;
+    let digest = id(&media)?;
+    let row = hub.media_row(&digest).await?.ok_or_else(|| unknown(&media))?;
     let offer = Offer { path: &row.path, tag: digest.as_str(), name: &row.name, keep: wish.download };
     content::serve(offer, &method, &headers).await
+}
+
+/// Forgets it.
+pub(super) async fn delete(State(hub): State<Hub>, Path(media): Path<String>) -> Result<StatusCode, Refusal> {
+    let digest = id(&media)?;
+    hub.delete_media(&digest).await?.ok_or_else(|| unknown(&media))??;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The first file of a form.
 pub(super) async fn upload(
     State(hub): State<Hub>,
+    headers: HeaderMap,
     mut form: Multipart,
 ) -> Result<(StatusCode, Json<MediaView>), Refusal> {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let bad = |why: String| Refusal::new(StatusCode::BAD_REQUEST, ErrorCode::BadInput, why);
     while let Some(field) = form.next_field().await.map_err(|e| bad(e.body_text()))? {
         let Some(name) = field.file_name().map(str::to_owned) else { continue };
         let pieces = field.map(|piece| piece.map_err(|e| e.body_text()));
-        let media = hub.take_media(&name, Box::pin(pieces)).await?;
+        let media = hub.take_media(&name, announced, Box::pin(pieces)).await.map_err(unfit)?;
         return Ok((StatusCode::CREATED, Json(media)));
     }
     Err(bad("the form holds no file".to_owned()))

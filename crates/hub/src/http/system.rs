@@ -3,7 +3,8 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kinora_protocol::api::{ClusterView, SystemView};
+use kinora_plan::presets::{self, Preset};
+use kinora_protocol::api::{ClusterView, Page, PresetView, ScrubView, SystemView};
 
 use super::problem::Refusal;
 use crate::Hub;
@@ -24,4 +25,21 @@ pub(super) async fn system(State(hub): State<Hub>) -> Json<SystemView> {
 
 pub(super) async fn cluster(State(hub): State<Hub>) -> Result<Json<ClusterView>, Refusal> {
     Ok(Json(hub.cluster_view().await?))
+}
+
+pub(super) async fn scrub(State(hub): State<Hub>) -> Json<ScrubView> {
+    Json(hub.scrub_view())
+}
+
+pub(super) async fn start_scrub(State(hub): State<Hub>) -> (StatusCode, Json<ScrubView>) {
+    (StatusCode::ACCEPTED, Json(hub.start_scrub()))
+}
+
+pub(super) async fn recipes() -> Json<Page<PresetView>> {
+    let view = |preset: Preset| PresetView {
+        name: preset.name.to_owned(),
+        title: preset.title.to_owned(),
+        recipe: preset.recipe,
+    };
+    Json(Page { items: presets::all().into_iter().map(view).collect(), next: None })
 }

@@ -47,7 +47,7 @@ fn bad(why: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, ErrorCode::BadInput, why)
 }
 
-fn unfit(unfit: Unfit) -> Refusal {
+pub(super) fn unfit(unfit: Unfit) -> Refusal {
     let refuse = |status, why: String| Refusal::new(status, ErrorCode::BadInput, why);
     match unfit {
         Unfit::Unknown => Refusal::not_found("such upload, or it has expired"),
@@ -61,7 +61,7 @@ fn unfit(unfit: Unfit) -> Refusal {
             refuse(status, "the bytes are not those of the checksum".to_owned())
         }
         Unfit::Parts(why) => refuse(StatusCode::FORBIDDEN, why),
-        Unfit::Empty(why) => refuse(StatusCode::UNPROCESSABLE_ENTITY, why),
+        Unfit::Empty(why) | Unfit::Broken(why) => refuse(StatusCode::UNPROCESSABLE_ENTITY, why),
         Unfit::Interrupted => {
             Refusal::new(StatusCode::LOCKED, ErrorCode::Busy, "another request goes on with the upload")
         }

@@ -9,7 +9,7 @@ use kinora_media::Tools;
 use kinora_protocol::class::Tags;
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::Event;
-use kinora_protocol::job::{JobPhase, JobRequest};
+use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Recipe;
 use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
@@ -20,6 +20,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio_util::sync::CancellationToken;
 
 use super::interrupt::interruption;
+use super::progress::Out;
 use super::{complain, print_json};
 use crate::config::Config;
 use crate::local::{Engine, Local, Opened, Setup};
@@ -87,7 +88,7 @@ pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
 }
 
 async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<End, Failure> {
-    let recipe = recipe::build(&args.recipe, &args.output)?;
+    let recipe = recipe::build(&args.recipe, Some(&args.output))?;
     state::check_paths(&args.input, &args.output, args.proof.as_deref())?;
     let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
     let interrupt = interruption();
@@ -103,6 +104,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
     // Sources are not remembered: a job here is known by the content of its source.
     let setup = Setup { jobs: args.jobs, local: Some(local), ..Setup::default() };
     let request = JobRequest {
+        work: Work::Encode,
         input: state::absolute(&args.input)?,
         output: state::absolute(&args.output)?,
         idempotency_key: Some(state::key(&args.input, &args.output, &recipe, &tools.build)?),
@@ -177,7 +179,7 @@ async fn drive(
     let hub = engine.hub.clone();
     let Watch { job, mut events, interrupt, started } = watch;
     let before = done_chunks(&hub, job).await?;
-    let mut display = Display::new(config, !args.json && !config.quiet);
+    let mut display = Display::new(Out::of(config, args.json));
     display.catch_up(&hub.tasks(job).await?);
     let mut health = tokio::time::interval(Duration::from_millis(500));
     loop {

@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
 use super::size;
-use super::values::{seconds, tags};
+use super::values::{Span, origin, seconds, span_or_never, tags};
 use crate::config::Config;
-use crate::local::{Local, Opened, Setup};
+use crate::local::{Local, Opened, Policy, Setup};
 use flags::{ClusterFlags, DefaultFlags};
 
 mod flags;
@@ -37,12 +37,25 @@ pub struct HubArgs {
     /// Let jobs name files below this folder; may be repeated
     #[arg(long, value_name = "DIR")]
     pub allow_dir: Vec<PathBuf>,
+    /// Let web pages of this origin talk to the hub, for example https://studio.example; * is any; may be repeated
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub allow_origin: Vec<String>,
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
     #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
     pub chunk_cache: u64,
+    /// Forget jobs, with their results, so long after they ended: 30d, 12h, never
+    #[arg(long, value_name = "TIME", default_value = "never", value_parser = span_or_never)]
+    pub keep_jobs: Span,
+    /// Look at all stored bytes every so often, repair what can be made again and report the rest: 30d, 12h, never
+    #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span_or_never)]
+    pub scrub_every: Span,
     /// Longest file that is taken over the network, for example 8T
     #[arg(long, value_name = "SIZE", default_value = "50G", value_parser = size::parse)]
     pub max_upload: u64,
+    /// Whether it is found out what is to be known about media (pictures, colours, scenes, loudness) as soon as it comes, or
+    /// when somebody asks
+    #[arg(long, value_enum, value_name = "auto|off", default_value_t = Metadata::Auto)]
+    pub metadata: Metadata,
     /// Whether this machine works, too: auto (if it has ffmpeg), off, or how many chunks at once at the most
     #[arg(long, value_name = "auto|off|N", default_value = "auto", value_parser = local_worker)]
     pub local_worker: LocalWorker,
@@ -65,6 +78,15 @@ pub struct HubArgs {
     /// Flags of the other system
     #[command(flatten)]
     pub cluster: ClusterFlags,
+}
+
+/// When it is found out what is to be known about media.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Metadata {
+    /// As soon as it comes.
+    Auto,
+    /// When somebody asks.
+    Off,
 }
 
 /// Whether the hub's machine works, too.
@@ -128,6 +150,26 @@ fn take_all_files() {
 #[cfg(not(unix))]
 fn take_all_files() {}
 
+/// The engine, as the flags have it.
+fn setup(args: &HubArgs, allowed_folders: Vec<PathBuf>, local: Option<Local>) -> Result<Setup, Failure> {
+    Ok(Setup {
+        jobs: args.jobs,
+        allowed_folders,
+        allowed_origins: args.allow_origin.clone(),
+        remember_sources: true,
+        job_defaults: args.defaults.over(&args.cluster)?,
+        node_limits: NodeLimits {
+            benchmark_seconds: args.benchmark_seconds,
+            stall_seconds: Some(args.stall_timeout),
+        },
+        cluster: args.cluster.defaults()?,
+        longest_upload: Some(args.max_upload),
+        serves: true,
+        describe: args.metadata == Metadata::Auto,
+        local,
+    })
+}
+
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
@@ -150,21 +192,13 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {listen}: {e}")))?;
     let address = listener.local_addr().unwrap_or(listen);
-    let setup = Setup {
-        jobs: args.jobs,
-        allowed_folders,
-        remember_sources: true,
-        job_defaults: args.defaults.over(&args.cluster)?,
-        node_limits: NodeLimits {
-            benchmark_seconds: args.benchmark_seconds,
-            stall_seconds: Some(args.stall_timeout),
-        },
-        cluster: args.cluster.defaults()?,
-        longest_upload: Some(args.max_upload),
-        local: local(args, config).await?,
-    };
+    let setup = setup(args, allowed_folders, local(args, config).await?)?;
     let mut engine = Opened::open(&data, setup).await?.start();
-    engine.keep_house(args.chunk_cache);
+    engine.keep_house(Policy {
+        chunk_cache: args.chunk_cache,
+        keep_jobs: args.keep_jobs.into(),
+        scrub_every: args.scrub_every.into(),
+    });
     say!("kinora hub: listening on http://{address}, data in {}", data.display());
     let serving = tokio::spawn(http::serve(engine.hub.clone(), listener, stop.clone()));
     let mut look = tokio::time::interval(Duration::from_secs(1));

@@ -1,25 +1,19 @@
 //! `kinora jobs`: what a hub is at.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use kinora_protocol::api::{JobView, TaskView};
-use kinora_protocol::client::{Client, JobVerb};
-use kinora_protocol::job::JobPhase;
-use kinora_protocol::live::{Subscribe, Topic, Update};
-use kinora_protocol::{ErrorCode, Failure, JobId};
-use tokio::sync::mpsc::Receiver;
+use kinora_protocol::client::JobVerb;
+use kinora_protocol::job::{JobPhase, Work};
+use kinora_protocol::{Failure, JobId};
 
 use super::print_json;
+use super::progress::Out;
 use super::remote::HubAddress;
+use super::watch;
+use crate::config::Config;
 
-/// How often a job that is watched is looked at without being told.
-const LOOK: Duration = Duration::from_millis(500);
-/// How often it is looked at although nothing was told.
-const NET: Duration = Duration::from_secs(5);
-/// Least time between two looks.
-const BREATH: Duration = Duration::from_millis(200);
 /// Jobs of a list, when nobody says.
 const LISTED: u32 = 20;
 
@@ -64,6 +58,8 @@ pub enum JobsCommand {
     Resume(OneJob),
     /// Try a failed or cancelled job again from what is done
     Retry(OneJob),
+    /// Forget a job that has ended; its result is deleted
+    Rm(OneJob),
     /// Print the proof of a completed job
     Proof(OneJob),
     /// Fetch the result of a completed job
@@ -88,7 +84,7 @@ pub struct OneJob {
 }
 
 /// Runs it.
-pub async fn run(args: &JobsArgs) -> Result<(), Failure> {
+pub async fn run(args: &JobsArgs, config: &Config) -> Result<(), Failure> {
     let tell = |one: &OneJob, verb: JobVerb| {
         let (client, job, json) = (one.hub.client(), one.job, one.hub.json);
         async move {
@@ -105,7 +101,7 @@ pub async fn run(args: &JobsArgs) -> Result<(), Failure> {
         JobsCommand::Ls { hub, limit } => list(hub, *limit).await,
         JobsCommand::Show(one) => show(one).await,
         JobsCommand::Watch(one) => {
-            let ended = follow(&one.hub.client()?, one.job, one.hub.json).await?;
+            let ended = watch::follow(&one.hub.client()?, one.job, Out::of(config, one.hub.json)).await?;
             if one.hub.json {
                 print_json(&ended);
             }
@@ -116,6 +112,7 @@ pub async fn run(args: &JobsArgs) -> Result<(), Failure> {
         JobsCommand::Pause(one) => tell(one, JobVerb::Pause).await,
         JobsCommand::Resume(one) => tell(one, JobVerb::Resume).await,
         JobsCommand::Retry(one) => tell(one, JobVerb::Retry).await,
+        JobsCommand::Rm(one) => one.hub.client()?.delete_job(one.job).await,
         JobsCommand::Proof(one) => {
             print_json(&one.hub.client()?.proof(one.job).await?);
             Ok(())
@@ -150,7 +147,7 @@ async fn events(one: &OneJob, mut after: i64) -> Result<(), Failure> {
     }
 }
 
-fn percent(view: &JobView) -> u64 {
+pub fn percent(view: &JobView) -> u64 {
     if view.phase == JobPhase::Completed {
         return 100;
     }
@@ -160,7 +157,11 @@ fn percent(view: &JobView) -> u64 {
 fn line(view: &JobView) {
     let why = view.failure.as_ref().map(|f| &f.message).or(view.stuck.as_ref());
     let why = why.map(|why| format!("  {why}")).unwrap_or_default();
-    say!("{}  {:<15} {:>3}%  {}{why}", view.id, view.phase.name(), percent(view), view.name);
+    let name = match &view.work {
+        Work::Encode => view.name.clone(),
+        Work::Describe(_) => format!("metadata of {}", view.name),
+    };
+    say!("{}  {:<15} {:>3}%  {name}{why}", view.id, view.phase.name(), percent(view));
 }
 
 async fn show(one: &OneJob) -> Result<(), Failure> {
@@ -196,48 +197,4 @@ fn task_lines(task: &TaskView) {
             seconds.unwrap_or_default()
         );
     }
-}
-
-/// Follows a job to its end; gives it when it is completed.
-pub async fn follow(client: &Client, job: JobId, quiet: bool) -> Result<JobView, Failure> {
-    let mut shown = String::new();
-    // Without updates it is looked now and then.
-    let mut updates = client.live(&Subscribe { subscribe: vec![Topic::Job(job)], after: None }).await.ok();
-    loop {
-        let view = client.job(job).await?;
-        let eta = view.eta_seconds.map(|s| format!(", ETA {:.0} s", s.ceil())).unwrap_or_default();
-        let chunks = format!("{}/{} chunks", view.chunks.done, view.chunks.total);
-        let now = match &view.stuck {
-            Some(why) => format!("{} {}%, {chunks}: {why}", view.phase.name(), percent(&view)),
-            None => {
-                format!("{} {}%, {chunks}, {:.0} fps{eta}", view.phase.name(), percent(&view), view.fps)
-            }
-        };
-        if !quiet && now != shown {
-            tell!("kinora: {now}");
-            shown = now;
-        }
-        match view.phase {
-            JobPhase::Completed => return Ok(view),
-            JobPhase::Failed => {
-                let unknown = || Failure::new(ErrorCode::Internal, format!("job {job} failed"));
-                return Err(view.failure.unwrap_or_else(unknown));
-            }
-            JobPhase::Cancelled => {
-                return Err(Failure::new(ErrorCode::Cancelled, format!("job {job} was cancelled")));
-            }
-            _ => wait(&mut updates).await,
-        }
-    }
-}
-
-/// Waits until something is new, and a moment in any case.
-async fn wait(updates: &mut Option<Receiver<Update>>) {
-    let Some(receiver) = updates else { return tokio::time::sleep(LOOK).await };
-    if let Ok(None) = tokio::time::timeout(NET, receiver.recv()).await {
-        *updates = None;
-        return;
-    }
-    tokio::time::sleep(BREATH).await;
-    while receiver.try_recv().is_ok() {}
 }

@@ -3,17 +3,26 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::class::Tags;
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::client::Client;
+use kinora_protocol::{Digest, ErrorCode, Failure};
 
 use super::encode::{RecipeArgs, recipe};
-use super::jobs;
 use super::print_json;
+use super::progress::Out;
 use super::remote::HubAddress;
 use super::values::tags;
+use super::watch;
+use crate::config::Config;
+
+/// How often an upload is drawn on a terminal.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
+/// How often a line about it comes in a pipe.
+const LINE_EVERY: Duration = Duration::from_secs(2);
 
 /// Flags of `kinora submit`.
 #[derive(Debug, Args)]
@@ -53,15 +62,13 @@ pub struct SubmitArgs {
 }
 
 /// Runs it.
-pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
-    let stem = args.input.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let named = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{stem}.mp4")));
-    let recipe = recipe::build(&args.recipe, &named)?;
+pub async fn run(args: &SubmitArgs, config: &Config) -> Result<(), Failure> {
+    let recipe = recipe::build(&args.recipe, args.output.as_deref())?;
     let client = args.hub.client()?;
     let source = if args.on_hub {
         Source::Path(args.input.clone())
     } else {
-        Source::Media(upload(&client, &args.input, args.hub.json).await?)
+        Source::Media(upload(&client, &args.input, Out::of(config, args.hub.json)).await?)
     };
     let name = args.output.as_ref().and_then(|o| o.file_name()).map(|n| n.to_string_lossy().into_owned());
     let job = NewJob {
@@ -82,7 +89,7 @@ pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
         }
         return Ok(());
     }
-    let ended = jobs::follow(&client, view.id, args.hub.json).await?;
+    let ended = watch::follow(&client, view.id, Out::of(config, args.hub.json)).await?;
     if let Some(output) = &args.output {
         let size = client.fetch(view.id, output).await?;
         if !args.hub.json {
@@ -95,11 +102,7 @@ pub async fn run(args: &SubmitArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn upload(
-    client: &kinora_protocol::client::Client,
-    path: &Path,
-    quiet: bool,
-) -> Result<kinora_protocol::Digest, Failure> {
+async fn upload(client: &Client, path: &Path, mut out: Out) -> Result<Digest, Failure> {
     let total = std::fs::metadata(path)
         .map_err(|e| Failure::new(ErrorCode::BadInput, format!("{}: {e}", path.display())))?
         .len();
@@ -107,15 +110,23 @@ async fn upload(
     let count = Arc::clone(&sent);
     let media = client.upload(path, move |at| count.store(at, Ordering::Relaxed));
     tokio::pin!(media);
-    let mut tick = tokio::time::interval(std::time::Duration::from_secs(2));
+    let every = if matches!(out, Out::Bars(_)) { DRAW_EVERY } else { LINE_EVERY };
+    let mut tick = tokio::time::interval(every);
     tick.tick().await;
     loop {
         tokio::select! {
             done = &mut media => return Ok(done?.id),
-            _ = tick.tick() => if !quiet {
-                let percent = sent.load(Ordering::Relaxed).saturating_mul(100).checked_div(total).unwrap_or(100);
-                tell!("kinora: uploading {}: {percent}%", path.display());
-            },
+            _ = tick.tick() => {
+                let sent = sent.load(Ordering::Relaxed);
+                match &mut out {
+                    Out::Bars(bars) => bars.bytes(sent, total, "uploading".to_owned()),
+                    Out::Lines => {
+                        let percent = sent.saturating_mul(100).checked_div(total).unwrap_or(100);
+                        tell!("kinora: uploading {}: {percent}%", path.display());
+                    }
+                    Out::Nothing => {}
+                }
+            }
         }
     }
 }

@@ -52,6 +52,9 @@ impl Hub {
     pub fn start_with(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = kinora();
         command.args(["hub", "--data"]).arg(place.at("data")).args(flags);
+        if !flags.contains(&"--metadata") {
+            command.args(["--metadata", "off"]);
+        }
         command.envs(environment.iter().copied());
         let mut child = command.spawn()?;
         let mut line = String::new();

@@ -48,7 +48,11 @@ pub fn open(hub: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Re
 /// Reads the answer to its end.
 pub fn read(mut stream: TcpStream) -> Result<Answer> {
     let mut bytes = Vec::new();
-    stream.read_to_end(&mut bytes)?;
+    // Who answers before all was sent hangs up with bytes unread, which may break what follows the answer.
+    match stream.read_to_end(&mut bytes) {
+        Err(error) if bytes.is_empty() => return Err(error.into()),
+        _ => {}
+    }
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").context("there was no answer")?;
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let mut lines = head.lines();

@@ -7,12 +7,12 @@ use super::Args;
 
 /// Demuxers for sources. Playlists, `concat`, `dash`, `sdp`, subtitles as video and the like are not among them.
 pub const FORMATS: &str = "mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,\
-gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe";
+gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe";
 
 /// Greatest number of samples in a picture.
 const MAX_PIXELS: &str = "35651584";
 /// Greatest single allocation in bytes.
-const MAX_ALLOC: &str = "536870912";
+pub(super) const MAX_ALLOC: &str = "536870912";
 const MAX_STREAMS: &str = "64";
 
 /// What every run of ffmpeg starts with.

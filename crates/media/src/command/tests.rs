@@ -120,7 +120,7 @@ fn chunk_of_an_mp4() {
         -ss 1.000500
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/w/in.mp4
         -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -173,7 +173,7 @@ fn chunk_on_a_clock_finer_than_the_encoders() {
         -ss 0.001056
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/w/in.mp4
         -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p,settb=1/23040000,setpts=PTS*5,settb=5/23040000[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -229,7 +229,7 @@ fn chunk_of_a_transport_stream_that_wraps() {
             -threads 1
             -max_pixels 35651584
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]setpts=mod(PTS-(8589900000)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294967296:end_pts=4295147296,setpts=PTS+(-4293527296),format=yuv420p[v];[y]trim=start_pts=4294967296:end_pts=4295168896,setpts=PTS+(4294932704)[h]
@@ -278,7 +278,7 @@ fn chunk_at_another_frame_rate() {
         -ss 1.000500
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/w/in.mp4
         -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),fps=fps=30000/1001:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame=60,settb=1/30000,setpts=540060+N*1001,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -327,7 +327,7 @@ fn chunk_of_interlaced_pictures_in_another_size() {
             -ss 1.000500
             -max_pixels 35651584
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -380,7 +380,7 @@ fn chunk_without_timestamps_into_prores() {
         -ss 256.000500
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/w/in.mp4
         -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv422p10le[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -428,7 +428,7 @@ fn chunk_on_vaapi() {
         -ss 1.000500
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/w/in.mp4
         -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=nv12,hwupload[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -625,7 +625,7 @@ fn sound() {
         -copyts
         -itsoffset 14.600000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.ts
         -map 0:a
@@ -657,7 +657,7 @@ fn sound() {
         -copyts
         -itsoffset 14.600000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.ts
         -map 0:a
@@ -779,17 +779,17 @@ fn result_in_mp4() {
         -copyts
         -itsoffset -16.000000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/b/join.mp4
         -itsoffset -16.000000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/b/audio.mp4
         -itsoffset -0.020000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.mkv
         -map 0:v:0
@@ -833,12 +833,12 @@ fn result_in_matroska_keeps_subtitles_and_attachments() {
         -copyts
         -itsoffset -16.000000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/b/join.mp4
         -itsoffset -0.020000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.mkv
         -map 0:v:0
@@ -885,17 +885,17 @@ fn result_in_webm() {
         -copyts
         -itsoffset -16.000000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/b/join.mp4
         -itsoffset -16.000000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/b/audio.mp4
         -itsoffset -0.020000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.mkv
         -map 0:v:0
@@ -934,7 +934,7 @@ fn copy_into_mov_without_sound() {
         -copyts
         -itsoffset -0.020000
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.mkv
         -map 0:0
@@ -972,7 +972,7 @@ fn scenes() {
         -ss 0.000500
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/in.mp4
         -filter_complex [0:0]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
@@ -997,7 +997,7 @@ fn scenes() {
             -threads 1
             -max_pixels 35651584
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/in.ts
             -filter_complex [0:1]setpts=mod(PTS-(25600)+21474836480\,8589934592),trim=start_pts=4294967296:end_pts=4294992896,setpts=PTS+(-4294941696),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
@@ -1022,7 +1022,7 @@ fn looking_at_files() {
         -show_streams
         -show_chapters
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/-in %d.mp4
     "#]],
@@ -1038,7 +1038,7 @@ fn looking_at_files() {
         -show_frames
         -show_entries frame=side_data_list
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/-in %d.mp4
     "#]],
@@ -1053,7 +1053,7 @@ fn looking_at_files() {
             -show_data_hash murmur3
             -show_entries packet=pts,dts,flags,pos,size,data_hash:stream=index,extradata_hash
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1069,7 +1069,7 @@ fn looking_at_files() {
             -show_entries packet=pts,dts,flags,pos,size,data_hash:stream=index,extradata_hash
             -fflags +genpts
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1083,7 +1083,7 @@ fn looking_at_files() {
             -select_streams v:0
             -show_entries packet=pts,flags:stream=time_base
             -protocol_whitelist file
-            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1102,7 +1102,7 @@ fn looking_at_files() {
         -copyts
         -max_pixels 35651584
         -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,nut,y4m,yuv4mpegpipe
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
         -max_streams 64
         -i file:/-in %d.mp4
         -map 0:v:0

@@ -17,6 +17,7 @@ fn library_row(row: &Row<'_>) -> rusqlite::Result<LibraryRow> {
         size: u64::try_from(row.get::<_, i64>("size")?).unwrap_or(0),
         path: PathBuf::from(row.get::<_, String>("path")?),
         created_ms: row.get("created_ms")?,
+        verdict: convert::from_json_opt(row, "verdict")?,
     })
 }
 

@@ -179,7 +179,8 @@ impl Store {
                  FROM task_bodies JOIN tasks ON tasks.id = task_id JOIN jobs ON jobs.id = job_id
                  WHERE jobs.phase <> 'Completed' AND tasks.state = 'done' AND path IS NOT NULL
                  UNION SELECT json_extract(result, '$.blob.path') AS path FROM chunk_cache WHERE path IS NOT NULL
-                 UNION SELECT json_extract(index_blob, '$.path') AS path FROM media WHERE path IS NOT NULL",
+                 UNION SELECT json_extract(index_blob, '$.path') AS path FROM media WHERE path IS NOT NULL
+                 UNION SELECT json_extract(output, '$.blob.path') AS path FROM descriptions WHERE path IS NOT NULL",
             )?;
             let mut rows = query.query([])?;
             while let Some(row) = rows.next()? {

@@ -4,6 +4,7 @@
 
 mod backup;
 mod convert;
+mod descriptions;
 mod fault;
 mod graph;
 mod jobs;
@@ -17,6 +18,7 @@ mod phase;
 mod place;
 mod readers;
 mod reopen;
+mod retention;
 mod schema;
 mod tasks;
 #[cfg(test)]

@@ -23,15 +23,11 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(output: &TaskOutput) -> Result<Self, StoreError> {
-        let (kind, bytes) = match output {
-            TaskOutput::Probe(probe) => (TaskKind::Probe, probe.index.size),
-            TaskOutput::Analyze { .. } => (TaskKind::Analyze, 0),
-            TaskOutput::Chunk(chunk) => (TaskKind::Chunk, chunk.blob.size),
-            TaskOutput::Audio { blob, .. } => (TaskKind::Audio, blob.size),
-            TaskOutput::Join { blob } => (TaskKind::Join, blob.size),
-            TaskOutput::Package(package) => (TaskKind::Package, package.size),
+        let bytes = match output {
+            TaskOutput::Package(package) => package.size,
+            _ => output.blob().map_or(0, |blob| blob.size),
         };
-        Ok(Self { json: convert::json(output)?, bytes, kind })
+        Ok(Self { json: convert::json(output)?, bytes, kind: output.kind() })
     }
 }
 
@@ -166,7 +162,12 @@ pub(super) fn end_attempt(
     Ok(())
 }
 
-fn complete(conn: &Connection, lease: &Lease, output: &Output, now_ms: i64) -> Result<Completion, Fault> {
+pub(super) fn complete(
+    conn: &Connection,
+    lease: &Lease,
+    output: &Output,
+    now_ms: i64,
+) -> Result<Completion, Fault> {
     let (task, beaten) = match finish(conn, lease, output, now_ms)? {
         Finished::Now(task, beaten) => (task, beaten),
         Finished::Before => return Ok(Completion::AlreadyDone),

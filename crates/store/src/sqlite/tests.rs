@@ -188,6 +188,7 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
     for _ in 0..2 {
         let id = JobId::generate();
         let request = JobRequest {
+            work: kinora_protocol::job::Work::Encode,
             input: "i".into(),
             output: "o".into(),
             recipe: Default::default(),

@@ -48,6 +48,7 @@ pub fn digest(text: &str) -> Digest {
 
 pub fn request(key: Option<&str>) -> JobRequest {
     JobRequest {
+        work: kinora_protocol::job::Work::Encode,
         input: "in.mp4".into(),
         output: "out.mp4".into(),
         recipe: Recipe::default(),

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use kinora_protocol::api::{JobView, NewJob, NodeState, NodeView, Source};
-use kinora_protocol::job::JobPhase;
+use kinora_protocol::job::{JobPhase, Work};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -138,7 +138,9 @@ async fn run(hub: &Hub, command: Command) -> Result<Answer> {
         }
         Command::ListJobs => {
             let page = hub.job_views(None, LISTED).await?;
-            Ok(Answer::JobsList(page.items.into_iter().map(job).collect()))
+            // That system knows no jobs that make no file.
+            let encodes = page.items.into_iter().filter(|view| view.work == Work::Encode);
+            Ok(Answer::JobsList(encodes.map(job).collect()))
         }
         Command::ListClients => clients(hub).await,
         Command::DisconnectClient { client_id } => {

@@ -59,8 +59,8 @@ pub struct RecipeArgs {
     /// Preset in the encoder's own words: medium, 8, …
     #[arg(long, value_name = "P", help_heading = "Video")]
     pub preset: Option<String>,
-    /// Output size: WIDTHxHEIGHT, or a height
-    #[arg(long, value_name = "WxH|H", help_heading = "Video")]
+    /// Output size: WIDTHxHEIGHT, a height, or maxHEIGHT for sources that are higher
+    #[arg(long, value_name = "WxH|H|maxH", help_heading = "Video")]
     pub scale: Option<String>,
     /// Constant output frame rate; every source frame and its time when absent
     #[arg(long, value_name = "N[/D]", help_heading = "Video")]
@@ -89,8 +89,8 @@ pub struct RecipeArgs {
     /// How the result is checked [default: fast]
     #[arg(long, value_enum, help_heading = "Checks and state")]
     pub verify: Option<VerifyArg>,
-    /// Read a recipe (TOML); flags go over it
-    #[arg(long, value_name = "FILE", help_heading = "Checks and state")]
+    /// A preset (see `kinora presets`) or a file with a recipe (TOML); flags go over it
+    #[arg(long, value_name = "NAME|FILE", help_heading = "Checks and state")]
     pub recipe: Option<PathBuf>,
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kinora_plan::presets;
 use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{ErrorCode, Failure};
 
@@ -17,16 +18,23 @@ fn refuse(reason: String) -> Failure {
     Failure::new(ErrorCode::BadRecipe, reason)
 }
 
-/// The recipe file, if there is one, with the flags over it; the container from the name of the result, where nobody says.
-pub fn build(args: &RecipeArgs, output: &Path) -> Result<Recipe, Failure> {
-    let mut recipe = match &args.recipe {
-        None => Recipe::default(),
-        Some(path) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|e| refuse(format!("{}: {e}", path.display())))?;
-            toml::from_str(&text).map_err(|e| refuse(format!("{}: {}", path.display(), e.message())))?
-        }
-    };
+/// The recipe that is named: a file, or a preset. Of a preset the container is only what there is when the result has no name.
+fn named(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure> {
+    let Some(path) = &args.recipe else { return Ok(Recipe::default()) };
+    let name = path.to_str().filter(|name| !name.contains(['.', '/', '\\']) && !path.exists());
+    if let Some(name) = name {
+        let preset = presets::find(name).map_err(|why| refuse(format!("--recipe: {why}; or name a file")))?;
+        let container = preset.recipe.container.filter(|_| output.is_none());
+        return Ok(Recipe { container, ..preset.recipe });
+    }
+    let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("{}: {e}", path.display())))?;
+    toml::from_str(&text).map_err(|e| refuse(format!("{}: {}", path.display(), e.message())))
+}
+
+/// The recipe that is named, if there is one, with the flags over it; the container from the name of the result, where nobody
+/// says.
+pub fn build(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure> {
+    let mut recipe = named(args, output)?;
     let video = &mut recipe.video;
     video.codec = args.codec.map(Into::into).or(video.codec);
     video.encoder = args.encoder.clone().or(video.encoder.take());
@@ -50,11 +58,10 @@ pub fn build(args: &RecipeArgs, output: &Path) -> Result<Recipe, Failure> {
         let bits = u32::try_from(bits).map_err(|_| refuse(format!("--audio-bitrate: {bits} is too much")))?;
         recipe.audio.bitrate = Some(bits);
     }
-    let container = match args.container.map(Into::into).or(recipe.container) {
-        Some(container) => container,
-        None => kinora_hub::app::expand::container_of(output)?,
+    recipe.container = match (args.container.map(Into::into).or(recipe.container), output) {
+        (None, Some(output)) => Some(kinora_hub::app::expand::container_of(output)?),
+        (container, _) => container,
     };
-    recipe.container = Some(container);
     recipe.chunks.seconds = args.chunk_seconds.or(recipe.chunks.seconds);
     recipe.chunks.max_attempts = args.max_attempts.or(recipe.chunks.max_attempts);
     recipe.chunks.retry_delay = args.retry_delay.or(recipe.chunks.retry_delay);

@@ -1,33 +1,21 @@
-//! Progress on standard error: bars and a map of chunks on a terminal, plain lines in a pipe.
+//! What a run on this machine shows: its progress, and the last words.
 
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::task::{FrameRange, TaskKind, TaskOutput, TaskSpec};
+use kinora_protocol::task::{TaskKind, TaskOutput, TaskSpec};
 use kinora_store::TaskRow;
 
 use super::Summary;
-use crate::config::Config;
+use crate::cli::progress::{Cell, ChunkMap, Out, clock};
 
 /// Plain lines come at most so often.
 const LINE_EVERY: Duration = Duration::from_secs(5);
-/// More chunks than this are shown several to a character.
-const MAP_WIDTH: usize = 60;
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Cell {
-    Waiting,
-    Running(u64),
-    Reused,
-    Done,
-    Again,
-}
 
 /// The picture of a job.
 pub struct Display {
-    chunks: Vec<(FrameRange, Cell)>,
+    chunks: ChunkMap,
     /// Frames that were there when the encoding began.
     head_start: u64,
     encoding_since: Option<Instant>,
@@ -37,24 +25,11 @@ pub struct Display {
     last_line: Option<Instant>,
 }
 
-enum Out {
-    Bars { bar: ProgressBar, map: ProgressBar, _all: MultiProgress },
-    Lines,
-    Nothing,
-}
-
 impl Display {
-    /// `speak` is false when nothing is to be shown.
-    pub fn new(config: &Config, speak: bool) -> Self {
-        let out = if config.draw {
-            bars()
-        } else if speak {
-            Out::Lines
-        } else {
-            Out::Nothing
-        };
+    /// For a job that has not begun.
+    pub fn new(out: Out) -> Self {
         Self {
-            chunks: Vec::new(),
+            chunks: ChunkMap::default(),
             head_start: 0,
             encoding_since: None,
             phase: "looking at the source".to_owned(),
@@ -66,7 +41,7 @@ impl Display {
 
     /// Takes over what an earlier run has done.
     pub fn catch_up(&mut self, rows: &[TaskRow]) {
-        let mut chunks: Vec<(u32, FrameRange, Cell)> = rows
+        let mut chunks: Vec<_> = rows
             .iter()
             .filter_map(|row| match &row.spec {
                 TaskSpec::Chunk(task) => {
@@ -80,117 +55,76 @@ impl Display {
             return;
         }
         chunks.sort_by_key(|(ordinal, ..)| *ordinal);
-        self.chunks = chunks.into_iter().map(|(_, frames, cell)| (frames, cell)).collect();
-        self.begin();
+        self.begin(ChunkMap::of(chunks.into_iter().map(|(_, frames, cell)| (frames, cell))));
     }
 
-    fn begin(&mut self) {
-        self.head_start = self.done_frames();
+    fn begin(&mut self, chunks: ChunkMap) {
+        self.chunks = chunks;
+        self.head_start = self.chunks.done();
         self.encoding_since = Some(Instant::now());
         self.phase = "encoding".to_owned();
-        let reused = self.chunks.iter().filter(|(_, c)| *c == Cell::Reused).count();
-        let (frames, chunks) = (self.total(), self.chunks.len());
         if let Out::Lines = self.out {
+            let (frames, chunks, reused) = (self.chunks.total(), self.chunks.len(), self.chunks.reused());
             let reused = if reused > 0 { format!(", {reused} of them done before") } else { String::new() };
             tell!("kinora: {frames} frames in {chunks} chunks{reused}");
-        }
-        if let Out::Bars { bar, .. } = &self.out {
-            bar.set_length(frames);
         }
     }
 
     /// Takes in an event.
     pub fn event(&mut self, event: &Event) {
         match event {
-            Event::Planned { chunks, reused, .. } => {
-                self.chunks = chunks.iter().map(|frames| (*frames, Cell::Waiting)).collect();
-                for ordinal in reused {
-                    self.set(*ordinal, Cell::Reused);
-                }
-                self.begin();
-            }
+            Event::Planned { chunks, reused, .. } => self.begin(ChunkMap::planned(chunks, reused)),
             Event::Task { kind: TaskKind::Chunk, ordinal, change, .. } => self.chunk(*ordinal, change),
             Event::Task { kind, change: TaskChange::Leased { .. }, .. } => match kind {
                 TaskKind::Join => "joining".clone_into(&mut self.phase),
                 TaskKind::Package => "writing and checking the result".clone_into(&mut self.phase),
                 TaskKind::Analyze => "looking for scene changes".clone_into(&mut self.phase),
-                TaskKind::Probe | TaskKind::Chunk | TaskKind::Audio => {}
+                TaskKind::Probe | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {}
             },
             Event::Task { kind, change: TaskChange::Retry { failure }, .. } => {
-                self.note(&format!("{} is tried again: {failure}", kind.name()));
+                self.out.note(&format!("{} is tried again: {failure}", kind.name()));
             }
             Event::Job { phase: JobPhase::Combining, .. } => "joining".clone_into(&mut self.phase),
             Event::Job { .. } | Event::Task { .. } => {}
         }
-        self.draw();
+        self.tick();
     }
 
     fn chunk(&mut self, ordinal: u32, change: &TaskChange) {
+        self.chunks.change(ordinal, change);
         match change {
-            TaskChange::Leased { .. } => self.set(ordinal, Cell::Running(0)),
-            TaskChange::Progress(progress) => self.set(ordinal, Cell::Running(progress.frames)),
-            TaskChange::Done => self.set(ordinal, Cell::Done),
             TaskChange::Retry { failure } => {
-                self.set(ordinal, Cell::Again);
-                self.note(&format!("chunk {ordinal} is tried again: {failure}"));
+                self.out.note(&format!("chunk {ordinal} is tried again: {failure}"));
             }
-            TaskChange::Redo { .. } => {
-                self.set(ordinal, Cell::Again);
-                self.note(&format!(
-                    "chunk {ordinal} was flagged by a check and is decoded from further back"
-                ));
-            }
-            TaskChange::Failed { .. } => self.set(ordinal, Cell::Again),
+            TaskChange::Redo { .. } => self
+                .out
+                .note(&format!("chunk {ordinal} was flagged by a check and is decoded from further back")),
+            _ => {}
         }
-    }
-
-    fn set(&mut self, ordinal: u32, cell: Cell) {
-        if let Some((_, slot)) = usize::try_from(ordinal).ok().and_then(|n| self.chunks.get_mut(n)) {
-            *slot = cell;
-        }
-    }
-
-    fn total(&self) -> u64 {
-        self.chunks.last().map_or(0, |(frames, _)| frames.end)
-    }
-
-    fn done_frames(&self) -> u64 {
-        self.chunks
-            .iter()
-            .map(|(frames, cell)| match cell {
-                Cell::Done | Cell::Reused => frames.count(),
-                Cell::Running(done) => (*done).min(frames.count()),
-                Cell::Waiting | Cell::Again => 0,
-            })
-            .sum()
     }
 
     /// Frames per second over the whole run so far.
     fn rate(&self) -> f64 {
         let seconds = self.encoding_since.map_or(0.0, |s| s.elapsed().as_secs_f64());
-        let made = self.done_frames().saturating_sub(self.head_start);
+        let made = self.chunks.done().saturating_sub(self.head_start);
         if seconds > 0.2 { made as f64 / seconds } else { 0.0 }
     }
 
-    /// To be called now and then, so that clocks move.
+    /// Shows how it stands; to be called now and then, so that clocks move.
     pub fn tick(&mut self) {
-        self.draw();
-    }
-
-    fn draw(&mut self) {
-        let (done, total, rate) = (self.done_frames(), self.total(), self.rate());
+        let (done, total, rate) = (self.chunks.done(), self.chunks.total(), self.rate());
         let left = total.saturating_sub(done);
-        let eta = if rate > 0.0 && left > 0 { clock(left as f64 / rate) } else { "-:--".to_owned() };
-        match &self.out {
-            Out::Bars { bar, map, .. } => {
-                bar.set_position(done);
-                bar.set_message(format!("{rate:.0} fps  ETA {eta}  {}", self.phase));
-                map.set_message(self.map());
+        let eta = (rate > 0.0 && left > 0).then(|| left as f64 / rate);
+        match &mut self.out {
+            Out::Bars(bars) => {
+                bars.frames(done, total, rate, eta, &self.phase);
+                bars.map(&self.chunks);
             }
             Out::Lines if total > 0 => {
                 let percent = done * 100 / total;
                 let due = self.last_line.is_none_or(|l| l.elapsed() >= LINE_EVERY);
                 if percent > self.last_percent && due {
+                    let eta = eta.map_or("-:--".to_owned(), clock);
                     tell!("kinora: {percent}% ({done} of {total} frames), {rate:.0} fps, ETA {eta}");
                     (self.last_percent, self.last_line) = (percent, Some(Instant::now()));
                 }
@@ -199,66 +133,10 @@ impl Display {
         }
     }
 
-    /// One character per chunk, or per several.
-    fn map(&self) -> String {
-        let per = self.chunks.len().div_ceil(MAP_WIDTH).max(1);
-        let cells = self.chunks.chunks(per).map(|group| {
-            let all = |wanted: fn(&Cell) -> bool| group.iter().all(|(_, c)| wanted(c));
-            let any = |wanted: fn(&Cell) -> bool| group.iter().any(|(_, c)| wanted(c));
-            if all(|c| *c == Cell::Reused) {
-                '▓'
-            } else if all(|c| matches!(c, Cell::Done | Cell::Reused)) {
-                '█'
-            } else if any(|c| *c == Cell::Again) {
-                '↻'
-            } else if any(|c| matches!(c, Cell::Running(_))) {
-                '▒'
-            } else {
-                '░'
-            }
-        });
-        let finished = self.chunks.iter().filter(|(_, c)| matches!(c, Cell::Done | Cell::Reused)).count();
-        format!("{}  {finished}/{} chunks", cells.collect::<String>(), self.chunks.len())
-    }
-
-    fn note(&self, text: &str) {
-        match &self.out {
-            Out::Bars { bar, .. } => bar.suspend(|| tell!("kinora: {text}")),
-            Out::Lines => tell!("kinora: {text}"),
-            Out::Nothing => {}
-        }
-    }
-
     /// Takes the bars away.
     pub fn finish(&mut self) {
-        if let Out::Bars { bar, map, .. } = &self.out {
-            map.finish_and_clear();
-            bar.finish_and_clear();
-        }
         self.out = Out::Nothing;
     }
-}
-
-fn bars() -> Out {
-    let all = MultiProgress::new();
-    let bar = all.add(ProgressBar::new(0));
-    let map = all.add(ProgressBar::new(0));
-    if let Ok(style) = ProgressStyle::with_template(
-        "{elapsed:>4} {bar:32.green/dim} {percent:>3}%  {pos}/{len} frames  {msg}",
-    ) {
-        bar.set_style(style.progress_chars("━╸─"));
-    }
-    if let Ok(style) = ProgressStyle::with_template("     {msg}") {
-        map.set_style(style);
-    }
-    bar.enable_steady_tick(Duration::from_millis(250));
-    Out::Bars { bar, map, _all: all }
-}
-
-fn clock(seconds: f64) -> String {
-    let seconds = seconds.round() as u64;
-    let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if h > 0 { format!("{h}:{m:02}:{s:02}") } else { format!("{m}:{s:02}") }
 }
 
 /// The last words on standard output.
