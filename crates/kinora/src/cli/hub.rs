@@ -37,7 +37,7 @@ pub struct HubArgs {
     /// Let jobs name files below this folder; may be repeated
     #[arg(long, value_name = "DIR")]
     pub allow_dir: Vec<PathBuf>,
-    /// Let web pages of this origin talk to the hub, for example https://studio.example; * is any; may be repeated
+    /// Let web pages of this origin (scheme and host, as in the address) talk to the hub; * is any; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
