@@ -25,8 +25,8 @@ const CONDITIONS_EVERY: Duration = Duration::from_secs(1);
 /// How often the store hears what was moved: a crash loses no more of the count.
 const MOVED_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether an upload's time is over.
-const UPLOADS_EVERY: Duration = Duration::from_secs(60);
+/// How often it is looked whether the time of uploads and ended jobs is over.
+const OLD_EVERY: Duration = Duration::from_secs(60);
 
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
@@ -78,7 +78,7 @@ impl Hub {
 
     /// Drops uploads that nothing comes for, until `stop`.
     pub async fn watch_uploads(&self, stop: CancellationToken) {
-        every_or_say(UPLOADS_EVERY, stop, "old uploads cannot be dropped", || self.drop_old_uploads()).await;
+        every_or_say(OLD_EVERY, stop, "old uploads cannot be dropped", || self.drop_old_uploads()).await;
     }
 
     /// Keeps count of what jobs move, until `stop`.
@@ -91,7 +91,7 @@ impl Hub {
         let Some(kept) = kept else { return stop.cancelled().await };
         let kept = i64::try_from(kept.as_millis()).unwrap_or(i64::MAX);
         let forget = || self.forget_jobs(now_ms().saturating_sub(kept));
-        every_or_say(UPLOADS_EVERY, stop, "old jobs cannot be dropped", forget).await;
+        every_or_say(OLD_EVERY, stop, "old jobs cannot be dropped", forget).await;
     }
 
     /// Looks at what jobs wait for besides their turn, until `stop`.

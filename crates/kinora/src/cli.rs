@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use kinora_plan::presets::{self, Preset};
+use kinora_plan::presets;
 use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
 
@@ -129,11 +129,11 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
 }
 
 fn presets(json: bool) {
-    for Preset { name, title, recipe } in presets::all() {
+    for preset in presets::all() {
         if json {
-            print_json(&serde_json::json!({ "name": name, "title": title, "recipe": recipe }));
+            print_json(&preset);
         } else {
-            say!("{name:<12} {title}");
+            say!("{:<12} {}", preset.name, preset.title);
         }
     }
 }

@@ -60,7 +60,7 @@ async fn on_one_machine_nothing_is_copied() -> Result<()> {
 async fn nothing_is_lost_whatever_falls() -> Result<()> {
     let place = Place::new()?;
     let mut hub = Hub::alone(&place, "127.0.0.1:0")?;
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     let slow = Duration::from_millis(900);
     let start =
         |name: &str| Worker::start(&place, name, &hub.address, slow, &["--copy", "--reconnect-delay", "0.2"]);
@@ -289,7 +289,7 @@ async fn what_fails_everywhere_and_who_fails_alone() -> Result<()> {
     let aside = nodes.iter().find(|n| n.quarantined.is_some()).context("nobody was set aside")?;
     ensure!(aside.name == "one", "{aside:?}");
     // A hub that is started again has not forgotten it.
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     drop(hub);
     let hub = Hub::alone(&place, &listen)?;
     hub.connected(2).await?;

@@ -3,33 +3,25 @@
 
 mod support;
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use support::cluster::Hub;
-use support::{PATIENCE, Place, eight, kinora, run};
+use support::{PATIENCE, Place, eight, kinora, run, wire};
 use tokio_tungstenite::tungstenite::Message;
 
 /// One request over a connection of its own.
 fn http(address: &str, method: &str, path: &str, body: &str) -> Result<(u16, Value)> {
-    let host = address.trim_start_matches("http://");
-    let mut stream = TcpStream::connect(host)?;
+    let length = body.len().to_string();
+    let headers = [("content-type", "application/json"), ("content-length", length.as_str())];
+    let mut stream = wire::open(address, method, path, &headers)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
-        "{method} {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer.split_whitespace().nth(1).and_then(|s| s.parse().ok()).context("no status")?;
-    let text = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, serde_json::from_str(text).unwrap_or(Value::Null)))
+    stream.write_all(body.as_bytes())?;
+    let answer = wire::read(stream)?;
+    Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
 }
 
 fn command(hub: &Hub, command: Value) -> Result<Value> {

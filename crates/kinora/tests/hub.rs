@@ -251,7 +251,7 @@ fn no_hub_and_two_hubs() -> Result<()> {
     let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
     let second = run(kinora().args(["hub", "--listen", "127.0.0.1:0", "--data"]).arg(place.at("data")))?;
     ensure!(second.code == Some(1) && second.stderr.contains("in use"), "{second:?}");
-    let taken = hub.address.trim_start_matches("http://").to_owned();
+    let taken = hub.listen();
     let third = run(kinora().args(["hub", "--listen", &taken, "--data"]).arg(place.at("other")))?;
     ensure!(third.code == Some(1) && third.stderr.contains("cannot listen"), "{third:?}");
     signal(&hub.child, "TERM")?;

@@ -40,7 +40,7 @@ async fn uploads(client: impl Fn(&Path) -> Command) -> Result<()> {
     let place = Place::new()?;
     let (path, digest) = file(&place)?;
     let mut hub = Hub::alone(&place, "127.0.0.1:0")?;
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     let way = Cutting::to(&hub.address, SIZE / (CUTS + 1), CUTS)?;
     let mut command = client(&folder);
     command.arg(format!("{}{}", way.address, routes::UPLOADS)).arg(&path);

@@ -5,7 +5,6 @@
 mod support;
 
 use std::io::Write as _;
-use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use kinora_worker::capability::{self, Trials};
 use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::{Folders, Link, Worker};
 use support::cluster::{Hub, job};
-use support::{Place, eight, same_frames};
+use support::{Place, eight, same_frames, wire};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -167,10 +166,9 @@ async fn bytes_are_given_and_taken_by_right_only() -> Result<()> {
     let failure = wrong.err().context("a wrong hash was taken")?;
     ensure!(failure.code == ErrorCode::BadInput && failure.message.contains("was sent with"), "{failure}");
     // Cut off in the middle.
-    let address = hub.address.trim_start_matches("http://");
-    let mut cut = TcpStream::connect(address)?;
     let path = routes::work_result(&grant.capability);
-    write!(cut, "PUT {path} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 100000\r\n\r\nonly this")?;
+    let mut cut = wire::open(&hub.address, "PUT", &path, &[("content-length", "100000")])?;
+    cut.write_all(b"only this")?;
     drop(cut);
     support::until("nothing of it", || {
         let names = support::names(&place.at("data").join("blobs")).unwrap_or_default();

@@ -88,7 +88,7 @@ async fn tags_choose_the_machines() -> Result<()> {
     ensure!(tasks.iter().flat_map(|t| &t.attempts).all(|a| a.node == tagged.id), "{tasks:?}");
     // Told to drain, it is not forgotten by the next hub, and who waits for it is told.
     hub.client.tell_node(&tagged.id, NodeVerb::Drain).await?;
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     drop(hub);
     let hub = Hub::alone(&place, &listen)?;
     hub.connected(2).await?;
@@ -146,7 +146,7 @@ async fn jobs_are_made_as_the_hub_is_set() -> Result<()> {
 async fn finished_chunks_serve_other_jobs() -> Result<()> {
     let place = Place::new()?;
     let mut hub = Hub::alone(&place, "127.0.0.1:0")?;
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     let start = || Worker::start(&place, "far", &hub.address, Duration::ZERO, &["--copy"]);
     let worker = start()?;
     hub.connected(1).await?;

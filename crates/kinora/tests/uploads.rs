@@ -78,7 +78,7 @@ fn digest(bytes: &[u8]) -> Digest {
 
 /// A hub that is killed and started again at the same address.
 fn again(place: &Place, mut hub: Hub, how: &str) -> Result<Hub> {
-    let listen = hub.address.trim_start_matches("http://").to_owned();
+    let listen = hub.listen();
     signal(&hub.child, how)?;
     hub.child.wait()?;
     Hub::alone(place, &listen)

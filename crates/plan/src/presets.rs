@@ -1,19 +1,9 @@
 //! Recipes with a name, for what most people want. What a user says goes over them.
 
+use kinora_protocol::api::PresetView;
 use kinora_protocol::recipe::{
     AudioCodec, AudioRecipe, Container, Quality, Recipe, Scale, VideoCodec, VideoRecipe,
 };
-
-/// A recipe with a name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Preset {
-    /// What it is asked for by.
-    pub name: &'static str,
-    /// What it is for, in a few words.
-    pub title: &'static str,
-    /// What it does.
-    pub recipe: Recipe,
-}
 
 /// Every player takes this.
 const PLAIN: &str = "-pix_fmt yuv420p";
@@ -22,10 +12,10 @@ const PROXY_HEIGHT: u32 = 540;
 
 /// All of them, in the order in which they are shown.
 // tidy: long because it is a table
-pub fn all() -> Vec<Preset> {
-    let preset = |name, title, video, audio, container| {
+pub fn all() -> Vec<PresetView> {
+    let preset = |name: &str, title: &str, video, audio, container| {
         let recipe = Recipe { video, audio, container: Some(container), ..Recipe::default() };
-        Preset { name, title, recipe }
+        PresetView { name: name.to_owned(), title: title.to_owned(), recipe }
     };
     let video = |codec: VideoCodec| VideoRecipe { codec: Some(codec), ..VideoRecipe::default() };
     let audio = |codec: AudioCodec, bitrate: Option<u32>| AudioRecipe { codec: Some(codec), bitrate };
@@ -91,9 +81,9 @@ pub fn all() -> Vec<Preset> {
 ///
 /// # Errors
 /// The names that there are.
-pub fn find(name: &str) -> Result<Preset, String> {
+pub fn find(name: &str) -> Result<PresetView, String> {
     let all = all();
-    let names: Vec<&str> = all.iter().map(|preset| preset.name).collect();
+    let names: Vec<&str> = all.iter().map(|preset| preset.name.as_str()).collect();
     let unknown = format!("there is no preset {name:?}: {}", names.join(", "));
     all.into_iter().find(|preset| preset.name == name).ok_or(unknown)
 }
@@ -105,7 +95,7 @@ mod tests {
 
     #[test]
     fn presets_make_sense() {
-        for Preset { name, recipe, .. } in all() {
+        for PresetView { name, recipe, .. } in all() {
             let codec = recipe.video.codec.unwrap();
             assert!(encoder::fits(codec, recipe.container.unwrap()), "{name}");
             params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or("")).unwrap();
@@ -113,7 +103,7 @@ mod tests {
             if let Some(preset) = &recipe.video.preset {
                 encoder::check_preset(encoder, preset).unwrap();
             }
-            assert_eq!(find(name).unwrap().recipe, recipe);
+            assert_eq!(find(&name).unwrap().recipe, recipe);
         }
         assert!(find("film").unwrap_err().contains("web, hevc-small"));
     }

@@ -37,6 +37,16 @@ pub enum Verdict {
     Refused(String),
 }
 
+impl Verdict {
+    /// Declared duration in µs of media that is taken.
+    pub fn duration_us(&self) -> Option<i64> {
+        match self {
+            Self::Admitted(facts) => facts.duration_us,
+            Self::Refused(_) => None,
+        }
+    }
+}
+
 /// One stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Stream {

@@ -50,8 +50,7 @@ impl Hub {
         let watched: Vec<(JobId, Conditions)> =
             self.conditions().iter().map(|(job, c)| (*job, c.clone())).collect();
         for (job, conditions) in watched {
-            if self.store().job(job).await?.is_none() {
-                // It was forgotten.
+            if self.is_forgotten(job).await? {
                 self.conditions().remove(&job);
                 continue;
             }

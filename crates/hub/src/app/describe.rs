@@ -63,7 +63,7 @@ impl Hub {
         let request = JobRequest {
             input: row.path,
             work: Work::Describe(media.clone()),
-            output: self.inner.data.join("outputs").join(id.to_string()).join(&row.name),
+            output: self.outputs_of(id).join(&row.name),
             recipe: kinora_protocol::recipe::Recipe::default(),
             // No key of a client's has this character.
             idempotency_key: Some(format!("\n{media}")),
@@ -80,7 +80,7 @@ impl Hub {
         if known || self.store().delete_job(job).await? != JobDeletion::Deleted {
             return Ok(Some(job));
         }
-        Ok(Some(self.submit_as(JobId::generate(), request).await?.id()))
+        Ok(Some(self.submit_as(id, request).await?.id()))
     }
 
     /// Ends the job that finds out about media, if there is one.
@@ -251,7 +251,7 @@ fn add(view: &mut MetadataView, row: &LibraryRow, found: Found) {
         }
         Found::Histogram(histogram) => view.histogram = Some(histogram),
         Found::Scenes { starts_us, sprites } => {
-            view.scenes = Some(scenes(&starts_us, end_of(row.verdict.as_ref())));
+            view.scenes = Some(scenes(&starts_us, row.verdict.as_ref().and_then(Verdict::duration_us)));
             view.sprites = Some(SpritesView {
                 vtt: routes::of_media(media, "sprites.vtt"),
                 count: sprites.times_us.len() as u64,
@@ -270,13 +270,6 @@ fn add(view: &mut MetadataView, row: &LibraryRow, found: Found) {
 
 fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
-}
-
-fn end_of(verdict: Option<&Verdict>) -> Option<i64> {
-    match verdict {
-        Some(Verdict::Admitted(facts)) => facts.duration_us,
-        _ => None,
-    }
 }
 
 fn scenes(starts_us: &[i64], end_us: Option<i64>) -> Vec<SceneView> {

@@ -144,7 +144,7 @@ impl Hub {
                 Some(Err(Failure::new(ErrorCode::Busy, why)))
             }
             JobDeletion::Deleted => {
-                let folder = self.inner.data.join("outputs").join(job.to_string());
+                let folder = self.outputs_of(job);
                 match tokio::fs::remove_dir_all(&folder).await {
                     Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                         tracing::warn!("{}: {error}", folder.display());

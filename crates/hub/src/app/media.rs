@@ -55,6 +55,11 @@ impl Hub {
         Ok(self.store().find_library(media).await?)
     }
 
+    /// Where results of a job go that are kept by the hub.
+    pub(super) fn outputs_of(&self, job: JobId) -> PathBuf {
+        self.inner.data.join("outputs").join(job.to_string())
+    }
+
     pub(super) fn media_folder(&self) -> PathBuf {
         self.inner.data.join("media")
     }
@@ -201,7 +206,7 @@ impl Hub {
                 "{name:?} is no name for a result: 1 to {LONGEST_NAME} bytes, no slashes"
             )));
         }
-        Ok(self.inner.data.join("outputs").join(id.to_string()).join(name))
+        Ok(self.outputs_of(id).join(name))
     }
 
     /// The result of a completed job, with the BLAKE3 of its content.

@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use kinora_protocol::api::{JobView, MetadataView};
 use kinora_protocol::describe::{Found, Part, Piece, Sprites};
+use kinora_protocol::media::Verdict;
 use kinora_protocol::{Digest, ErrorCode};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -92,10 +93,7 @@ pub(super) async fn vtt(State(hub): State<Hub>, Path(media): Path<String>) -> Re
     let Some(Found::Scenes { sprites, .. }) = part.map(|part| part.found) else {
         return Err(not_known(&media, Part::Scenes));
     };
-    let end = match view.verdict {
-        Some(kinora_protocol::media::Verdict::Admitted(facts)) => facts.duration_us,
-        _ => None,
-    };
+    let end = view.verdict.as_ref().and_then(Verdict::duration_us);
     Ok(([(header::CONTENT_TYPE, "text/vtt; charset=utf-8")], cues(&sprites, end)).into_response())
 }
 

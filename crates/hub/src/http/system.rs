@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use kinora_plan::presets::{self, Preset};
+use kinora_plan::presets;
 use kinora_protocol::api::{ClusterView, Page, PresetView, ScrubView, SystemView};
 
 use super::problem::Refusal;
@@ -36,10 +36,5 @@ pub(super) async fn start_scrub(State(hub): State<Hub>) -> (StatusCode, Json<Scr
 }
 
 pub(super) async fn recipes() -> Json<Page<PresetView>> {
-    let view = |preset: Preset| PresetView {
-        name: preset.name.to_owned(),
-        title: preset.title.to_owned(),
-        recipe: preset.recipe,
-    };
-    Json(Page { items: presets::all().into_iter().map(view).collect(), next: None })
+    Json(Page { items: presets::all(), next: None })
 }

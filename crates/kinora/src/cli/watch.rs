@@ -245,23 +245,17 @@ impl Part {
 }
 
 fn chunks_of(tasks: &[TaskView]) -> ChunkMap {
-    let mut chunks: Vec<(u32, FrameRange, Cell)> = tasks
-        .iter()
-        .filter(|task| task.kind == TaskKind::Chunk)
-        .filter_map(|task| {
-            let (start, end) = task.frames?;
-            let cell = match task.state.as_str() {
-                "done" if task.node.is_none() => Cell::Reused,
-                "done" => Cell::Done,
-                "leased" => Cell::Running(task.progress.frames),
-                _ if task.attempts.is_empty() => Cell::Waiting,
-                _ => Cell::Again,
-            };
-            Some((task.ordinal, FrameRange { start, end }, cell))
-        })
-        .collect();
-    chunks.sort_by_key(|(ordinal, ..)| *ordinal);
-    ChunkMap::of(chunks.into_iter().map(|(_, frames, cell)| (frames, cell)))
+    ChunkMap::of(tasks.iter().filter(|task| task.kind == TaskKind::Chunk).filter_map(|task| {
+        let (start, end) = task.frames?;
+        let cell = match task.state.as_str() {
+            "done" if task.node.is_none() => Cell::Reused,
+            "done" => Cell::Done,
+            "leased" => Cell::Running(task.progress.frames),
+            _ if task.attempts.is_empty() => Cell::Waiting,
+            _ => Cell::Again,
+        };
+        Some((task.ordinal, FrameRange { start, end }, cell))
+    }))
 }
 
 /// How fast a job was of late.

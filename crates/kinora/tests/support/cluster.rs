@@ -43,6 +43,11 @@ impl Hub {
         Self::start_with(place, flags, &[])
     }
 
+    /// Where it listens, for another one in its place.
+    pub fn listen(&self) -> String {
+        self.address.trim_start_matches("http://").to_owned()
+    }
+
     /// A hub without a worker of its own.
     pub fn alone(place: &Place, listen: &str) -> Result<Self> {
         Self::start_as(place, &["--local-worker", "off", "--listen", listen])

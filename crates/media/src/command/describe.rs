@@ -7,10 +7,9 @@ use std::path::Path;
 use kinora_protocol::describe::{Sampling, Size};
 
 use super::Args;
-use super::input::{decode_limits, prologue, source as open};
+use super::input::{MAX_ALLOC, decode_limits, prologue, silent, source as open};
+use super::scene::THRESHOLD;
 
-/// Score from which a change counts as a new scene, as in `scene`.
-const THRESHOLD: &str = "0.3";
 /// Frames of which the poster is the most ordinary one.
 const POSTER_AMONG: u32 = 60;
 
@@ -19,9 +18,8 @@ fn seconds(us: i64) -> String {
 }
 
 fn quiet() -> Args {
-    let mut args = Args::default();
-    args.words(["-hide_banner", "-nostdin", "-v", "error", "-nostats"]);
-    args.option("-max_alloc", super::input::MAX_ALLOC);
+    let mut args = silent();
+    args.option("-max_alloc", MAX_ALLOC);
     args
 }
 

@@ -15,10 +15,16 @@ const MAX_PIXELS: &str = "35651584";
 pub(super) const MAX_ALLOC: &str = "536870912";
 const MAX_STREAMS: &str = "64";
 
-/// What every run of ffmpeg starts with.
-pub fn prologue() -> Args {
+/// Asks nothing and says errors only.
+pub(super) fn silent() -> Args {
     let mut args = Args::default();
     args.words(["-hide_banner", "-nostdin", "-v", "error", "-nostats"]);
+    args
+}
+
+/// What every run of ffmpeg starts with whose standard output is its progress.
+pub fn prologue() -> Args {
+    let mut args = silent();
     args.words(["-progress", "pipe:1", "-stats_period", "0.5"]);
     args.option("-max_alloc", MAX_ALLOC);
     args

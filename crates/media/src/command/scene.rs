@@ -6,9 +6,10 @@ use std::path::Path;
 use kinora_protocol::task::{Clock, Stretch};
 
 use super::chunk;
+use super::input::silent;
 
 /// Score from which a change counts as a cut (ffmpeg's documentation suggests 0.3 to 0.5).
-const THRESHOLD: &str = "0.3";
+pub(super) const THRESHOLD: &str = "0.3";
 
 /// Writes one `framecrc` line per first frame of a new scene to standard output, at its source time.
 pub fn detect(
@@ -18,8 +19,8 @@ pub fn detect(
     passthrough: [&'static str; 2],
     source: &Path,
 ) -> Vec<OsString> {
-    let mut args = super::Args::default();
-    args.words(["-hide_banner", "-nostdin", "-v", "error", "-nostats", "-max_error_rate", "1"]);
+    let mut args = silent();
+    args.words(["-max_error_rate", "1"]);
     chunk::open(&mut args, clock, stretch.window.seek, source);
     let graph = format!(
         "[0:{stream}]{}{},scale=320:-2:flags=fast_bilinear,select=gt(scene\\,{THRESHOLD})[s]",

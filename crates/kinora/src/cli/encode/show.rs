@@ -41,21 +41,16 @@ impl Display {
 
     /// Takes over what an earlier run has done.
     pub fn catch_up(&mut self, rows: &[TaskRow]) {
-        let mut chunks: Vec<_> = rows
-            .iter()
-            .filter_map(|row| match &row.spec {
-                TaskSpec::Chunk(task) => {
-                    let done = matches!(row.output, Some(TaskOutput::Chunk(_)));
-                    Some((row.ordinal, task.work.frames, if done { Cell::Reused } else { Cell::Waiting }))
-                }
-                _ => None,
-            })
-            .collect();
-        if chunks.is_empty() {
-            return;
+        let chunks = ChunkMap::of(rows.iter().filter_map(|row| match &row.spec {
+            TaskSpec::Chunk(task) => {
+                let done = matches!(row.output, Some(TaskOutput::Chunk(_)));
+                Some((row.ordinal, task.work.frames, if done { Cell::Reused } else { Cell::Waiting }))
+            }
+            _ => None,
+        }));
+        if !chunks.is_empty() {
+            self.begin(chunks);
         }
-        chunks.sort_by_key(|(ordinal, ..)| *ordinal);
-        self.begin(ChunkMap::of(chunks.into_iter().map(|(_, frames, cell)| (frames, cell))));
     }
 
     fn begin(&mut self, chunks: ChunkMap) {

@@ -29,14 +29,16 @@ pub struct ChunkMap {
 }
 
 impl ChunkMap {
-    /// Chunks that are so far.
-    pub fn of(chunks: impl IntoIterator<Item = (FrameRange, Cell)>) -> Self {
-        Self { chunks: chunks.into_iter().collect() }
+    /// Chunks by their ordinals, in any order.
+    pub fn of(chunks: impl IntoIterator<Item = (u32, FrameRange, Cell)>) -> Self {
+        let mut chunks: Vec<_> = chunks.into_iter().collect();
+        chunks.sort_by_key(|(ordinal, ..)| *ordinal);
+        Self { chunks: chunks.into_iter().map(|(_, frames, cell)| (frames, cell)).collect() }
     }
 
     /// What has just been planned.
     pub fn planned(chunks: &[FrameRange], reused: &[u32]) -> Self {
-        let mut map = Self::of(chunks.iter().map(|frames| (*frames, Cell::Waiting)));
+        let mut map = Self { chunks: chunks.iter().map(|frames| (*frames, Cell::Waiting)).collect() };
         reused.iter().for_each(|ordinal| map.set(*ordinal, Cell::Reused));
         map
     }
