@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 
 use crate::setup::{self, Tool};
-use crate::{licences, metadata, process, test, tidy};
+use crate::{licences, metadata, process, test, tidy, web};
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -47,6 +47,7 @@ fn steps(args: &Args) -> Vec<Step> {
     let mut steps: Vec<Step> = vec![
         ("fmt", Box::new(|| cargo(&["fmt", "--all", "--check"]))),
         ("tidy", Box::new(tidy::run)),
+        ("web", Box::new(web::check)),
         ("licences", Box::new(move || licences::run(install_deny))),
         (
             "clippy",

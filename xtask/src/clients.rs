@@ -25,7 +25,7 @@ pub fn ensure() -> Result<PathBuf> {
 }
 
 /// Does something again only when what it goes by has changed.
-fn once(by: &Path, done: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
+pub fn once(by: &Path, done: &Path, work: impl FnOnce() -> Result<()>) -> Result<()> {
     let now = std::fs::read_to_string(by).with_context(|| format!("cannot read {}", by.display()))?;
     if std::fs::read_to_string(done).is_ok_and(|before| before == now) {
         return Ok(());

@@ -19,6 +19,7 @@ mod proof;
 mod setup;
 mod test;
 mod tidy;
+mod web;
 
 /// Tasks around the code.
 #[derive(Parser)]

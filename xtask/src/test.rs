@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process;
 use crate::setup::{self, Tool};
-use crate::{clients, metadata};
+use crate::{clients, metadata, web};
 
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
@@ -22,6 +22,9 @@ pub fn run(args: &Args) -> Result<()> {
     // Without them the tests that want them say so.
     let clients =
         clients::ensure().inspect_err(|error| eprintln!("test: no clients of others: {error:#}")).ok();
+    if let Err(error) = web::build() {
+        eprintln!("test: no programs in TypeScript: {error:#}");
+    }
     // A package that was asked for would be lost among all of the workspace's.
     let scope: &[&str] = match args.rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
         true => &[],

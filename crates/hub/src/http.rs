@@ -8,9 +8,14 @@ use axum::routing::{any, get, post, put};
 use kinora_protocol::routes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
 
 use crate::Hub;
 
+mod asked;
 mod compat;
 mod content;
 mod cors;
@@ -19,6 +24,7 @@ mod live;
 mod media;
 mod metadata;
 mod nodes;
+mod openapi;
 mod problem;
 mod ranges;
 mod system;
@@ -37,42 +43,52 @@ pub async fn serve(hub: Hub, listener: TcpListener, stop: CancellationToken) -> 
     axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
 }
 
+/// What is documented, with its document.
+fn documented() -> OpenApiRouter<Hub> {
+    let endless = DefaultBodyLimit::disable;
+    OpenApiRouter::with_openapi(openapi::Document::openapi())
+        .routes(routes!(system::live))
+        .routes(routes!(system::ready))
+        .routes(routes!(system::system))
+        .routes(routes!(system::cluster))
+        .routes(routes!(system::scrub, system::start_scrub))
+        .routes(routes!(system::recipes))
+        .routes(routes!(media::list, media::upload).layer(endless()))
+        .routes(routes!(media::show, media::delete))
+        .routes(routes!(media::content))
+        .routes(routes!(metadata::show, metadata::describe))
+        .routes(routes!(metadata::thumbnail))
+        .routes(routes!(metadata::vtt))
+        .routes(routes!(metadata::sheet))
+        .routes(routes!(metadata::waveform))
+        .routes(routes!(uploads::create, uploads::options).layer(endless()))
+        .routes(routes!(jobs::list, jobs::submit))
+        .routes(routes!(jobs::show, jobs::delete))
+        .routes(routes!(jobs::tasks))
+        .routes(routes!(jobs::events))
+        .routes(routes!(jobs::proof))
+        .routes(routes!(jobs::output))
+        .routes(routes!(jobs::act))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::show, nodes::forget))
+        .routes(routes!(nodes::act))
+}
+
+/// The OpenAPI document of what is served.
+pub fn document() -> utoipa::openapi::OpenApi {
+    documented().into_openapi()
+}
+
 fn router(hub: Hub) -> Router {
-    Router::new()
-        .route(routes::HEALTH_LIVE, get(system::live))
-        .route(routes::HEALTH_READY, get(system::ready))
-        .route(routes::SYSTEM, get(system::system))
-        .route(routes::CLUSTER, get(system::cluster))
-        .route(routes::MEDIA, get(media::list).post(media::upload).layer(DefaultBodyLimit::disable()))
-        .route(&format!("{}/{{media}}", routes::MEDIA), get(media::show).delete(media::delete))
-        .route(&format!("{}/{{media}}/metadata", routes::MEDIA), get(metadata::show).post(metadata::describe))
-        .route(&format!("{}/{{media}}/thumbnail", routes::MEDIA), get(metadata::thumbnail))
-        .route(&format!("{}/{{media}}/sprites.vtt", routes::MEDIA), get(metadata::vtt))
-        .route(&format!("{}/{{media}}/sprites/{{sheet}}", routes::MEDIA), get(metadata::sheet))
-        .route(&format!("{}/{{media}}/waveform", routes::MEDIA), get(metadata::waveform))
-        .route(&format!("{}/{{media}}/content", routes::MEDIA), get(media::content))
-        .route(
-            routes::UPLOADS,
-            post(uploads::create).options(uploads::options).layer(DefaultBodyLimit::disable()),
-        )
+    let (router, document) = documented().split_for_parts();
+    router
+        .merge(SwaggerUi::new("/api/docs").url(routes::OPENAPI, document))
         .route(
             &format!("{}/{{upload}}", routes::UPLOADS),
             any(uploads::one).layer(DefaultBodyLimit::disable()),
         )
-        .route(routes::SCRUB, get(system::scrub).post(system::start_scrub))
-        .route(routes::PRESETS, get(system::recipes))
-        .route(routes::JOBS, get(jobs::list).post(jobs::submit))
-        .route(&format!("{}/{{job}}", routes::JOBS), get(jobs::show).delete(jobs::delete))
-        .route(&format!("{}/{{job}}/tasks", routes::JOBS), get(jobs::tasks))
-        .route(&format!("{}/{{job}}/events", routes::JOBS), get(jobs::events))
-        .route(&format!("{}/{{job}}/proof", routes::JOBS), get(jobs::proof))
-        .route(&format!("{}/{{job}}/output", routes::JOBS), get(jobs::output))
-        .route(&format!("{}/{{job}}/{{verb}}", routes::JOBS), post(jobs::act))
         .route(routes::LIVE, get(live::connect))
-        .route(routes::NODES, get(nodes::list))
         .route(routes::NODE_CONNECT, get(nodes::connect))
-        .route(&format!("{}/{{node}}", routes::NODES), get(nodes::show).delete(nodes::forget))
-        .route(&format!("{}/{{node}}/{{verb}}", routes::NODES), post(nodes::act))
         .route("/api/v1/work/{capability}/source", post(work::source))
         .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))
         .route("/api/v1/work/{capability}/result", put(work::result).layer(DefaultBodyLimit::disable()))
@@ -84,6 +100,7 @@ fn router(hub: Hub) -> Router {
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
+        .layer(axum::middleware::map_response(problem::in_form))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), cors::permit))
         .with_state(hub)
 }

@@ -99,6 +99,8 @@ pub enum Command {
     },
     /// Print the manual page (roff)
     Man,
+    /// Print the OpenAPI document of what a hub serves
+    Openapi,
 }
 
 /// Runs a command to its exit status: 0 done, 1 failed, 130 interrupted.
@@ -125,6 +127,10 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
             ExitCode::SUCCESS
         }
         Command::Man => report(man()),
+        Command::Openapi => {
+            print_json(&kinora_hub::http::document());
+            ExitCode::SUCCESS
+        }
     }
 }
 

@@ -13,17 +13,12 @@ use kinora_protocol::Digest;
 use kinora_protocol::routes;
 use support::cluster::Hub;
 use support::cutting::Cutting;
-use support::{PATIENCE, Place, loud};
+use support::{PATIENCE, Place, clients, loud};
 
 const SIZE: u64 = 120 << 20;
 const CUTS: u64 = 10;
 /// What a hub may have to be sent again after each break: what it had not made safe.
 const UNSAFE: u64 = 17 << 20;
-
-/// Where `cargo xtask test` has put the clients.
-fn clients() -> Option<PathBuf> {
-    std::env::var_os("KINORA_TEST_CLIENTS").map(PathBuf::from).filter(|folder| folder.is_dir())
-}
 
 fn file(place: &Place) -> Result<(PathBuf, Digest)> {
     let mut bytes = vec![0; usize::try_from(SIZE)?];

@@ -6,18 +6,21 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::class::Tags;
-use crate::describe::{Histogram, Loudness, Part, Size};
 use crate::error::{ErrorCode, Failure};
 use crate::event::Event;
-use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
 use crate::job::{JobPhase, Work};
-use crate::media::Verdict;
 use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
 use crate::task::TaskKind;
 
+mod media;
+
+pub use media::{MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
+
 /// An error as RFC 9457 has it, with our code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// Always `about:blank`: the code says it all.
     #[serde(rename = "type")]
@@ -35,6 +38,7 @@ pub struct Problem {
 /// Bytes of a source that a node wants, each by offset and length, in the order in which they are sent; after them come the
 /// 32 bytes of the BLAKE3 of them all.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Ranges {
     /// Offset and length.
     pub ranges: Vec<(u64, u64)>,
@@ -42,6 +46,7 @@ pub struct Ranges {
 
 /// The hub.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SystemView {
     /// Version of Kinora.
     pub version: String,
@@ -50,11 +55,13 @@ pub struct SystemView {
     /// Milliseconds since 1970 at its start.
     pub started_ms: i64,
     /// Folders below which files may be named in place of being uploaded.
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub allowed_folders: Vec<PathBuf>,
 }
 
 /// A look at all stored bytes: are they what they were?
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ScrubView {
     /// It goes on.
     pub running: bool,
@@ -74,6 +81,7 @@ pub struct ScrubView {
 
 /// The cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ClusterView {
     /// Nodes that are connected.
     pub nodes: u32,
@@ -87,105 +95,21 @@ pub struct ClusterView {
     pub jobs: BTreeMap<String, u32>,
 }
 
-/// A media file that the hub knows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MediaView {
-    /// BLAKE3 of its content.
-    pub id: Digest,
-    /// Name for people.
-    pub name: String,
-    /// Bytes.
-    pub size: u64,
-    /// When it came.
-    pub created_ms: i64,
-    /// What a look at it came to; none before it was looked at.
-    #[serde(default)]
-    pub verdict: Option<Verdict>,
-}
-
-/// What is known about media. A part is absent until it is found out; addresses are paths on the hub.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct MetadataView {
-    /// The media.
-    pub media: Digest,
-    /// Its streams, and what else its container says; or why it is not taken.
-    pub verdict: Option<Verdict>,
-    /// The poster first, then pictures by time.
-    pub thumbnails: Option<Vec<ThumbnailView>>,
-    /// How often each value of each colour is there, over sampled frames.
-    pub histogram: Option<Histogram>,
-    /// Scenes, in order.
-    pub scenes: Option<Vec<SceneView>>,
-    /// Small pictures in equal distances.
-    pub sprites: Option<SpritesView>,
-    /// Loudness of the first audio stream.
-    pub loudness: Option<Loudness>,
-    /// Where its waveform is, as JSON of `audiowaveform`.
-    pub waveform: Option<String>,
-    /// Parts that cannot be found out, and why.
-    pub failed: BTreeMap<Part, String>,
-}
-
-/// A picture of media.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ThumbnailView {
-    /// From the start of the media.
-    pub seconds: f64,
-    /// Where it is.
-    pub url: String,
-}
-
-/// A scene.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct SceneView {
-    /// Time of its first frame.
-    pub start_seconds: f64,
-    /// That of the next one's, or the end of the video.
-    pub end_seconds: f64,
-}
-
-/// Small pictures for a player's time line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpritesView {
-    /// WebVTT that says which picture is where.
-    pub vtt: String,
-    /// How many.
-    pub count: u64,
-    /// Of one picture.
-    pub tile: Size,
-}
-
-/// An upload that is on its way, or has arrived.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UploadView {
-    /// Id.
-    pub id: UploadId,
-    /// Name for people.
-    pub name: String,
-    /// Bytes that it will have, once that is known.
-    pub length: Option<u64>,
-    /// Bytes that are on the hub's disk for certain.
-    pub offset: u64,
-    /// The media that it became.
-    pub media: Option<Digest>,
-    /// When it was begun.
-    pub created_ms: i64,
-    /// When it is dropped, unless something comes before.
-    pub expires_ms: i64,
-}
-
 /// Where the input of a job is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Source {
     /// Media that was uploaded.
     Media(Digest),
     /// A file on the hub's machine, below an allowed folder.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
     Path(PathBuf),
 }
 
 /// A job as it is submitted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewJob {
     /// What to work on.
@@ -201,6 +125,7 @@ pub struct NewJob {
     pub name: Option<String>,
     /// Where the result goes on the hub's machine, below an allowed folder; kept by the hub when absent.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub output: Option<PathBuf>,
     /// Greater runs first.
     #[serde(default)]
@@ -235,6 +160,7 @@ impl NewJob {
 
 /// A recipe with a name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PresetView {
     /// What it is asked for by.
     pub name: String,
@@ -246,6 +172,7 @@ pub struct PresetView {
 
 /// A job as it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct JobView {
     /// Id.
     pub id: JobId,
@@ -291,6 +218,7 @@ pub struct JobView {
 
 /// How many chunks are how far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChunkCounts {
     /// All.
     pub total: u32,
@@ -304,6 +232,7 @@ pub struct ChunkCounts {
 
 /// The part of one node in a job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Share {
     /// Who.
     pub node: NodeId,
@@ -315,6 +244,7 @@ pub struct Share {
 
 /// A task of a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct TaskView {
     /// Id.
     pub id: TaskId,
@@ -336,6 +266,7 @@ pub struct TaskView {
 
 /// An attempt, past or present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AttemptView {
     /// Fence.
     pub attempt: Attempt,
@@ -353,6 +284,7 @@ pub struct AttemptView {
 
 /// Something that happened to a job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EventView {
     /// Its position among all events of the hub: what comes later has a greater one.
     pub seq: i64,
@@ -362,6 +294,7 @@ pub struct EventView {
 
 /// The state of a node, as shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum NodeState {
     /// It has just come.
     Connected,
@@ -379,6 +312,7 @@ pub enum NodeState {
 
 /// A node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct NodeView {
     /// Id.
     pub id: NodeId,
@@ -406,6 +340,7 @@ pub struct NodeView {
 
 /// An attempt that a node is at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RunningView {
     /// Job.
     pub job: JobId,
@@ -419,9 +354,61 @@ pub struct RunningView {
 
 /// A part of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Page<T> {
     /// The entries.
     pub items: Vec<T>,
     /// What to ask for to get the next part; none after the last.
     pub next: Option<String>,
+}
+
+/// What can be told to a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum JobVerb {
+    /// End it.
+    Cancel,
+    /// Start nothing more of it.
+    Pause,
+    /// Let it go on.
+    Resume,
+    /// Try it again from what is done.
+    Retry,
+}
+
+impl JobVerb {
+    /// The word in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+            Self::Retry => "retry",
+        }
+    }
+}
+
+/// What can be told to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum NodeVerb {
+    /// Finish, and take nothing more.
+    Drain,
+    /// Take work again.
+    Undrain,
+    /// Go away.
+    Disconnect,
+}
+
+impl NodeVerb {
+    /// The word in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::Undrain => "undrain",
+            Self::Disconnect => "disconnect",
+        }
+    }
 }

@@ -22,6 +22,7 @@ mod link;
 mod upload;
 mod work;
 
+pub use crate::api::{JobVerb, NodeVerb};
 pub use link::NodeLink;
 pub use work::Pieces;
 
@@ -33,53 +34,6 @@ const CONNECT: Duration = Duration::from_secs(10);
 pub struct Client {
     base: String,
     http: reqwest::Client,
-}
-
-/// What can be told to a job.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobVerb {
-    /// End it.
-    Cancel,
-    /// Start nothing more of it.
-    Pause,
-    /// Let it go on.
-    Resume,
-    /// Try it again from what is done.
-    Retry,
-}
-
-impl JobVerb {
-    /// The word in the path.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Cancel => "cancel",
-            Self::Pause => "pause",
-            Self::Resume => "resume",
-            Self::Retry => "retry",
-        }
-    }
-}
-
-/// What can be told to a node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NodeVerb {
-    /// Finish, and take nothing more.
-    Drain,
-    /// Take work again.
-    Undrain,
-    /// Go away.
-    Disconnect,
-}
-
-impl NodeVerb {
-    /// The word in the path.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Drain => "drain",
-            Self::Undrain => "undrain",
-            Self::Disconnect => "disconnect",
-        }
-    }
 }
 
 type Answer<T> = Result<T, Failure>;

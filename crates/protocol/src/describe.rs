@@ -7,6 +7,7 @@ use crate::task::Blob;
 
 /// The parts of a description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
     /// A poster and pictures from all over the video.
@@ -46,6 +47,7 @@ impl Part {
 
 /// A picture's size in samples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Size {
     /// Samples in a line.
     pub width: u32,
@@ -213,6 +215,7 @@ pub struct Picture {
 
 /// How often each 8-bit value is there, in RGB.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Histogram {
     /// Frames that were counted.
     pub frames: u64,
@@ -239,6 +242,7 @@ pub struct Sprites {
 
 /// Loudness after EBU R 128; `None` where nothing is loud enough to be measured.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Loudness {
     /// Integrated loudness in LUFS.
     pub integrated_lufs: Option<f64>,

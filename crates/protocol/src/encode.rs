@@ -9,6 +9,7 @@ use crate::recipe::{AudioCodec, Container, Verify, VideoCodec};
 
 /// A video encoder of ffmpeg that Kinora knows how to drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[allow(missing_docs)]
 pub enum Encoder {
     #[serde(rename = "libx264")]
@@ -138,6 +139,7 @@ impl Encoder {
 
 /// How many bits the encoder may spend.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rate {
     /// Constant quality in the encoder's own scale, in hundredths (2300 is CRF 23).
@@ -150,6 +152,7 @@ pub enum Rate {
 
 /// One expert parameter that passed the allow-list: an ffmpeg option name without its hyphen, and its value.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ExpertParam {
     /// Option name from the allow-list.
     pub option: String,
@@ -159,6 +162,7 @@ pub struct ExpertParam {
 
 /// Scan of the pictures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Scan {
     /// Whole frames.
@@ -171,6 +175,7 @@ pub enum Scan {
 
 /// The encoder and all that its bitstream depends on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct EncodeSettings {
     /// Which encoder.
     pub encoder: Encoder,
@@ -194,6 +199,7 @@ pub struct EncodeSettings {
 
 /// What happens to a picture between decoder and encoder.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PictureFilters {
     /// Output size in samples.
     pub scale: Option<(u32, u32)>,
@@ -203,6 +209,7 @@ pub struct PictureFilters {
 
 /// What is done with the sound.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AudioSettings {
     /// Codec of the output; `Copy` and `None` need no encoding task.
     pub codec: AudioCodec,
@@ -212,6 +219,7 @@ pub struct AudioSettings {
 
 /// A recipe settled for one file and one ffmpeg build.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Settled {
     /// `None` copies the video packets.
     pub video: Option<VideoSettings>,
@@ -225,6 +233,7 @@ pub struct Settled {
 
 /// The video side of a settled recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VideoSettings {
     /// Encoder settings.
     pub encode: EncodeSettings,

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// What went wrong, in words that never change: scripts match on these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
     /// The input is missing, unreadable, not a regular file, or not media that we take.
@@ -51,6 +52,7 @@ impl ErrorCode {
 
 /// A failure with its public sentence and, apart from it, the detail (an ffmpeg stderr tail, say).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// Stable code.
     pub code: ErrorCode,

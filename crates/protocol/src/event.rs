@@ -10,6 +10,7 @@ use crate::task::{FrameRange, Preroll, TaskKind};
 
 /// One event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Event {
     /// A job entered a phase.
@@ -47,6 +48,7 @@ pub enum Event {
 
 /// What happened to a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum TaskChange {
     /// A node has it.

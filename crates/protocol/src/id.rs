@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 /// One job. Ordered by creation time (UUID version 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct JobId(Uuid);
 
@@ -33,6 +34,7 @@ impl FromStr for JobId {
 
 /// One upload, while it is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct UploadId(Uuid);
 
@@ -58,6 +60,7 @@ impl FromStr for UploadId {
 
 /// One machine that runs tasks. Kept by the machine, so it survives restarts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct NodeId(String);
 
@@ -87,6 +90,7 @@ impl fmt::Display for NodeId {
 
 /// One task of one job; the row's key in the task table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct TaskId(pub i64);
 
@@ -98,6 +102,7 @@ impl fmt::Display for TaskId {
 
 /// Which try of a task this is, from 1. It fences late results and never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 

@@ -10,6 +10,7 @@ use crate::recipe::Recipe;
 
 /// The phase of a job, as stored and shown. Which changes are legal stands in `jobs::state`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum JobPhase {
     /// Accepted; nothing has started.
     Queued,
@@ -68,6 +69,7 @@ impl JobPhase {
 
 /// What comes of a job.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Work {
     /// A file, made by its recipe.

@@ -22,6 +22,8 @@ pub mod proof;
 pub mod rational;
 pub mod recipe;
 pub mod routes;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod task;
 
 pub use error::{ErrorCode, Failure};

@@ -8,6 +8,7 @@ use crate::rational::Rational;
 
 /// The probe of one file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct MediaFacts {
     /// ffmpeg's demuxer name, for example `mov,mp4,m4a,3gp,3g2,mj2`.
     pub format: String,
@@ -29,6 +30,7 @@ pub struct MediaFacts {
 
 /// What a look at media came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// It is a video.
@@ -49,6 +51,7 @@ impl Verdict {
 
 /// One stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Stream {
     /// Index in the file.
     pub index: u32,
@@ -68,6 +71,7 @@ pub struct Stream {
 
 /// The kind of a stream with the facts of that kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "type", rename_all = "snake_case")]
 #[expect(
     clippy::large_enum_variant,
@@ -90,6 +94,7 @@ pub enum StreamKind {
 
 /// Facts of a video stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VideoFacts {
     /// Coded display width in samples, before rotation.
     pub width: u32,
@@ -115,6 +120,7 @@ pub struct VideoFacts {
 
 /// Colour description by ffmpeg's names; `None` is unspecified.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Color {
     /// `tv` or `pc`.
     pub range: Option<String>,
@@ -130,6 +136,7 @@ pub struct Color {
 
 /// HDR10 static metadata (SMPTE ST 2086 and CTA-861.3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct HdrStatic {
     /// Mastering display volume.
     pub mastering: Option<Mastering>,
@@ -139,6 +146,7 @@ pub struct HdrStatic {
 
 /// Mastering display colour volume (SMPTE ST 2086).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Mastering {
     /// Red, green, blue and white point x, y as exact ratios.
     pub chromaticity: [Rational; 8],
@@ -150,6 +158,7 @@ pub struct Mastering {
 
 /// Content light level (CTA-861.3), in cd/m².
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ContentLight {
     /// MaxCLL.
     pub max_content: u32,
@@ -159,6 +168,7 @@ pub struct ContentLight {
 
 /// Facts of an audio stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct AudioFacts {
     /// Samples per second.
     pub sample_rate: u32,

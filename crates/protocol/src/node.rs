@@ -14,6 +14,7 @@ use crate::task::{TaskKind, TaskOutput, TaskSpec};
 
 /// What a machine can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// First line of `ffmpeg -version`, part of every chunk's key.
     pub ffmpeg: String,
@@ -28,6 +29,7 @@ pub struct Capabilities {
 
 /// What one encoder makes of the benchmark's picture on a machine that does nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Speed {
     /// Encoder.
     pub encoder: Encoder,
@@ -37,6 +39,7 @@ pub struct Speed {
 
 /// How many tasks of a kind of work a node runs at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Slots {
     /// Chunks.
     pub chunks: u32,
@@ -83,6 +86,7 @@ impl SlotClass {
 
 /// How far a running task is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Progress {
     /// Output frames done.
     pub frames: u64,

@@ -12,6 +12,7 @@ pub const PROOF_VERSION: u32 = 1;
 
 /// The whole report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Proof {
     /// Shape of this document.
     pub version: u32,
@@ -37,6 +38,7 @@ pub struct Proof {
 
 /// What the source is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct SourceProof {
     /// BLAKE3 of the file.
     pub media: Digest,
@@ -52,6 +54,7 @@ pub struct SourceProof {
 
 /// One chunk.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ChunkProof {
     /// Output frames.
     pub frames: FrameRange,
@@ -77,6 +80,7 @@ pub struct ChunkProof {
 
 /// What came out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct OutputProof {
     /// Frames planned.
     pub planned: u64,

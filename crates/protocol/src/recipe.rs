@@ -7,6 +7,7 @@ use crate::rational::Rational;
 
 /// What to do with one media file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
     /// The picture.
@@ -60,6 +61,7 @@ impl Recipe {
 
 /// Video part of a recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct VideoRecipe {
     /// Codec; chosen from the source when absent.
@@ -136,6 +138,7 @@ impl From<Scale> for String {
 
 /// Video codec of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum VideoCodec {
     /// H.264 / AVC.
@@ -171,6 +174,7 @@ impl VideoCodec {
 
 /// Named quality.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Quality {
     /// Small files.
@@ -186,6 +190,7 @@ pub enum Quality {
 
 /// Audio part of a recipe.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct AudioRecipe {
     /// Codec; chosen from the container when absent.
@@ -196,6 +201,7 @@ pub struct AudioRecipe {
 
 /// Audio codec of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum AudioCodec {
     /// AAC-LC.
@@ -210,6 +216,7 @@ pub enum AudioCodec {
 
 /// Container of the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Container {
     /// MPEG-4 part 14.
@@ -247,6 +254,7 @@ impl Container {
 
 /// How a job is split.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct ChunkRecipe {
     /// Wished chunk length in seconds; chosen from cores, encoder and length when absent.
@@ -259,6 +267,7 @@ pub struct ChunkRecipe {
 
 /// How the result is checked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
     /// Every frame counted, timed and checksummed going in, every packet counted and timed going out.

@@ -25,6 +25,9 @@ pub const HEALTH_LIVE: &str = "/health/live";
 /// It can do its work.
 pub const HEALTH_READY: &str = "/health/ready";
 
+/// What is served, for programs.
+pub const OPENAPI: &str = "/api/openapi.json";
+
 /// A look at all stored bytes.
 pub const SCRUB: &str = "/api/v1/system/scrub";
 

@@ -14,6 +14,7 @@ use crate::recipe::Verify;
 
 /// The kinds of task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TaskKind {
     /// Facts, packet index, container layout and content hash of a media file.
@@ -53,6 +54,7 @@ impl TaskKind {
 
 /// A half-open range of output frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct FrameRange {
     /// First frame.
     pub start: u64,
@@ -124,6 +126,7 @@ impl Window {
 
 /// How far back from its first frame a chunk starts to decode. Raised when a check fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Preroll {
     /// The measured default: two key frames, three in MPEG-TS.
@@ -472,6 +475,7 @@ pub struct PackageOutput {
 
 /// How exactly the result's timestamps were compared with the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum TimesCheck {
     /// Equal to the tick.

@@ -4,14 +4,17 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
-use kinora_protocol::api::{EventView, JobView, NewJob, Page, TaskView};
+use kinora_protocol::api::{EventView, JobVerb, JobView, NewJob, Page, TaskView};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
 use kinora_store::{JobRow, Submitted};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
+use super::asked;
 use super::content::{self, Offer};
 use super::media::Wish;
+use super::openapi::Bytes;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -19,11 +22,14 @@ use crate::Hub;
 const LONGEST_KEY: usize = 200;
 /// Entries of a page.
 const PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 500;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Part {
+    /// The last job of the page before.
     after: Option<JobId>,
+    /// Jobs of a page, up to 500.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
@@ -31,13 +37,23 @@ fn id(text: &str) -> Result<JobId, Refusal> {
     text.parse().map_err(|_| Refusal::not_found(format!("job {text:?}")))
 }
 
+/// Accepts a job.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs",
+    operation_id = "submitJob",
+    tag = "jobs",
+    params(("idempotency-key" = Option<String>, Header, description = "A second submission with the same key is the same job")),
+    request_body = NewJob,
+    responses((status = 201, description = "It is accepted", body = JobView), (status = 200, description = "The key was used before, by this job", body = JobView), Refusal),
+)]
 pub(super) async fn submit(
     State(hub): State<Hub>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<JobView>), Refusal> {
     let wrong = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadRecipe, why);
-    let job: NewJob = serde_json::from_slice(&body).map_err(|e| wrong(format!("the job: {e}")))?;
+    let job: NewJob = asked::json(&body, "the job", ErrorCode::BadRecipe)?;
     let key = match headers.get("idempotency-key") {
         None => None,
         Some(value) => {
@@ -64,25 +80,60 @@ async fn view(hub: &Hub, job: JobId) -> Result<JobView, Refusal> {
     hub.job_view(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))
 }
 
+/// The jobs, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs",
+    operation_id = "listJobs",
+    tag = "jobs",
+    params(Part),
+    responses((status = 200, description = "As asked", body = Page<JobView>), Refusal),
+)]
 pub(super) async fn list(
     State(hub): State<Hub>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<JobView>>, Refusal> {
-    let limit = part.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+    let limit = asked::limit(part.limit, PAGE)?;
     Ok(Json(hub.job_views(part.after, limit).await?))
 }
 
+/// A job.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}",
+    operation_id = "showJob",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 200, description = "As asked", body = JobView), Refusal),
+)]
 pub(super) async fn show(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Json<JobView>, Refusal> {
     Ok(Json(view(&hub, id(&job)?).await?))
 }
 
 /// Forgets it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/jobs/{job}",
+    operation_id = "deleteJob",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 204, description = "Done"), Refusal),
+)]
 pub(super) async fn delete(State(hub): State<Hub>, Path(job): Path<String>) -> Result<StatusCode, Refusal> {
     let job = id(&job)?;
     hub.delete_job(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))??;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// Its tasks.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/tasks",
+    operation_id = "listTasks",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 200, description = "As asked", body = Page<TaskView>), Refusal),
+)]
 pub(super) async fn tasks(
     State(hub): State<Hub>,
     Path(job): Path<String>,
@@ -92,23 +143,45 @@ pub(super) async fn tasks(
 }
 
 /// Where to go on in a list of events.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Since {
+    /// The position of the last event that was seen.
     #[serde(default)]
     after: i64,
+    /// Events of a page, up to 500.
+    #[param(minimum = 1, maximum = 500)]
     limit: Option<u32>,
 }
 
+/// What happened to it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/events",
+    operation_id = "listEvents",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job"), Since),
+    responses((status = 200, description = "As asked", body = Page<EventView>), Refusal),
+)]
 pub(super) async fn events(
     State(hub): State<Hub>,
     Path(job): Path<String>,
     Query(since): Query<Since>,
 ) -> Result<Json<Page<EventView>>, Refusal> {
     let job = row(&hub, &job).await?.id;
-    let limit = since.limit.unwrap_or(LARGEST_PAGE).clamp(1, LARGEST_PAGE);
+    let limit = asked::limit(since.limit, asked::LARGEST_PAGE)?;
     Ok(Json(hub.job_events(job, since.after, limit).await?))
 }
 
+/// Proof that its result is exact.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/proof",
+    operation_id = "jobProof",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 200, description = "As asked", body = Proof), Refusal),
+)]
 pub(super) async fn proof(State(hub): State<Hub>, Path(job): Path<String>) -> Result<Json<Proof>, Refusal> {
     let job = id(&job)?;
     let proof = hub.proof(job).await?;
@@ -116,6 +189,14 @@ pub(super) async fn proof(State(hub): State<Hub>, Path(job): Path<String>) -> Re
 }
 
 /// The result, whole or in parts; also HEAD.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/output",
+    operation_id = "jobOutput",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job"), Wish),
+    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+)]
 pub(super) async fn output(
     State(hub): State<Hub>,
     Path(job): Path<String>,
@@ -129,6 +210,15 @@ pub(super) async fn output(
     content::serve(offer, &method, &headers).await
 }
 
+/// Cancels, pauses, resumes or retries it.
+#[utoipa::path(
+    post,
+    path = "/api/v1/jobs/{job}/{verb}",
+    operation_id = "actOnJob",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job"), ("verb" = JobVerb, Path, description = "What to do")),
+    responses((status = 200, description = "As asked", body = JobView), Refusal),
+)]
 pub(super) async fn act(
     State(hub): State<Hub>,
     Path((job, verb)): Path<(String, String)>,

@@ -8,8 +8,10 @@ use futures_util::StreamExt as _;
 use kinora_protocol::api::{MediaView, Page};
 use kinora_protocol::{Digest, ErrorCode};
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::content::{self, Offer};
+use super::openapi::{Bytes, NewFile};
 use super::problem::Refusal;
 use super::uploads::unfit;
 use crate::Hub;
@@ -23,10 +25,27 @@ pub(super) fn unknown(media: &str) -> Refusal {
     Refusal::not_found(format!("media {media:?}"))
 }
 
+/// What is kept.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media",
+    operation_id = "listMedia",
+    tag = "media",
+    responses((status = 200, description = "As asked", body = Page<MediaView>), Refusal),
+)]
 pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<MediaView>>, Refusal> {
     Ok(Json(Page { items: hub.media_views().await?, next: None }))
 }
 
+/// A media file.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}",
+    operation_id = "showMedia",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 200, description = "As asked", body = MediaView), Refusal),
+)]
 pub(super) async fn show(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -35,7 +54,8 @@ pub(super) async fn show(
 }
 
 /// What may be asked of the bytes of media.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Wish {
     /// They are to be kept as a file, not shown.
     #[serde(default)]
@@ -43,6 +63,14 @@ pub(super) struct Wish {
 }
 
 /// The bytes, whole or in parts; also HEAD.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/content",
+    operation_id = "mediaContent",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media"), Wish),
+    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+)]
 pub(super) async fn content(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -57,6 +85,14 @@ pub(super) async fn content(
 }
 
 /// Forgets it.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/media/{media}",
+    operation_id = "deleteMedia",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 204, description = "Done"), Refusal),
+)]
 pub(super) async fn delete(State(hub): State<Hub>, Path(media): Path<String>) -> Result<StatusCode, Refusal> {
     let digest = id(&media)?;
     hub.delete_media(&digest).await?.ok_or_else(|| unknown(&media))??;
@@ -64,6 +100,14 @@ pub(super) async fn delete(State(hub): State<Hub>, Path(media): Path<String>) ->
 }
 
 /// The first file of a form.
+#[utoipa::path(
+    post,
+    path = "/api/v1/media",
+    operation_id = "uploadMedia",
+    tag = "media",
+    request_body(content = NewFile, content_type = "multipart/form-data"),
+    responses((status = 201, description = "It is kept", body = MediaView), Refusal),
+)]
 pub(super) async fn upload(
     State(hub): State<Hub>,
     headers: HeaderMap,

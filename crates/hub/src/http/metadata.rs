@@ -13,12 +13,23 @@ use kinora_protocol::media::Verdict;
 use kinora_protocol::{Digest, ErrorCode};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use utoipa::IntoParams;
 
 use super::media::{id, unknown};
+use super::openapi::{Bytes, Waveform};
 use super::problem::Refusal;
 use crate::Hub;
 use crate::app::describe::Finding;
 
+/// What is known about it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/metadata",
+    operation_id = "showMetadata",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 200, description = "As asked", body = MetadataView), Refusal),
+)]
 pub(super) async fn show(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -27,6 +38,14 @@ pub(super) async fn show(
 }
 
 /// Lets nodes find it out.
+#[utoipa::path(
+    post,
+    path = "/api/v1/media/{media}/metadata",
+    operation_id = "describeMedia",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 202, description = "The job that finds it out", body = JobView), Refusal),
+)]
 pub(super) async fn describe(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -37,7 +56,8 @@ pub(super) async fn describe(
 }
 
 /// Which picture.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Which {
     /// 0 is the poster.
     #[serde(default)]
@@ -45,6 +65,14 @@ pub(super) struct Which {
 }
 
 /// A picture of it.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/thumbnail",
+    operation_id = "thumbnail",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media"), Which),
+    responses((status = 200, description = "A picture", body = Bytes, content_type = "image/jpeg"), (status = 304, description = "The client has it"), Refusal),
+)]
 pub(super) async fn thumbnail(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -59,6 +87,14 @@ pub(super) async fn thumbnail(
 }
 
 /// A sheet of small pictures.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/sprites/{sheet}",
+    operation_id = "spriteSheet",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media"), ("sheet" = String, Path, description = "N.jpg")),
+    responses((status = 200, description = "A sheet of small pictures", body = Bytes, content_type = "image/jpeg"), (status = 304, description = "The client has it"), Refusal),
+)]
 pub(super) async fn sheet(
     State(hub): State<Hub>,
     Path((media, sheet)): Path<(String, String)>,
@@ -73,6 +109,14 @@ pub(super) async fn sheet(
 }
 
 /// The waveform of its sound.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/waveform",
+    operation_id = "waveform",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 200, description = "In the version 2 of audiowaveform", body = Waveform, content_type = "application/json"), (status = 304, description = "The client has it"), Refusal),
+)]
 pub(super) async fn waveform(
     State(hub): State<Hub>,
     Path(media): Path<String>,
@@ -86,6 +130,14 @@ pub(super) async fn waveform(
 }
 
 /// Which small picture is shown when.
+#[utoipa::path(
+    get,
+    path = "/api/v1/media/{media}/sprites.vtt",
+    operation_id = "spritesVtt",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 200, description = "Which small picture is shown when", body = String, content_type = "text/vtt"), Refusal),
+)]
 pub(super) async fn vtt(State(hub): State<Hub>, Path(media): Path<String>) -> Result<Response, Refusal> {
     let digest = id(&media)?;
     let view = hub.media_view(&digest).await?.ok_or_else(|| unknown(&media))?;

@@ -8,7 +8,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
-use kinora_protocol::api::{NodeView, Page};
+use kinora_protocol::api::{NodeVerb, NodeView, Page};
 use kinora_protocol::node::{ToHub, ToNode};
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use tokio::sync::mpsc;
@@ -26,10 +26,27 @@ const SILENCE: Duration = Duration::from_secs(15);
 /// Messages of a node that may wait.
 const BACKLOG: usize = 64;
 
+/// The nodes.
+#[utoipa::path(
+    get,
+    path = "/api/v1/nodes",
+    operation_id = "listNodes",
+    tag = "nodes",
+    responses((status = 200, description = "As asked", body = Page<NodeView>), Refusal),
+)]
 pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<NodeView>>, Refusal> {
     Ok(Json(Page { items: hub.node_views().await?, next: None }))
 }
 
+/// Drains it, takes it up again, or sends it away.
+#[utoipa::path(
+    post,
+    path = "/api/v1/nodes/{node}/{verb}",
+    operation_id = "actOnNode",
+    tag = "nodes",
+    params(("node" = String, Path, description = "Id of the node"), ("verb" = NodeVerb, Path, description = "What to do")),
+    responses((status = 204, description = "Done"), Refusal),
+)]
 pub(super) async fn act(
     State(hub): State<Hub>,
     Path((node, verb)): Path<(String, String)>,
@@ -44,6 +61,15 @@ pub(super) async fn act(
     if known { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::not_found(format!("node {node} connected"))) }
 }
 
+/// A node.
+#[utoipa::path(
+    get,
+    path = "/api/v1/nodes/{node}",
+    operation_id = "showNode",
+    tag = "nodes",
+    params(("node" = String, Path, description = "Id of the node")),
+    responses((status = 200, description = "As asked", body = NodeView), Refusal),
+)]
 pub(super) async fn show(
     State(hub): State<Hub>,
     Path(node): Path<String>,
@@ -52,6 +78,15 @@ pub(super) async fn show(
     Ok(Json(known.ok_or_else(|| Refusal::not_found(format!("node {node}")))?))
 }
 
+/// Forgets a node that is not connected.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/nodes/{node}",
+    operation_id = "forgetNode",
+    tag = "nodes",
+    params(("node" = String, Path, description = "Id of the node")),
+    responses((status = 204, description = "Done"), Refusal),
+)]
 pub(super) async fn forget(State(hub): State<Hub>, Path(node): Path<String>) -> Result<StatusCode, Refusal> {
     match hub.forget_node(&NodeId::from(node.clone())).await? {
         Some(true) => Ok(StatusCode::NO_CONTENT),

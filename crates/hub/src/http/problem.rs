@@ -1,10 +1,15 @@
 //! Errors as RFC 9457 has them.
 
+use std::collections::BTreeMap;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use kinora_protocol::api::Problem;
 use kinora_protocol::{ErrorCode, Failure};
+
+use utoipa::IntoResponses;
+use utoipa::openapi::{ContentBuilder, Ref, RefOr, ResponseBuilder};
 
 use crate::HubError;
 use crate::app::work::Denied;
@@ -77,6 +82,22 @@ impl From<Denied> for Refusal {
     }
 }
 
+/// What the OpenAPI document says of all errors.
+impl IntoResponses for Refusal {
+    fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
+        let refused = |description: &str| {
+            let problem = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
+            ResponseBuilder::new()
+                .description(description)
+                .content("application/problem+json", problem)
+                .build()
+        };
+        [("4XX", refused("Refused")), ("5XX", refused("The hub failed"))]
+            .map(|(status, response)| (status.to_owned(), RefOr::T(response)))
+            .into()
+    }
+}
+
 /// For paths that are not served.
 pub(super) async fn no_such_route(uri: Uri) -> Refusal {
     Refusal::not_found(format!("{} here", uri.path()))
@@ -89,4 +110,19 @@ pub(super) async fn no_such_method(uri: Uri) -> Refusal {
         ErrorCode::BadInput,
         format!("{} does not take this method", uri.path()),
     )
+}
+
+/// Longest text of a refusal, in bytes.
+const LONGEST_TEXT: usize = 16 << 10;
+
+/// Gives the refusals of the HTTP library, which are plain text, the form of all others.
+pub(super) async fn in_form(response: Response) -> Response {
+    let (status, headers) = (response.status(), response.headers());
+    let plain = headers.get(header::CONTENT_TYPE).is_some_and(|t| t.as_bytes().starts_with(b"text/plain"));
+    if !plain || !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
+    let text = axum::body::to_bytes(response.into_body(), LONGEST_TEXT).await.unwrap_or_default();
+    let code = if status.is_server_error() { ErrorCode::Internal } else { ErrorCode::BadInput };
+    Refusal::new(status, code, String::from_utf8_lossy(&text)).into_response()
 }

@@ -9,32 +9,87 @@ use kinora_protocol::api::{ClusterView, Page, PresetView, ScrubView, SystemView}
 use super::problem::Refusal;
 use crate::Hub;
 
+/// The process runs.
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    operation_id = "live",
+    tag = "health",
+    responses((status = 204, description = "The process runs"), Refusal),
+)]
 pub(super) async fn live() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
 /// Ready means that the store answers.
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    operation_id = "ready",
+    tag = "health",
+    responses((status = 204, description = "The store answers"), Refusal),
+)]
 pub(super) async fn ready(State(hub): State<Hub>) -> Result<StatusCode, Refusal> {
     hub.open_jobs().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// What the hub is.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system",
+    operation_id = "system",
+    tag = "system",
+    responses((status = 200, description = "As asked", body = SystemView), Refusal),
+)]
 pub(super) async fn system(State(hub): State<Hub>) -> Json<SystemView> {
     Json(hub.system_view())
 }
 
+/// What all nodes are and do together.
+#[utoipa::path(
+    get,
+    path = "/api/v1/cluster",
+    operation_id = "cluster",
+    tag = "system",
+    responses((status = 200, description = "As asked", body = ClusterView), Refusal),
+)]
 pub(super) async fn cluster(State(hub): State<Hub>) -> Result<Json<ClusterView>, Refusal> {
     Ok(Json(hub.cluster_view().await?))
 }
 
+/// The last look at all stored bytes.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/scrub",
+    operation_id = "showScrub",
+    tag = "system",
+    responses((status = 200, description = "As asked", body = ScrubView), Refusal),
+)]
 pub(super) async fn scrub(State(hub): State<Hub>) -> Json<ScrubView> {
     Json(hub.scrub_view())
 }
 
+/// Looks at all stored bytes.
+#[utoipa::path(
+    post,
+    path = "/api/v1/system/scrub",
+    operation_id = "startScrub",
+    tag = "system",
+    responses((status = 202, description = "It goes on", body = ScrubView), Refusal),
+)]
 pub(super) async fn start_scrub(State(hub): State<Hub>) -> (StatusCode, Json<ScrubView>) {
     (StatusCode::ACCEPTED, Json(hub.start_scrub()))
 }
 
+/// Recipes that stand ready.
+#[utoipa::path(
+    get,
+    path = "/api/v1/presets",
+    operation_id = "listPresets",
+    tag = "jobs",
+    responses((status = 200, description = "As asked", body = Page<PresetView>), Refusal),
+)]
 pub(super) async fn recipes() -> Json<Page<PresetView>> {
     Json(Page { items: presets::all(), next: None })
 }

@@ -15,6 +15,7 @@ use kinora_protocol::api::UploadView;
 use kinora_protocol::{ErrorCode, UploadId, routes};
 use kinora_store::{Part, UploadRow};
 
+use super::openapi::TusVersion;
 use super::problem::Refusal;
 use crate::app::checksum::{ALGORITHMS, Checksum};
 use crate::app::uploads::{NewUpload, Unfit};
@@ -155,6 +156,13 @@ fn resumable(answer: Answer) -> Response {
 }
 
 /// What is spoken here.
+#[utoipa::path(
+    options,
+    path = "/api/v1/uploads",
+    operation_id = "uploadOptions",
+    tag = "media",
+    responses((status = 204, description = "Which tus is spoken, by its headers")),
+)]
 pub(super) async fn options(State(hub): State<Hub>) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
@@ -165,6 +173,21 @@ pub(super) async fn options(State(hub): State<Hub>) -> Response {
     resumable(Ok(response))
 }
 
+/// Begins an upload by tus 1.0, with its first bytes where they come along.
+#[utoipa::path(
+    post,
+    path = "/api/v1/uploads",
+    operation_id = "createUpload",
+    tag = "media",
+    params(
+        ("tus-resumable" = inline(TusVersion), Header, description = "1.0.0"),
+        ("upload-length" = Option<u64>, Header, description = "Bytes that it will have"),
+        ("upload-defer-length" = Option<String>, Header, description = "1 when that is not known yet"),
+        ("upload-metadata" = Option<String>, Header, description = "As tus has it; filename is the name for people"),
+        ("upload-concat" = Option<String>, Header, description = "partial, or final;URL URL …")
+    ),
+    responses((status = 201, description = "It is begun; Location says where it goes on"), Refusal),
+)]
 pub(super) async fn create(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
     resumable(begin(&hub, &headers, body).await)
 }

@@ -239,6 +239,11 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) -> Result<()> {
     Ok(())
 }
 
+/// Where `cargo xtask test` has put clients of other projects.
+pub fn clients() -> Option<PathBuf> {
+    std::env::var_os("KINORA_TEST_CLIENTS").map(PathBuf::from).filter(|folder| folder.is_dir())
+}
+
 /// Says past the test harness that something is not tested here.
 pub fn loud(line: &str) {
     // Without stderr there is nobody to tell.

@@ -1,0 +1,33 @@
+//! What requests hold: bodies in JSON and sizes of pages, with errors that name the field.
+
+use axum::http::StatusCode;
+use kinora_protocol::ErrorCode;
+use serde::de::DeserializeOwned;
+
+use super::problem::Refusal;
+
+/// Items of a page at the most.
+pub(super) const LARGEST_PAGE: u32 = 500;
+
+/// How many items a page is to have.
+pub(super) fn limit(asked: Option<u32>, absent: u32) -> Result<u32, Refusal> {
+    let limit = asked.unwrap_or(absent);
+    if (1..=LARGEST_PAGE).contains(&limit) {
+        return Ok(limit);
+    }
+    let why = format!("limit is {limit}, but it has to be 1 to {LARGEST_PAGE}");
+    Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadInput, why))
+}
+
+/// The body as `what`, or an error with `code` that says which field is wrong and why.
+pub(super) fn json<T: DeserializeOwned>(body: &[u8], what: &str, code: ErrorCode) -> Result<T, Refusal> {
+    let wrong = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, why);
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let place = e.path().to_string();
+        let inner = e.into_inner();
+        wrong(if place == "." { format!("{what}: {inner}") } else { format!("{what}, {place}: {inner}") })
+    })?;
+    reader.end().map_err(|e| wrong(format!("{what}: {e}")))?;
+    Ok(value)
+}

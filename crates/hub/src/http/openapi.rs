@@ -1,0 +1,67 @@
+//! What the OpenAPI document says beside the routes: what it is of, and forms that no type stands for.
+
+use kinora_protocol::api::{JobVerb, NodeVerb, Problem};
+use utoipa::{OpenApi, ToSchema};
+
+/// The document without its paths, which the router adds.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Kinora",
+        description = "A self-hosted video processing cluster. Errors are RFC 9457 problem documents with a stable `code`; what creates takes an `Idempotency-Key`. \
+                       Uploads that stop and go on speak tus 1.0 at `/api/v1/uploads`; watchers and nodes use WebSockets (docs/hub.md)."
+    ),
+    components(schemas(Problem, JobVerb, NodeVerb)),
+    tags(
+        (name = "health", description = "Whether it runs and can do its work"),
+        (name = "system", description = "The hub itself"),
+        (name = "media", description = "What it keeps, and what is known about that"),
+        (name = "jobs", description = "What it does"),
+        (name = "nodes", description = "Who does it")
+    )
+)]
+pub(super) struct Document;
+
+/// A form with a file.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it says what a form holds; the file is read as a stream")]
+pub(super) struct NewFile {
+    /// The file.
+    #[schema(value_type = String, format = Binary)]
+    file: Vec<u8>,
+}
+
+/// The JSON of `audiowaveform`, version 2.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it says what a file holds that nodes write")]
+pub(super) struct Waveform {
+    /// 2.
+    version: u32,
+    /// Channels of the waveform: 1, all of the source mixed.
+    channels: u32,
+    /// Of the source, in hertz.
+    sample_rate: u32,
+    /// Samples that a pair of `data` stands for.
+    samples_per_pixel: u32,
+    /// Bits of a number of `data`: 8.
+    bits: u32,
+    /// Pairs in `data`.
+    length: u32,
+    /// Least and greatest value, in turn, from -128 to 127.
+    data: Vec<i32>,
+}
+
+/// Bytes as they are.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "it says what an answer holds that is sent as a stream")]
+pub(super) struct Bytes(Vec<u8>);
+
+/// The version of tus that is spoken here.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "it says what a header holds")]
+pub(super) enum TusVersion {
+    /// The only one.
+    #[schema(rename = "1.0.0")]
+    One,
+}
