@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use kinora_jobs::admission::Limits;
 use kinora_protocol::api::{NewJob, ScrubView};
 use kinora_protocol::event::Event;
+use kinora_protocol::machine::Machine;
 use kinora_protocol::node::{NodeLimits, Shared};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
@@ -122,6 +123,8 @@ pub struct Settings {
     pub admission: Option<Limits>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
     pub describe: bool,
+    /// The hub's machine.
+    pub machine: Machine,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
     pub own_node: Option<NodeId>,
 }

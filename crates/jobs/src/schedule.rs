@@ -124,6 +124,7 @@ mod tests {
             ffmpeg: "one".to_owned(),
             encoders: vec![Encoder::X264],
             cores: 2,
+            machine: None,
             speeds: vec![],
         };
         let build = build_name(&can.ffmpeg);

@@ -219,6 +219,7 @@ fn hello(name: &str, chunks: u32, holding: Vec<(TaskId, Attempt)>) -> ToHub {
             ffmpeg: BUILD.to_owned(),
             encoders: ENCODERS.to_vec(),
             cores: 4,
+            machine: None,
             speeds: Vec::new(),
         },
         slots: Slots { chunks, other: 0 },

@@ -7,6 +7,7 @@ use kinora_hub::session::Absence;
 use kinora_hub::{ClusterDefaults, Hub, HubError, JobDefaults, Settings};
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
+use kinora_protocol::machine::Machine;
 use kinora_protocol::node::{NodeLimits, Slots};
 use kinora_protocol::{Failure, NodeId};
 use kinora_worker::capability::{self, Trials};
@@ -44,6 +45,8 @@ pub struct Setup {
     pub serves: bool,
     /// Whether it is found out what is to be known about media as soon as it comes.
     pub describe: bool,
+    /// What this machine is made of.
+    pub machine: Machine,
     /// The node in this process, if there is one.
     pub local: Option<Local>,
 }
@@ -80,7 +83,7 @@ impl Local {
     /// Tries its encoders, which takes a moment, and is a worker then.
     async fn worker(self, node: NodeId, folders: Folders) -> Worker {
         let capabilities = capability::detect(&self.tools, &self.trials).await;
-        let chunks = self.chunks.unwrap_or(capabilities.cores.max(2)).max(1);
+        let chunks = self.chunks.unwrap_or(capabilities.defaults().chunks).max(1);
         Worker {
             node,
             name: NODE.to_owned(),
@@ -138,6 +141,7 @@ impl Opened {
             // Who may start the program may use it on anything.
             admission: setup.serves.then(Default::default),
             describe: setup.describe,
+            machine: setup.machine,
         };
         let hub = Hub::open(state, settings).await?;
         Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })

@@ -46,6 +46,14 @@ async fn what_a_hub_makes_is_exact() -> Result<()> {
     ensure!(hub.client.proof(view.id).await?.verified);
     let tasks = hub.client.tasks(view.id).await?.items;
     ensure!(tasks.iter().all(|t| t.state == "done" && t.attempts.len() == 1), "{tasks:?}");
+    // Hub and worker are one machine, and of one class.
+    let (system, node) = (hub.client.system().await?, hub.client.nodes().await?.items.remove(0));
+    ensure!(node.capabilities.machine.as_ref() == Some(&system.machine), "{node:?} {system:?}");
+    ensure!(node.tier == Some(system.tier) && system.tier == system.machine.tier(), "{node:?} {system:?}");
+    ensure!(
+        node.slots.chunks == system.defaults.chunks && system.machine.memory > 1 << 28,
+        "{node:?} {system:?}"
+    );
     // The same again finds its chunks.
     let again = hub.client.submit(&job(media.clone()), None).await?;
     let again = hub.ends(again.id).await?;

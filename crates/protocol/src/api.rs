@@ -10,6 +10,7 @@ use crate::error::{ErrorCode, Failure};
 use crate::event::Event;
 use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
 use crate::job::{JobPhase, Work};
+use crate::machine::{Machine, MachineDefaults, Tier};
 use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
 use crate::task::TaskKind;
@@ -54,6 +55,14 @@ pub struct SystemView {
     pub node_protocol: u32,
     /// Milliseconds since 1970 at its start.
     pub started_ms: i64,
+    /// The machine that it runs on.
+    pub machine: Machine,
+    /// The class of that machine.
+    pub tier: Tier,
+    /// What holds on it where nothing else was said.
+    pub defaults: MachineDefaults,
+    /// Bytes of the longest file that is taken over the network.
+    pub longest_upload: u64,
     /// Folders below which files may be named in place of being uploaded.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub allowed_folders: Vec<PathBuf>,
@@ -327,6 +336,8 @@ pub struct NodeView {
     pub quarantined: Option<String>,
     /// What it can do.
     pub capabilities: Capabilities,
+    /// The class of its machine, where that is known.
+    pub tier: Option<Tier>,
     /// How much at once.
     pub slots: Slots,
     /// What jobs may ask for; known while it is connected.

@@ -16,6 +16,7 @@ pub mod fault;
 pub mod id;
 pub mod job;
 pub mod live;
+pub mod machine;
 pub mod media;
 pub mod node;
 pub mod proof;

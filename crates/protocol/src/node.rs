@@ -10,6 +10,7 @@ use crate::class::Tags;
 use crate::encode::Encoder;
 use crate::error::Failure;
 use crate::id::{Attempt, JobId, NodeId, TaskId};
+use crate::machine::{Machine, MachineDefaults};
 use crate::task::{TaskKind, TaskOutput, TaskSpec};
 
 /// What a machine can do.
@@ -25,6 +26,17 @@ pub struct Capabilities {
     /// What its encoders were measured to make; empty before.
     #[serde(default)]
     pub speeds: Vec<Speed>,
+    /// What it is made of, where it tells.
+    #[serde(default)]
+    pub machine: Option<Machine>,
+}
+
+impl Capabilities {
+    /// What holds unless the machine's owner says otherwise.
+    pub fn defaults(&self) -> MachineDefaults {
+        let known = self.machine.clone().unwrap_or(Machine { cores: self.cores, ..Machine::default() });
+        known.defaults()
+    }
 }
 
 /// What one encoder makes of the benchmark's picture on a machine that does nothing else.

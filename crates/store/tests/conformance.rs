@@ -776,7 +776,13 @@ async fn media_nodes_and_names_are_kept(store: Store) {
     let mut row = NodeRow {
         name: "kitchen".to_owned(),
         id: NodeId::generate(),
-        capabilities: Capabilities { ffmpeg: "5.1".into(), encoders: vec![], cores: 2, speeds: vec![] },
+        capabilities: Capabilities {
+            ffmpeg: "5.1".into(),
+            encoders: vec![],
+            cores: 2,
+            speeds: vec![],
+            machine: None,
+        },
         slots: Slots { chunks: 1, other: 2 },
         last_seen_ms: 1,
         withheld: None,

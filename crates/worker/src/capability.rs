@@ -5,6 +5,8 @@ use kinora_media::trial::{self, Trial};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::Capabilities;
 
+use crate::machine;
+
 /// Which encoders are tried.
 #[derive(Debug, Clone)]
 pub enum Trials {
@@ -27,7 +29,12 @@ pub async fn detect(tools: &Tools, trials: &Trials) -> Capabilities {
             encoders.push(encoder);
         }
     }
-    let cores =
-        std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX));
-    Capabilities { ffmpeg: tools.build.clone(), encoders, cores, speeds: Vec::new() }
+    let machine = machine::examine();
+    Capabilities {
+        ffmpeg: tools.build.clone(),
+        encoders,
+        cores: machine.cores,
+        speeds: Vec::new(),
+        machine: Some(machine),
+    }
 }

@@ -6,6 +6,7 @@ pub mod cache;
 pub mod capability;
 pub mod claim;
 mod jitter;
+pub mod machine;
 mod ranges;
 pub mod reach;
 pub mod remote;

@@ -523,6 +523,7 @@ export interface components {
             encoders: components["schemas"]["Encoder"][];
             /** @description First line of `ffmpeg -version`, part of every chunk's key. */
             ffmpeg: string;
+            machine?: components["schemas"]["Machine"] | null;
             /** @description What its encoders were measured to make; empty before. */
             speeds?: components["schemas"]["Speed"][];
         };
@@ -884,6 +885,43 @@ export interface components {
              */
             true_peak_dbtp?: number | null;
         };
+        /** @description A machine. */
+        Machine: {
+            /** @description Architecture of its processors. */
+            architecture: string;
+            /**
+             * Format: int32
+             * @description Logical processors that may be used.
+             */
+            cores: number;
+            /** @description Name of its processor, where the system tells. */
+            cpu?: string | null;
+            /** @description Graphics processors by name. */
+            gpus: string[];
+            /**
+             * Format: int64
+             * @description Bytes of memory that may be used; 0 when that is not known.
+             */
+            memory: number;
+            /** @description Operating system and its version. */
+            os: string;
+        };
+        /**
+         * @description What holds on a machine where its owner says nothing else. The length of chunks is not among it: it follows from the
+         *     speeds that were measured.
+         */
+        MachineDefaults: {
+            /**
+             * Format: int64
+             * @description Bytes of finished chunks, or of fetched sources, that are kept.
+             */
+            cache: number;
+            /**
+             * Format: int32
+             * @description Chunks at once at the most.
+             */
+            chunks: number;
+        };
         /** @description Mastering display colour volume (SMPTE ST 2086). */
         Mastering: {
             /** @description Red, green, blue and white point x, y as exact ratios. */
@@ -1041,6 +1079,7 @@ export interface components {
             state: components["schemas"]["NodeState"];
             /** @description What jobs may ask for; known while it is connected. */
             tags?: components["schemas"]["Tags"];
+            tier?: components["schemas"]["Tier"] | null;
         };
         /** @description What came out. */
         OutputProof: {
@@ -1202,6 +1241,7 @@ export interface components {
                 state: components["schemas"]["NodeState"];
                 /** @description What jobs may ask for; known while it is connected. */
                 tags?: components["schemas"]["Tags"];
+                tier?: components["schemas"]["Tier"] | null;
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
@@ -1605,6 +1645,15 @@ export interface components {
         SystemView: {
             /** @description Folders below which files may be named in place of being uploaded. */
             allowed_folders: string[];
+            /** @description What holds on it where nothing else was said. */
+            defaults: components["schemas"]["MachineDefaults"];
+            /**
+             * Format: int64
+             * @description Bytes of the longest file that is taken over the network.
+             */
+            longest_upload: number;
+            /** @description The machine that it runs on. */
+            machine: components["schemas"]["Machine"];
             /**
              * Format: int32
              * @description Version of the node protocol.
@@ -1615,6 +1664,8 @@ export interface components {
              * @description Milliseconds since 1970 at its start.
              */
             started_ms: number;
+            /** @description The class of that machine. */
+            tier: components["schemas"]["Tier"];
             /** @description Version of Kinora. */
             version: string;
         };
@@ -1692,6 +1743,11 @@ export interface components {
             /** @description Where it is. */
             url: string;
         };
+        /**
+         * @description A class of machines.
+         * @enum {string}
+         */
+        Tier: "low" | "medium" | "high" | "ultra";
         /**
          * @description How exactly the result's timestamps were compared with the plan.
          * @enum {string}

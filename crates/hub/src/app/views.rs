@@ -9,6 +9,7 @@ use kinora_protocol::api::{
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::job::JobPhase;
+use kinora_protocol::machine::Machine;
 use kinora_protocol::node::PROTOCOL;
 use kinora_protocol::task::TaskSpec;
 use kinora_protocol::{JobId, NodeId};
@@ -21,10 +22,15 @@ use crate::{Hub, Result};
 impl Hub {
     /// The hub itself.
     pub fn system_view(&self) -> SystemView {
+        let machine = &self.inner.settings.machine;
         SystemView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node_protocol: PROTOCOL,
             started_ms: self.inner.started_ms,
+            machine: machine.clone(),
+            tier: machine.tier(),
+            defaults: machine.defaults(),
+            longest_upload: self.longest_upload(),
             allowed_folders: self.inner.settings.allowed_folders.clone(),
         }
     }
@@ -64,6 +70,7 @@ impl Hub {
                     Some(Withheld::Quarantine { why }) => Some(why),
                     Some(Withheld::Drain) | None => None,
                 },
+                tier: row.capabilities.machine.as_ref().map(Machine::tier),
                 capabilities: row.capabilities,
                 slots: row.slots,
                 tags: Tags::NONE,
@@ -78,6 +85,7 @@ impl Hub {
                 view.state = state(node);
                 // With what the benchmark found.
                 view.capabilities = node.hello.capabilities.clone();
+                view.tier = view.capabilities.machine.as_ref().map(Machine::tier);
                 view.tags = node.hello.tags.clone();
                 if let Standing::Quarantined { why } = &node.standing {
                     view.quarantined = Some(why.clone());

@@ -7,6 +7,8 @@ use kinora_media::Tools;
 use kinora_media::trial::{self, Trial};
 use kinora_protocol::Failure;
 use kinora_protocol::encode::Encoder;
+use kinora_protocol::machine::{Machine, MachineDefaults, Tier};
+use kinora_worker::machine;
 use serde::Serialize;
 
 use super::complain;
@@ -41,10 +43,10 @@ struct EncoderReport {
 
 #[derive(Serialize)]
 struct System {
-    os: &'static str,
-    architecture: &'static str,
-    cores: usize,
-    memory_bytes: Option<u64>,
+    #[serde(flatten)]
+    machine: Machine,
+    tier: Tier,
+    defaults: MachineDefaults,
     render_devices: Vec<String>,
     dies_with_parent: bool,
 }
@@ -121,21 +123,14 @@ fn system() -> System {
     let render_devices = std::fs::read_dir("/dev/dri")
         .map(|entries| entries.flatten().map(|e| e.path().display().to_string()).collect())
         .unwrap_or_default();
+    let machine = machine::examine();
     System {
-        os: std::env::consts::OS,
-        architecture: std::env::consts::ARCH,
-        cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        memory_bytes: memory(),
+        tier: machine.tier(),
+        defaults: machine.defaults(),
+        machine,
         render_devices,
         dies_with_parent: cfg!(target_os = "linux"),
     }
-}
-
-/// Total memory, where the system tells in a file.
-fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|l| l.starts_with("MemTotal:"))?;
-    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
 }
 
 fn how_to_get_ffmpeg() -> &'static str {
@@ -160,10 +155,18 @@ fn print(report: &Report) {
         }
     }
     let system = &report.system;
-    let memory = system
-        .memory_bytes
-        .map_or("unknown".to_owned(), |m| format!("{:.1} GiB", m as f64 / (1u64 << 30) as f64));
-    say!("  system   {} {}, {} cores, memory {memory}", system.os, system.architecture, system.cores);
+    let Machine { os, architecture, cpu, cores, memory, gpus } = &system.machine;
+    let memory = match memory {
+        0 => "unknown".to_owned(),
+        bytes => format!("{:.1} GiB", *bytes as f64 / (1u64 << 30) as f64),
+    };
+    let cpu = cpu.as_deref().unwrap_or("unknown processor");
+    say!("  system   {os} ({architecture}), {cpu}, {cores} cores, memory {memory}");
+    let MachineDefaults { chunks, cache } = system.defaults;
+    say!("  tier     {}: {chunks} chunks at once, caches of {} GiB", system.tier.name(), cache >> 30);
+    for gpu in gpus {
+        say!("  ok       graphics processor: {gpu}");
+    }
     if system.render_devices.is_empty() {
         say!("  no       graphics devices (/dev/dri): encoding runs on the processor");
     } else {

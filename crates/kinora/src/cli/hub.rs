@@ -8,9 +8,11 @@ use clap::Args;
 use kinora_hub::http;
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
+use kinora_protocol::machine::Machine;
 use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_worker::capability::Trials;
+use kinora_worker::machine;
 use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
@@ -40,9 +42,9 @@ pub struct HubArgs {
     /// Let web pages of this origin (scheme and host, as in the address) talk to the hub; * is any; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
-    /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay
-    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
-    pub chunk_cache: u64,
+    /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay [default: by the machine, 10G to 100G]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub chunk_cache: Option<u64>,
     /// Forget jobs, with their results, so long after they ended: 30d, 12h, never
     #[arg(long, value_name = "TIME", default_value = "never", value_parser = span_or_never)]
     pub keep_jobs: Span,
@@ -151,7 +153,12 @@ fn take_all_files() {
 fn take_all_files() {}
 
 /// The engine, as the flags have it.
-fn setup(args: &HubArgs, allowed_folders: Vec<PathBuf>, local: Option<Local>) -> Result<Setup, Failure> {
+fn setup(
+    args: &HubArgs,
+    allowed_folders: Vec<PathBuf>,
+    machine: Machine,
+    local: Option<Local>,
+) -> Result<Setup, Failure> {
     Ok(Setup {
         jobs: args.jobs,
         allowed_folders,
@@ -166,6 +173,7 @@ fn setup(args: &HubArgs, allowed_folders: Vec<PathBuf>, local: Option<Local>) ->
         longest_upload: Some(args.max_upload),
         serves: true,
         describe: args.metadata == Metadata::Auto,
+        machine,
         local,
     })
 }
@@ -192,10 +200,12 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         .await
         .map_err(|e| Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {listen}: {e}")))?;
     let address = listener.local_addr().unwrap_or(listen);
-    let setup = setup(args, allowed_folders, local(args, config).await?)?;
+    let machine = machine::examine();
+    let defaults = machine.defaults();
+    let setup = setup(args, allowed_folders, machine, local(args, config).await?)?;
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(Policy {
-        chunk_cache: args.chunk_cache,
+        chunk_cache: args.chunk_cache.unwrap_or(defaults.cache),
         keep_jobs: args.keep_jobs.into(),
         scrub_every: args.scrub_every.into(),
     });

@@ -88,6 +88,14 @@ impl OneNode {
 
 fn details(node: &NodeView) {
     say!("    {}", node.capabilities.ffmpeg.lines().next().unwrap_or_default());
+    if let (Some(machine), Some(tier)) = (&node.capabilities.machine, node.tier) {
+        let cpu = machine.cpu.as_deref().unwrap_or(&machine.architecture);
+        let memory = machine.memory as f64 / (1u64 << 30) as f64;
+        say!("    {} machine: {}, {cpu}, {memory:.1} GiB of memory", tier.name(), machine.os);
+        for gpu in &machine.gpus {
+            say!("    graphics processor: {gpu}");
+        }
+    }
     if !node.tags.is_empty() {
         say!("    tags: {}", node.tags);
     }

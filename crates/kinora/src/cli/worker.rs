@@ -39,7 +39,7 @@ pub struct WorkerArgs {
     /// Name that people see; the machine's when absent
     #[arg(long)]
     pub name: Option<String>,
-    /// Chunks at once at the most; as many as the machine has cores when absent
+    /// Chunks at once at the most; as many as the machine has cores, fewer with little memory, when absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub slots: Option<u32>,
     /// Words that jobs may ask for, separated by commas
@@ -60,9 +60,9 @@ pub struct WorkerArgs {
     /// Move all bytes over the network, even if the hub's files are here, too
     #[arg(long)]
     pub copy: bool,
-    /// Fetched parts of sources that are kept for later chunks
-    #[arg(long, value_name = "SIZE", default_value = "20G", value_parser = size::parse)]
-    pub media_cache: u64,
+    /// Fetched parts of sources that are kept for later chunks [default: by the machine, 10G to 100G]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub media_cache: Option<u64>,
     /// How long each encoder is measured at the first start, 0 for not at all; as the hub says when absent
     #[arg(long, alias = "benchmark-duration", value_name = "S", value_parser = seconds)]
     pub benchmark_seconds: Option<f64>,
@@ -128,12 +128,14 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
         let why = format!("no encoder of {} works: see `kinora doctor`", tools.ffmpeg.display());
         return Err(Failure::new(ErrorCode::ToolMissing, why));
     }
-    let cache = MediaCache::open(place.at("media"), args.media_cache).map_err(|e| place.unusable(&e))?;
+    let cache =
+        MediaCache::open(place.at("media"), args.media_cache.unwrap_or(capabilities.defaults().cache))
+            .map_err(|e| place.unusable(&e))?;
     let worker = Worker {
         node: place.node.clone(),
         name: args.name.clone().unwrap_or_else(|| config.host.clone()),
         tools,
-        slots: Slots { chunks: args.slots.unwrap_or(capabilities.cores.max(2)), other: OTHER_SLOTS },
+        slots: Slots { chunks: args.slots.unwrap_or(capabilities.defaults().chunks), other: OTHER_SLOTS },
         capabilities,
         tags: args.tags.clone().unwrap_or_default(),
         priority: args.priority,

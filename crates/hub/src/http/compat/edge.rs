@@ -46,6 +46,7 @@ pub(in crate::http) async fn register(
             encoders: Vec::new(),
             cores: said.cpu_cores,
             speeds: Vec::new(),
+            machine: None,
         },
         slots: Slots { chunks: 0, other: 0 },
         last_seen_ms: now_ms(),
