@@ -13,6 +13,7 @@ mod known;
 pub mod live;
 pub mod media;
 pub mod nodes;
+pub(crate) mod packages;
 mod publish;
 pub mod scrub;
 pub mod tasks;

@@ -68,6 +68,8 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(jobs::events))
         .routes(routes!(jobs::proof))
         .routes(routes!(jobs::output))
+        .routes(routes!(jobs::package_list))
+        .routes(routes!(jobs::package_file))
         .routes(routes!(jobs::act))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))

@@ -93,6 +93,8 @@ struct Inner {
     library: tokio::sync::Mutex<()>,
     /// The look at all stored bytes that goes on, or was the last.
     scrub: Mutex<ScrubView>,
+    /// What results that are archives hold.
+    packages: app::packages::Packages,
     events: broadcast::Sender<Event>,
     /// Rung when a task may have become ready.
     work: Notify,
@@ -203,6 +205,7 @@ impl Hub {
             conditions: Mutex::default(),
             library: tokio::sync::Mutex::default(),
             scrub: Mutex::default(),
+            packages: app::packages::Packages::default(),
             events,
             work: Notify::new(),
             nodes: nodes::Nodes::default(),

@@ -169,6 +169,7 @@ fn spec(
         encode: video.encode.clone(),
         filters: video.filters.clone(),
         resample: chunk.resample,
+        ladder: video.ladder.clone(),
         expect: chunk.expect,
         verify: known.settled.verify,
         threads,

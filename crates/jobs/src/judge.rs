@@ -46,6 +46,18 @@ pub fn chunk(spec: &ChunkSpec, out: &ChunkOutput) -> Verdict {
         let reason = format!("chunk {}: its packets do not have the times of its frames", spec.ordinal);
         return Verdict::Broken { reason };
     }
+    for (n, other) in (1..).zip(&out.others) {
+        if other.packets != out.packets || other.times != out.times {
+            let reason = format!("chunk {}: its rendition {n} has other frames than the first", spec.ordinal);
+            return Verdict::Broken { reason };
+        }
+    }
+    let wanted = spec.ladder.as_ref().map_or(0, |ladder| ladder.others.len());
+    if out.others.len() != wanted {
+        let reason =
+            format!("chunk {}: {} other renditions came out of {wanted}", spec.ordinal, out.others.len());
+        return Verdict::Broken { reason };
+    }
     if as_indexed {
         return Verdict::Good;
     }

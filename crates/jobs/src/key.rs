@@ -37,6 +37,9 @@ impl<'a> Keys<'a> {
         part(VERSION.as_bytes());
         part(self.build.as_bytes());
         part(&settings);
+        if let Some(ladder) = &spec.ladder {
+            part(&serde_json::to_vec(ladder).ok()?);
+        }
         part(&self.index.config);
         for tick in [spec.a, spec.b, spec.seam_end, spec.shift] {
             part(&tick.to_le_bytes());

@@ -8,6 +8,7 @@ pub mod audio;
 pub mod chunk;
 pub mod describe;
 pub mod encoder;
+pub mod hls;
 pub mod input;
 pub mod inspect;
 pub mod package;

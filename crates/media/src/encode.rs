@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kinora_plan::digest;
 use kinora_protocol::Digest;
 use kinora_protocol::recipe::Verify;
-use kinora_protocol::task::{ChunkSpec, Window};
+use kinora_protocol::task::{ChunkSpec, OtherRendition, Window};
 
 use crate::command::chunk::{self, ChunkPaths};
 use crate::error::MediaError;
@@ -29,6 +29,8 @@ pub struct EncodedChunk {
     pub times: Digest,
     /// Digest over the decoder configuration.
     pub config: Digest,
+    /// Its other renditions.
+    pub others: Vec<OtherRendition>,
     /// Processor seconds.
     pub cpu_seconds: f64,
 }
@@ -48,7 +50,9 @@ pub async fn encode(
     let what = format!("chunk {}", spec.ordinal);
     let input = input(&spec.window, source, size, scratch).await?;
     let frames = scratch.join("frames.crc");
-    let paths = ChunkPaths { input: &input, chunk: out, frames: &frames };
+    let count = spec.ladder.as_ref().map_or(0, |ladder| ladder.others.len());
+    let others: Vec<PathBuf> = (1..=count).map(|n| scratch.join(format!("rendition{n}"))).collect();
+    let paths = ChunkPaths { input: &input, chunk: out, others: &others, frames: &frames };
     let args = chunk::encode(spec, tools.passthrough(), paths);
     let finished = process::run(
         &Invocation { what: format!("encoding {what}"), program: tools.ffmpeg.clone(), args },
@@ -59,9 +63,19 @@ pub async fn encode(
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
-    // Counting and hashing both read the new file: side by side.
-    let (checked, settled) = tokio::join!(check(spec, out), settle(out, control));
-    let ((packets, times, config), (size, digest)) = (checked?, settled?);
+    let (checked, settled, others) = match others.is_empty() {
+        // Counting and hashing both read the new file: side by side.
+        true => {
+            let (checked, settled) = tokio::join!(check(spec, out), settle(out, control));
+            (checked?, settled?, Vec::new())
+        }
+        false => {
+            let checked = check(spec, out).await?;
+            let others = gather(spec, others, out).await?;
+            (checked, settle(out, control).await?, others)
+        }
+    };
+    let ((packets, times, config), (size, digest)) = (checked, settled);
     Ok(EncodedChunk {
         size,
         digest,
@@ -69,8 +83,34 @@ pub async fn encode(
         packets,
         times,
         config,
+        others,
         cpu_seconds: finished.cpu_seconds,
     })
+}
+
+/// Checks the other renditions and puts them behind the first.
+async fn gather(
+    spec: &ChunkSpec,
+    files: Vec<PathBuf>,
+    out: &Path,
+) -> Result<Vec<OtherRendition>, MediaError> {
+    let mut gathered = Vec::with_capacity(files.len());
+    for path in files {
+        let (packets, times, config) = check(spec, &path).await?;
+        let into = out.to_owned();
+        let length = blocking(move || append(&path, &into)).await?;
+        gathered.push(OtherRendition { length, packets, times, config });
+    }
+    Ok(gathered)
+}
+
+/// Moves a file's bytes to the end of another; gives their number.
+fn append(path: &Path, into: &Path) -> Result<u64, MediaError> {
+    let mut from = std::fs::File::open(path).map_err(MediaError::io(path))?;
+    let mut to = std::fs::OpenOptions::new().append(true).open(into).map_err(MediaError::io(into))?;
+    let length = std::io::copy(&mut from, &mut to).map_err(MediaError::io(into))?;
+    std::fs::remove_file(path).map_err(MediaError::io(path))?;
+    Ok(length)
 }
 
 type Checked = (u64, Digest, Digest);

@@ -16,6 +16,8 @@ const MAX_BOXES: usize = 8_000_000;
 const MAX_BOX: u64 = 64 << 20;
 /// Fields of a visual sample entry before its boxes.
 const VISUAL_FIELDS: usize = 78;
+/// Fields of an audio sample entry before its boxes.
+const AUDIO_FIELDS: usize = 28;
 
 /// The one track of a fragmented file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +28,29 @@ pub struct Held {
     pub hz: u32,
     /// Digest over the sample entry: codec, size, colours and decoder configuration.
     pub config: Digest,
+    /// The sample entry: its type and its body.
+    pub entry: ([u8; 4], Vec<u8>),
+    /// Bytes before the first fragment.
+    pub head: u64,
+    /// Ticks of the track's beginning that an edit list leaves out.
+    pub skipped: i64,
+    /// Its fragments in order.
+    pub fragments: Vec<Fragment>,
+}
+
+/// A fragment: some packets with their index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fragment {
+    /// Offset in the file.
+    pub at: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Bytes from its start to the end of its first packet.
+    pub first: u64,
+    /// Presentation time of its first packet, in ticks.
+    pub start: i64,
+    /// Ticks of all its packets.
+    pub duration: i64,
 }
 
 /// Reads a file's structure; payload is only measured.
@@ -59,6 +84,8 @@ const CUT: Odd = Odd::Structure("its boxes do not fit: it is cut or damaged");
 struct Track {
     hz: u32,
     config: Digest,
+    entry: ([u8; 4], Vec<u8>),
+    skipped: i64,
     default_duration: u32,
     default_size: u32,
 }
@@ -66,8 +93,9 @@ struct Track {
 fn walk(file: &mut File) -> Result<Held, Odd> {
     let length = file.seek(SeekFrom::End(0))?;
     let (mut at, mut track, mut times) = (0, None, Vec::new());
-    // Bytes that the fragment before an `mdat` says are in it.
-    let mut promised = None;
+    let (mut head, mut fragments) = (None, Vec::new());
+    // What the fragment before an `mdat` says is in it.
+    let mut promised: Option<(u64, Run)> = None;
     for _ in 0..MAX_BOXES {
         if at == length {
             break;
@@ -77,12 +105,22 @@ fn walk(file: &mut File) -> Result<Held, Odd> {
             (b"moov", None) => track = Some(moov(&load(file, at + header, size - header)?)?),
             (b"moof", Some(track)) => {
                 let body = load(file, at + header, size - header)?;
-                promised = Some(promised.unwrap_or(0) + moof(&body, track, &mut times)?);
+                head = head.or(Some(at));
+                if promised.replace((at, moof(&body, track, &mut times)?)).is_some() {
+                    return Err(Odd::Structure("a fragment has no bytes"));
+                }
             }
             (b"moov" | b"moof", _) => return Err(Odd::Structure("its head is not where it belongs")),
-            (b"mdat", _) if promised.take() != Some(size - header) => {
-                return Err(Odd::Structure("a fragment has other bytes than it says"));
-            }
+            (b"mdat", _) => match promised.take() {
+                Some((from, run)) if run.bytes == size - header => fragments.push(Fragment {
+                    at: from,
+                    length: at + size - from,
+                    first: at + header + run.first - from,
+                    start: run.start.unwrap_or(run.decode),
+                    duration: run.duration,
+                }),
+                _ => return Err(Odd::Structure("a fragment has other bytes than it says")),
+            },
             _ => {}
         }
         at += size;
@@ -90,9 +128,11 @@ fn walk(file: &mut File) -> Result<Held, Odd> {
     if at != length || promised.is_some() {
         return Err(CUT);
     }
-    let Some(Track { hz, config, .. }) = track else { return Err(Odd::Structure("it has no head (moov)")) };
+    let Some(Track { hz, config, entry, skipped, .. }) = track else {
+        return Err(Odd::Structure("it has no head (moov)"));
+    };
     times.sort_unstable();
-    Ok(Held { times, hz, config })
+    Ok(Held { times, hz, config, entry, head: head.unwrap_or(length), skipped, fragments })
 }
 
 /// A box at the top of a file.
@@ -164,21 +204,42 @@ fn only<'a>(parent: &'a [u8], kind: &[u8; 4]) -> Result<&'a [u8], Odd> {
 }
 
 fn moov(body: &[u8]) -> Result<Track, Odd> {
-    let media = only(only(body, b"trak")?, b"mdia")?;
+    let trak = only(body, b"trak")?;
+    let media = only(trak, b"mdia")?;
     let mdhd = only(media, b"mdhd")?;
     // Version 1 has times of 64 bits before the time scale.
     let hz = u32_at(mdhd, if mdhd.first() == Some(&1) { 20 } else { 12 })?;
     let trex = only(only(body, b"mvex")?, b"trex")?;
     let stsd = only(only(only(media, b"minf")?, b"stbl")?, b"stsd")?;
     let (default_duration, default_size) = (u32_at(trex, 12)?, u32_at(trex, 16)?);
-    Ok(Track { hz, config: config(stsd)?, default_duration, default_size })
+    let entries = children(stsd.get(8..).ok_or(CUT)?)?;
+    let entry = entries.first().map(|(kind, body, _)| (*kind, body.to_vec())).ok_or(CUT)?;
+    Ok(Track {
+        hz,
+        config: config(&entries)?,
+        entry,
+        skipped: skipped(trak)?,
+        default_duration,
+        default_size,
+    })
+}
+
+/// Where in the track its presentation begins. ISO/IEC 14496-12, 8.6.6.
+fn skipped(trak: &[u8]) -> Result<i64, Odd> {
+    let Ok(edits) = only(trak, b"edts") else { return Ok(0) };
+    let list = only(edits, b"elst")?;
+    match (u32_at(list, 0)?, u32_at(list, 4)?) {
+        (0, 1) => Ok(i64::from(u32_at(list, 12)?.cast_signed())),
+        (_, 1) => Ok(i64::from_be_bytes(array(list, 16)?)),
+        _ => Err(Odd::Structure("it has more edits than one")),
+    }
 }
 
 /// Everything in the sample entry but the bit rates (`btrt`), which differ from chunk to chunk.
-fn config(stsd: &[u8]) -> Result<Digest, Odd> {
+fn config(entries: &[Child<'_>]) -> Result<Digest, Odd> {
     let mut hasher = blake3::Hasher::new();
-    for (kind, body, _) in children(stsd.get(8..).ok_or(CUT)?)? {
-        let (fields, boxes) = body.split_at_checked(VISUAL_FIELDS).ok_or(CUT)?;
+    for &(kind, body, _) in entries {
+        let (fields, boxes) = body.split_at_checked(fields_of(kind)).ok_or(CUT)?;
         hasher.update(&kind).update(fields);
         // QuickTime may end the list with four zero bytes.
         let boxes = boxes.strip_suffix(&[0; 4]).filter(|b| children(b).is_ok()).unwrap_or(boxes);
@@ -191,8 +252,38 @@ fn config(stsd: &[u8]) -> Result<Digest, Odd> {
     Ok(Digest::from_bytes(hasher.finalize().as_bytes()))
 }
 
-/// Adds the times of a fragment's packets; gives the sum of their sizes.
-fn moof(body: &[u8], track: &Track, times: &mut Vec<i64>) -> Result<u64, Odd> {
+/// Fields of a sample entry before its boxes.
+fn fields_of(kind: [u8; 4]) -> usize {
+    match &kind {
+        b"mp4a" | b"Opus" => AUDIO_FIELDS,
+        _ => VISUAL_FIELDS,
+    }
+}
+
+/// A box within the sample entry of a track.
+pub(crate) fn within(entry: &([u8; 4], Vec<u8>), kind: &[u8; 4]) -> Option<Vec<u8>> {
+    let boxes = entry.1.get(fields_of(entry.0)..)?;
+    let found = children(boxes).ok()?.into_iter().find(|(k, ..)| k == kind);
+    found.map(|(_, body, _)| body.to_vec())
+}
+
+/// What a fragment says of its packets.
+#[derive(Default)]
+struct Run {
+    /// Bytes of all of them.
+    bytes: u64,
+    /// Bytes of the first.
+    first: u64,
+    /// Presentation time of the first.
+    start: Option<i64>,
+    /// Decode time of the next.
+    decode: i64,
+    /// Ticks of all of them.
+    duration: i64,
+}
+
+/// Adds the times of a fragment's packets; gives the sum of them.
+fn moof(body: &[u8], track: &Track, times: &mut Vec<i64>) -> Result<Run, Odd> {
     let traf = only(body, b"traf")?;
     let tfhd = only(traf, b"tfhd")?;
     let flags = u32_at(tfhd, 0)?;
@@ -207,47 +298,47 @@ fn moof(body: &[u8], track: &Track, times: &mut Vec<i64>) -> Result<u64, Odd> {
     let duration = default(0x8, track.default_duration)?;
     let size = default(0x10, track.default_size)?;
     let tfdt = only(traf, b"tfdt")?;
-    let mut decode = match tfdt.first() {
+    let decode = match tfdt.first() {
         Some(1) => i64::from_be_bytes(array(tfdt, 4)?),
         _ => i64::from(u32_at(tfdt, 4)?),
     };
-    let mut total = 0;
-    for (kind, run, _) in children(traf)? {
+    let mut run = Run { decode, ..Run::default() };
+    for (kind, body, _) in children(traf)? {
         if &kind == b"trun" {
-            total += trun(run, (duration, size), &mut decode, times)?;
+            trun(body, (duration, size), &mut run, times)?;
         }
     }
-    Ok(total)
+    Ok(run)
 }
 
-fn trun(
-    run: &[u8],
-    (duration, size): (u32, u32),
-    decode: &mut i64,
-    times: &mut Vec<i64>,
-) -> Result<u64, Odd> {
-    let (flags, count) = (u32_at(run, 0)?, u32_at(run, 4)?);
-    let signed = run.first() == Some(&1);
+fn trun(body: &[u8], (duration, size): (u32, u32), run: &mut Run, times: &mut Vec<i64>) -> Result<(), Odd> {
+    let (flags, count) = (u32_at(body, 0)?, u32_at(body, 4)?);
+    let signed = body.first() == Some(&1);
     let mut at = 8 + if flags & 0x1 != 0 { 4 } else { 0 } + if flags & 0x4 != 0 { 4 } else { 0 };
-    let mut total = 0;
     for _ in 0..count {
         let mut field = |flag: u32| -> Result<Option<u32>, Odd> {
             if flags & flag == 0 {
                 return Ok(None);
             }
             at += 4;
-            u32_at(run, at - 4).map(Some)
+            u32_at(body, at - 4).map(Some)
         };
         let duration = field(0x100)?.unwrap_or(duration);
-        total += u64::from(field(0x200)?.unwrap_or(size));
+        let size = u64::from(field(0x200)?.unwrap_or(size));
         let _ = field(0x400)?;
         let offset = field(0x800)?.unwrap_or(0);
         // The same four bytes; whether they have a sign is for the version to say.
         let offset = if signed { i64::from(offset.cast_signed()) } else { i64::from(offset) };
-        times.push(*decode + offset);
-        *decode += i64::from(duration);
+        let time = run.decode + offset;
+        times.push(time);
+        if run.start.is_none() {
+            (run.start, run.first) = (Some(time), size);
+        }
+        run.bytes += size;
+        run.decode += i64::from(duration);
+        run.duration += i64::from(duration);
     }
-    Ok(total)
+    Ok(())
 }
 
 #[cfg(test)]

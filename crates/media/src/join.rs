@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use kinora_protocol::Digest;
@@ -28,33 +29,115 @@ pub struct Input {
     pub path: PathBuf,
     /// Digest of all its bytes when it was accepted.
     pub digest: Digest,
+    /// Lengths of its renditions, which stand one after the other; empty where there is one.
+    pub parts: Vec<u64>,
+}
+
+/// Joined renditions, one after the other in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Joined {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Its BLAKE3.
+    pub digest: Digest,
+    /// Lengths of the renditions; empty where there is one.
+    pub parts: Vec<u64>,
+}
+
+impl Input {
+    /// Where in the file a rendition is.
+    fn place(&self, rendition: usize, length: u64) -> Range<u64> {
+        let start = self.parts.iter().take(rendition).sum();
+        let end = self.parts.get(rendition).map_or(length, |part| start + part);
+        start..end.min(length)
+    }
 }
 
 /// Joins `chunks` in order into `out`, durably; gives size and BLAKE3.
 ///
 /// # Errors
 /// When a chunk is not what it was when it was accepted, a file cannot be read or written, or the work was cancelled.
-pub fn join(chunks: &[Input], out: &Path, cancel: &CancellationToken) -> Result<(u64, Digest), MediaError> {
-    hash::durable(out, |writer| {
-        for (ordinal, Input { path, digest }) in chunks.iter().enumerate() {
-            let mut file = File::open(path).map_err(MediaError::io(path))?;
-            let part = part(&mut file, ordinal == 0).map_err(MediaError::io(path))?;
-            file.rewind().map_err(MediaError::io(path))?;
-            // All of the file is hashed on the way, also what is left out of the join.
-            let mut whole = Hashing::new(io::sink());
-            let mut source = Cancellable::new(&file, cancel);
-            io::copy(&mut source.by_ref().take(part.start), &mut whole).map_err(MediaError::io(path))?;
-            copy_hashed(&mut source.by_ref().take(part.end - part.start), &mut whole, writer)
-                .map_err(MediaError::io(out))?;
-            io::copy(&mut source, &mut whole).map_err(MediaError::io(path))?;
-            if whole.finish().2 != *digest {
-                let reason =
-                    "its bytes are not those that were accepted; run the same command again to make it anew";
-                return Err(MediaError::not_exact(path.display().to_string(), reason));
+pub fn join(chunks: &[Input], out: &Path, cancel: &CancellationToken) -> Result<Joined, MediaError> {
+    let renditions = chunks.first().map_or(0, |chunk| chunk.parts.len());
+    let mut parts = vec![0; renditions];
+    let (size, digest) = hash::durable(out, |writer| {
+        parts.fill(0);
+        for rendition in 0..renditions.max(1) {
+            let written = one(chunks, rendition, (&mut *writer, out), cancel)?;
+            if let Some(part) = parts.get_mut(rendition) {
+                *part = written;
             }
         }
         Ok(())
-    })
+    })?;
+    Ok(Joined { size, digest, parts })
+}
+
+/// Writes one of the renditions; gives its length.
+fn one(
+    chunks: &[Input],
+    rendition: usize,
+    (writer, out): (&mut impl Write, &Path),
+    cancel: &CancellationToken,
+) -> Result<u64, MediaError> {
+    let mut written = 0;
+    for (ordinal, input) in chunks.iter().enumerate() {
+        let Input { path, digest, .. } = input;
+        let mut file = File::open(path).map_err(MediaError::io(path))?;
+        let length = file.metadata().map_err(MediaError::io(path))?.len();
+        let place = input.place(rendition, length);
+        let part = part(&mut file, place, ordinal == 0).map_err(MediaError::io(path))?;
+        written += part.end - part.start;
+        if rendition > 0 {
+            // The whole file was compared with its digest when the first rendition was written.
+            file.seek(SeekFrom::Start(part.start)).map_err(MediaError::io(path))?;
+            let mut source = Cancellable::new(&file, cancel).take(part.end - part.start);
+            copy_hashed(&mut source, &mut io::sink(), writer).map_err(MediaError::io(out))?;
+            continue;
+        }
+        file.rewind().map_err(MediaError::io(path))?;
+        // All of the file is hashed on the way, also what is left out of the join.
+        let mut whole = Hashing::new(io::sink());
+        let mut source = Cancellable::new(&file, cancel);
+        io::copy(&mut source.by_ref().take(part.start), &mut whole).map_err(MediaError::io(path))?;
+        copy_hashed(&mut source.by_ref().take(part.end - part.start), &mut whole, writer)
+            .map_err(MediaError::io(out))?;
+        io::copy(&mut source, &mut whole).map_err(MediaError::io(path))?;
+        if whole.finish().2 != *digest {
+            let reason =
+                "its bytes are not those that were accepted; run the same command again to make it anew";
+            return Err(MediaError::not_exact(path.display().to_string(), reason));
+        }
+    }
+    Ok(written)
+}
+
+/// Gives each rendition of a joined file a file of its own in `folder`.
+///
+/// # Errors
+/// When a file cannot be read or written, or the work was cancelled.
+pub fn divide(
+    joined: &Path,
+    parts: &[u64],
+    folder: &Path,
+    cancel: &CancellationToken,
+) -> Result<Vec<PathBuf>, MediaError> {
+    let file = File::open(joined).map_err(MediaError::io(joined))?;
+    let mut source = Cancellable::new(&file, cancel);
+    let mut made = Vec::with_capacity(parts.len());
+    for (n, &part) in parts.iter().enumerate() {
+        let path = folder.join(format!("joined{n}.mp4"));
+        let mut to = File::create(&path).map_err(MediaError::io(&path))?;
+        let copied = io::copy(&mut source.by_ref().take(part), &mut to).map_err(MediaError::io(&path))?;
+        if copied != part {
+            return Err(MediaError::not_exact(
+                joined.display().to_string(),
+                "it ends before its last rendition",
+            ));
+        }
+        made.push(path);
+    }
+    Ok(made)
 }
 
 fn copy_hashed(from: &mut impl Read, hash: &mut impl Write, to: &mut impl Write) -> io::Result<()> {
@@ -67,9 +150,10 @@ fn copy_hashed(from: &mut impl Read, hash: &mut impl Write, to: &mut impl Write)
     }
 }
 
-fn part(file: &mut File, first: bool) -> io::Result<Part> {
-    let length = file.seek(SeekFrom::End(0))?;
-    let (mut at, mut moof, mut end) = (0, None, length);
+/// What of a rendition goes into the join.
+fn part(file: &mut File, place: Range<u64>, first: bool) -> io::Result<Part> {
+    let Range { start: head, end: length } = place;
+    let (mut at, mut moof, mut end) = (head, None, length);
     for _ in 0..MAX_BOXES {
         if at >= length {
             break;
@@ -89,7 +173,7 @@ fn part(file: &mut File, first: bool) -> io::Result<Part> {
         at += size;
     }
     let damaged = || io::Error::new(io::ErrorKind::InvalidData, "the chunk holds no fragment: it is damaged");
-    let start = if first { 0 } else { moof.ok_or_else(damaged)? };
+    let start = if first { head } else { moof.ok_or_else(damaged)? };
     if start > end || moof.is_none() {
         return Err(damaged());
     }

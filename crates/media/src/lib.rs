@@ -8,6 +8,7 @@ pub mod encode;
 pub mod error;
 pub mod fragments;
 pub mod hash;
+mod hls;
 pub mod index;
 pub mod inspect;
 pub mod join;

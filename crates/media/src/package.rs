@@ -13,6 +13,7 @@ use crate::command::package::{self, PackagePaths};
 use crate::encode::{blocking, settle};
 use crate::error::MediaError;
 use crate::fragments;
+use crate::hls;
 use crate::inspect::{self, PicturesDigest, Written};
 use crate::process::{self, Control, Invocation};
 use crate::tools::Tools;
@@ -40,7 +41,11 @@ pub async fn package(
     out: &Path,
     control: &Control,
 ) -> Result<PackageOutput, MediaError> {
-    checked(tools, spec, inputs, scratch, out, control).await.inspect_err(|_| {
+    let made = match spec.settled.container {
+        Container::Hls => hls::package(tools, spec, inputs, scratch, out, control).await,
+        _ => checked(tools, spec, inputs, scratch, out, control).await,
+    };
+    made.inspect_err(|_| {
         let _ = std::fs::remove_file(out);
     })
 }
@@ -101,7 +106,7 @@ async fn check_times(
     let hz = package::out_hz(spec);
     let guard = time::GUARD_SECONDS * hz;
     match spec.settled.container {
-        Container::Mp4 | Container::Mov => {
+        Container::Mp4 | Container::Mov | Container::Hls => {
             let base = written.time_base.map_or_else(|| "unknown".to_owned(), |b| b.to_string());
             if base != format!("1/{hz}") {
                 let reason = format!("its time base is {base}, planned was 1/{hz}");
@@ -150,7 +155,7 @@ fn check_milliseconds(written: &Written, ticks: &[i64], guard: i64, hz: i64) -> 
     Ok(())
 }
 
-fn check_chunks(
+pub(crate) fn check_chunks(
     spec: &PackageSpec,
     mut times: impl Iterator<Item = i64>,
     what: &str,
@@ -178,7 +183,7 @@ fn check_chunks(
 }
 
 /// Decodes the whole result; compares pictures where the encode was lossless.
-async fn decode(
+pub(crate) async fn decode(
     tools: &Tools,
     spec: &PackageSpec,
     scratch: &Path,

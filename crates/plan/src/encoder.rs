@@ -319,6 +319,7 @@ pub fn fits(codec: VideoCodec, container: Container) -> bool {
         }
         Container::Mkv => codec != VideoCodec::Copy,
         Container::Webm => matches!(codec, VideoCodec::Vp9 | VideoCodec::Av1),
+        Container::Hls => matches!(codec, VideoCodec::H264 | VideoCodec::Hevc),
     }
 }
 

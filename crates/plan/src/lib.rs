@@ -5,6 +5,7 @@ pub mod chunk;
 pub mod digest;
 pub mod encoder;
 pub mod index;
+mod ladder;
 pub mod layout;
 pub mod params;
 pub mod pixel;

@@ -74,6 +74,18 @@ pub fn all() -> Vec<PresetView> {
             audio(AudioCodec::Aac, Some(128_000)),
             Container::Mp4,
         ),
+        preset(
+            "ladder",
+            "adaptive streaming: HLS and DASH in one .tar, H.264 in up to four sizes, and AAC",
+            VideoRecipe {
+                crf: Some(23.0),
+                preset: told("medium"),
+                ffmpeg_params: told(PLAIN),
+                ..video(VideoCodec::H264)
+            },
+            audio(AudioCodec::Aac, Some(128_000)),
+            Container::Hls,
+        ),
     ]
 }
 

@@ -9,6 +9,7 @@ use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, Vid
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
+use crate::ladder;
 use crate::params;
 use crate::pixel::PixelFormat;
 
@@ -54,6 +55,22 @@ pub fn settle(
     container: Container,
     available: &[Encoder],
 ) -> Result<Outcome, Failure> {
+    match container {
+        Container::Hls => ladder::settle(recipe, facts, available),
+        _ if recipe.ladder.is_some() => {
+            Err(refuse(format!("a ladder makes an HLS package (.tar), not a .{}", container.extension())))
+        }
+        _ => one(recipe, facts, container, available),
+    }
+}
+
+/// Settles a recipe for one size.
+pub(crate) fn one(
+    recipe: &Recipe,
+    facts: &MediaFacts,
+    container: Container,
+    available: &[Encoder],
+) -> Result<Outcome, Failure> {
     let mut notes = Vec::new();
     let (mut wish, audio) = wishes(recipe)?;
     let Some((_, video)) = facts.video() else { return Err(refuse("the file has no video stream")) };
@@ -93,7 +110,7 @@ pub fn settle(
         params: wish.params,
     };
     let filters = PictureFilters { scale: size, sample_aspect: aspect_after(video, (width, height), size) };
-    let video = VideoSettings { encode: settings, filters, fps: wish.fps };
+    let video = VideoSettings { encode: settings, filters, fps: wish.fps, ladder: None };
     Ok(Outcome { settled: settled(Some(video)), notes })
 }
 
@@ -121,7 +138,7 @@ fn pixel_format(
 }
 
 /// Width and height as shown: ffmpeg turns the picture upright.
-fn upright(video: &VideoFacts) -> (u32, u32) {
+pub(crate) fn upright(video: &VideoFacts) -> (u32, u32) {
     match video.rotation {
         90 | 270 => (video.height, video.width),
         _ => (video.width, video.height),
@@ -237,11 +254,12 @@ fn choose(
         if encoder::fits(encoder.codec(), container) {
             return Ok(encoder);
         }
-        let fits: Vec<&str> = [Container::Mp4, Container::Mov, Container::Mkv, Container::Webm]
-            .into_iter()
-            .filter(|c| encoder::fits(encoder.codec(), *c))
-            .map(Container::extension)
-            .collect();
+        let fits: Vec<&str> =
+            [Container::Mp4, Container::Mov, Container::Mkv, Container::Webm, Container::Hls]
+                .into_iter()
+                .filter(|c| encoder::fits(encoder.codec(), *c))
+                .map(Container::extension)
+                .collect();
         let (codec, extension) = (encoder.codec().name(), container.extension());
         Err(refuse(format!("{codec} does not fit into .{extension}; use .{}", fits.join(" or ."))))
     };
@@ -378,12 +396,16 @@ fn audio_settings(
     }
     let codec = wish.codec.unwrap_or(match container {
         Container::Webm => AudioCodec::Opus,
-        Container::Mp4 | Container::Mov | Container::Mkv => AudioCodec::Aac,
+        Container::Mp4 | Container::Mov | Container::Mkv | Container::Hls => AudioCodec::Aac,
     });
     let bad = |what: &str| Err(refuse(format!("{what} does not fit into .{}", container.extension())));
     match (codec, container) {
         (AudioCodec::Aac, Container::Webm) => return bad("AAC"),
         (AudioCodec::Opus, Container::Mov) => return bad("Opus"),
+        (AudioCodec::Opus, Container::Hls) => return Err(refuse("the sound of an HLS package is AAC")),
+        (AudioCodec::Copy, Container::Hls) => {
+            return Err(refuse("the sound of an HLS package is encoded: use AAC"));
+        }
         (AudioCodec::Copy, _) => {
             for (stream, _) in facts.audio() {
                 let name = stream.codec.as_deref().unwrap_or("unknown");
@@ -410,6 +432,7 @@ fn can_copy(codec: &str, container: Container) -> bool {
         }
         Container::Mkv => codec != "unknown",
         Container::Webm => ["opus", "vorbis"].contains(&codec),
+        Container::Hls => false,
     }
 }
 

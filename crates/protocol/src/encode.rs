@@ -241,4 +241,27 @@ pub struct VideoSettings {
     pub filters: PictureFilters,
     /// Constant output frame rate, if the recipe asks for one.
     pub fps: Option<Rational>,
+    /// Other sizes of the same frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Ladder>,
+}
+
+/// Renditions beside the first one, made from one decode, with key frames at the same frames.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Ladder {
+    /// Wished length of segments in milliseconds: there is a key frame so long after the last one.
+    pub segment_ms: u32,
+    /// The others, in their order.
+    pub others: Vec<Rendition>,
+}
+
+/// One size of a video.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Rendition {
+    /// Encoder settings.
+    pub encode: EncodeSettings,
+    /// Picture filters.
+    pub filters: PictureFilters,
 }

@@ -16,6 +16,9 @@ pub struct Recipe {
     pub audio: AudioRecipe,
     /// Container; from the output's extension when absent.
     pub container: Option<Container>,
+    /// What an HLS package is made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<LadderRecipe>,
     /// How it is split.
     pub chunks: ChunkRecipe,
     /// How it is checked.
@@ -49,6 +52,7 @@ impl Recipe {
                 bitrate: self.audio.bitrate.or(base.audio.bitrate),
             },
             container: self.container.or(base.container),
+            ladder: self.ladder.or(base.ladder),
             chunks: ChunkRecipe {
                 seconds: self.chunks.seconds.or(base.chunks.seconds),
                 max_attempts: self.chunks.max_attempts.or(base.chunks.max_attempts),
@@ -82,6 +86,30 @@ pub struct VideoRecipe {
     pub fps: Option<Rational>,
     /// Expert parameters as on an ffmpeg command line; parsed against an allow-list.
     pub ffmpeg_params: Option<String>,
+}
+
+/// The same video in several sizes, cut at the same frames.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct LadderRecipe {
+    /// Wished length of segments in seconds, 1 to 30; 4 when absent.
+    pub segment_seconds: Option<f64>,
+    /// The renditions; as they fit the source when absent. Where one says nothing, what the recipe says of the picture holds.
+    pub renditions: Option<Vec<RenditionRecipe>>,
+}
+
+/// One of several sizes of a video.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct RenditionRecipe {
+    /// Output size.
+    pub scale: Option<Scale>,
+    /// Constant rate factor in the encoder's own scale.
+    pub crf: Option<f64>,
+    /// Average bit rate in bit/s.
+    pub bitrate: Option<u64>,
 }
 
 /// Output size in samples.
@@ -227,6 +255,8 @@ pub enum Container {
     Mkv,
     /// WebM.
     Webm,
+    /// HLS and DASH over the same fragmented MP4, all files in one tar archive.
+    Hls,
 }
 
 impl Container {
@@ -237,6 +267,7 @@ impl Container {
             "mov" => Some(Self::Mov),
             "mkv" => Some(Self::Mkv),
             "webm" => Some(Self::Webm),
+            "tar" => Some(Self::Hls),
             _ => None,
         }
     }
@@ -248,6 +279,7 @@ impl Container {
             Self::Mov => "mov",
             Self::Mkv => "mkv",
             Self::Webm => "webm",
+            Self::Hls => "tar",
         }
     }
 }

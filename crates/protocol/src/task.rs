@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::blob::{Blob, blob_name, is_part_of, part_name};
 use crate::describe::{DescribeOutput, DescribeSpec};
-use crate::encode::{AudioSettings, EncodeSettings, PictureFilters, Settled};
+use crate::encode::{AudioSettings, EncodeSettings, Ladder, PictureFilters, Settled};
 use crate::id::Digest;
 use crate::media::{AudioFacts, MediaFacts};
 use crate::rational::Rational;
@@ -216,6 +216,9 @@ pub struct ChunkSpec {
     pub filters: PictureFilters,
     /// Frame rate conversion.
     pub resample: Option<Resample>,
+    /// Other sizes of the same frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ladder: Option<Ladder>,
     /// What must come out.
     pub expect: Expect,
     /// How it is checked.
@@ -321,6 +324,9 @@ pub struct JoinSpec {
     pub chunks: Vec<Blob>,
     /// Packets that each holds.
     pub packets: Vec<u64>,
+    /// For each chunk the lengths of its renditions, which stand one after the other; empty where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Vec<u64>>,
 }
 
 /// The final container.
@@ -328,6 +334,9 @@ pub struct JoinSpec {
 pub struct PackageSpec {
     /// Joined video; `None` copies the source's.
     pub video: Option<Blob>,
+    /// Lengths of the renditions in it; empty where there is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<u64>,
     /// Seconds by which the encoded audio is late.
     pub audio_guard: i64,
     /// Encoded audio; `None` copies the source's or leaves it out, as `settled` says.
@@ -387,6 +396,9 @@ pub enum TaskOutput {
     Join {
         /// The file.
         blob: Blob,
+        /// Lengths of the renditions in it; empty where there is one.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<u64>,
     },
     /// The published result.
     Package(PackageOutput),
@@ -413,7 +425,7 @@ impl TaskOutput {
         match self {
             Self::Probe(probe) => Some(&probe.index),
             Self::Chunk(chunk) => Some(&chunk.blob),
-            Self::Audio { blob, .. } | Self::Join { blob } => Some(blob),
+            Self::Audio { blob, .. } | Self::Join { blob, .. } => Some(blob),
             Self::Describe(part) => part.blob.as_ref(),
             Self::Analyze { .. } | Self::Package(_) => None,
         }
@@ -454,8 +466,35 @@ pub struct ChunkOutput {
     pub times: Digest,
     /// Digest over the codec configuration: all chunks of a job must have the same.
     pub config: Digest,
+    /// The other renditions, which follow the first in the file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherRendition>,
     /// Processor seconds of ffmpeg.
     pub cpu_seconds: f64,
+}
+
+impl ChunkOutput {
+    /// Lengths of all renditions in the file, in their order; empty where there is one.
+    pub fn parts(&self) -> Vec<u64> {
+        let others: Vec<u64> = self.others.iter().map(|other| other.length).collect();
+        match others.iter().sum::<u64>() {
+            0 => Vec::new(),
+            sum => [vec![self.blob.size.saturating_sub(sum)], others].concat(),
+        }
+    }
+}
+
+/// What was counted of a rendition other than the first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherRendition {
+    /// Bytes of the chunk's file that are it.
+    pub length: u64,
+    /// Packets.
+    pub packets: u64,
+    /// Digest over their presentation times, guard included.
+    pub times: Digest,
+    /// Digest over the codec configuration.
+    pub config: Digest,
 }
 
 /// The published result.

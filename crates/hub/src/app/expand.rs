@@ -96,6 +96,7 @@ impl Hub {
         let expansion = expand::tasks(&known, scenes);
         let package = PackageSpec {
             video: None,
+            parts: Vec::new(),
             audio: None,
             audio_guard: expand::audio_guard(&probe.facts),
             facts: probe.facts.clone(),
@@ -158,7 +159,10 @@ pub fn container_of(output: &std::path::Path) -> std::result::Result<Container, 
     Container::from_extension(extension).ok_or_else(|| {
         Failure::new(
             ErrorCode::BadRecipe,
-            format!("{}: its extension names no container; use .mp4, .mkv, .mov or .webm", output.display()),
+            format!(
+                "{}: its extension names no container; use .mp4, .mkv, .mov, .webm or .tar (HLS)",
+                output.display()
+            ),
         )
     })
 }
@@ -207,7 +211,7 @@ fn finish_graph(
     }
     if chunks > 0 {
         let join = tasks.len();
-        let draft = TaskSpec::Join(JoinSpec { chunks: Vec::new(), packets: Vec::new() });
+        let draft = TaskSpec::Join(JoinSpec { chunks: Vec::new(), packets: Vec::new(), parts: Vec::new() });
         tasks.push(new_task(request, 0, light(request), draft, Gate::Closed));
         deps.extend((0..chunks).map(|before| Dep { before, after: join }));
         before_package.push(join);

@@ -13,7 +13,7 @@ use kinora_protocol::task::{
     ChunkOutput, ChunkSpec, JoinSpec, PackageOutput, PackageSpec, Preroll, SourceTask, TaskKind, TaskOutput,
     TaskSpec,
 };
-use kinora_protocol::{ErrorCode, Failure, JobId, TaskId, fault};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId, TaskId, fault};
 use kinora_store::{Claimed, Reopen, TaskRow};
 
 use super::tasks::package_spec;
@@ -95,7 +95,10 @@ impl Hub {
             return self.reopen(job, &again).await;
         }
         let filled = chunks.iter().filter(|c| c.out.packets > 0);
-        let mut configs = filled.map(|c| (&c.out.config, c.spec.ordinal));
+        let of = |out: &ChunkOutput| -> Vec<Digest> {
+            [&out.config].into_iter().chain(out.others.iter().map(|other| &other.config)).cloned().collect()
+        };
+        let mut configs = filled.map(|c| (of(c.out), c.spec.ordinal));
         if let Some((first, _)) = configs.next()
             && let Some((_, odd)) = configs.find(|(config, _)| *config != first)
         {
@@ -107,6 +110,7 @@ impl Hub {
         let spec = TaskSpec::Join(JoinSpec {
             chunks: chunks.iter().map(|c| c.out.blob.clone()).collect(),
             packets: chunks.iter().map(|c| c.out.packets).collect(),
+            parts: chunks.iter().map(|c| c.out.parts()).filter(|parts| !parts.is_empty()).collect(),
         });
         fault::point("gate.before");
         self.store().open_gate(join, Some(&spec)).await?;
@@ -123,9 +127,9 @@ impl Hub {
             return Err(HubError::Inconsistent(format!("task {} is no package", gated.id)));
         };
         let output = |kind: TaskKind| rows.iter().find(|r| r.kind == kind).and_then(|r| r.output.as_ref());
-        let video = match output(TaskKind::Join) {
-            Some(TaskOutput::Join { blob }) => Some(blob.clone()),
-            _ => None,
+        let (video, parts) = match output(TaskKind::Join) {
+            Some(TaskOutput::Join { blob, parts }) => (Some(blob.clone()), parts.clone()),
+            _ => (None, Vec::new()),
         };
         let audio = match output(TaskKind::Audio) {
             Some(TaskOutput::Audio { blob, .. }) => Some(blob.clone()),
@@ -139,7 +143,7 @@ impl Hub {
         } else {
             chunks.iter().map(|c| c.out.packets).sum()
         };
-        let work = PackageSpec { video, audio, frames, chunks: checks, ..draft.work.clone() };
+        let work = PackageSpec { video, parts, audio, frames, chunks: checks, ..draft.work.clone() };
         let spec = TaskSpec::Package(Box::new(SourceTask { work, ..SourceTask::clone(draft) }));
         self.store().open_gate(gated.id, Some(&spec)).await?;
         if chunks.is_empty() {

@@ -24,7 +24,7 @@ const FORM: u64 = 1 << 20;
 const LONGEST_EXTENSION: usize = 5;
 
 /// A decision of the hub's about what it was asked for.
-type Asked<T> = std::result::Result<T, Failure>;
+pub(super) type Asked<T> = std::result::Result<T, Failure>;
 
 fn bad(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadInput, why)

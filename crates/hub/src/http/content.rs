@@ -29,9 +29,11 @@ const BOUNDARY: &str = "kinora-part-7d1f3c9a0b54";
 pub(super) struct Offer<'a> {
     /// Where it is.
     pub(super) path: &'a Path,
+    /// Which bytes of that file are it; all when absent.
+    pub(super) within: Option<Range<u64>>,
     /// What stands for its content and for no other: a hash.
     pub(super) tag: &'a str,
-    /// Name for people who keep it.
+    /// Name for people who keep it; what is within another file is of the type that its extension says.
     pub(super) name: &'a str,
     /// It is to be kept, not shown.
     pub(super) keep: bool,
@@ -49,7 +51,9 @@ pub(super) async fn serve(
     };
     let file = File::open(offer.path).await.map_err(gone)?;
     let facts = file.metadata().await.map_err(gone)?;
-    let (size, modified) = (facts.len(), facts.modified().ok());
+    let place = offer.within.clone().unwrap_or(0..facts.len());
+    let (size, modified) = (place.end.min(facts.len()).saturating_sub(place.start), facts.modified().ok());
+    let kind = kind(if offer.within.is_some() { Path::new(offer.name) } else { offer.path });
     let tag = format!("\"{}\"", offer.tag);
     let mut answer = match condition(headers, &tag, modified) {
         Some(status) => status.into_response(),
@@ -66,19 +70,20 @@ pub(super) async fn serve(
                     answer
                 }
                 Asked::Whole => {
-                    let body = part(file, 0..size, head_only).await.map_err(gone)?;
-                    one(StatusCode::OK, offer.path, size, body)
+                    let body = part(file, place.start..place.start + size, head_only).await.map_err(gone)?;
+                    one(StatusCode::OK, kind, size, body)
                 }
                 Asked::Parts(ranges) => match ranges.as_slice() {
                     [range] => {
                         let length = range.end - range.start;
                         let said = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                        let body = part(file, range.clone(), head_only).await.map_err(gone)?;
-                        let mut answer = one(StatusCode::PARTIAL_CONTENT, offer.path, length, body);
+                        let bytes = place.start + range.start..place.start + range.end;
+                        let body = part(file, bytes, head_only).await.map_err(gone)?;
+                        let mut answer = one(StatusCode::PARTIAL_CONTENT, kind, length, body);
                         set(answer.headers_mut(), header::CONTENT_RANGE, &said);
                         answer
                     }
-                    _ => several(file, ranges, size, offer.path, head_only),
+                    _ => several((file, place.start), ranges, size, kind, head_only),
                 },
             }
         }
@@ -111,11 +116,11 @@ fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-fn one(status: StatusCode, path: &Path, length: u64, body: Body) -> Response {
+fn one(status: StatusCode, kind: &'static str, length: u64, body: Body) -> Response {
     let mut answer = (status, body).into_response();
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_LENGTH, length.into());
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind(path)));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answer
 }
 
@@ -130,9 +135,14 @@ async fn part(mut file: File, range: Range<u64>, head_only: bool) -> std::io::Re
     Ok(Body::from_stream(pieces))
 }
 
-/// Several ranges in one answer, each with a head of its own.
-fn several(file: File, ranges: Vec<Range<u64>>, size: u64, path: &Path, head_only: bool) -> Response {
-    let kind = kind(path);
+/// Several ranges in one answer, each with a head of its own. They count from a place in the file.
+fn several(
+    (file, start): (File, u64),
+    ranges: Vec<Range<u64>>,
+    size: u64,
+    kind: &str,
+    head_only: bool,
+) -> Response {
     let head = |range: &Range<u64>| {
         let (first, last) = (range.start, range.end - 1);
         format!(
@@ -145,7 +155,8 @@ fn several(file: File, ranges: Vec<Range<u64>>, size: u64, path: &Path, head_onl
         Body::empty()
     } else {
         let heads: Vec<String> = ranges.iter().map(head).collect();
-        Body::from_stream(in_turn(file, heads.into_iter().zip(ranges).collect(), end.clone()))
+        let places = ranges.into_iter().map(|range| start + range.start..start + range.end);
+        Body::from_stream(in_turn(file, heads.into_iter().zip(places).collect(), end.clone()))
     };
     let mut answer = (StatusCode::PARTIAL_CONTENT, body).into_response();
     let headers = answer.headers_mut();
@@ -225,6 +236,11 @@ fn kind(path: &Path) -> &'static str {
         "ogg" | "opus" => "audio/ogg",
         "flac" => "audio/flac",
         "wav" => "audio/wav",
+        "m4s" => "video/iso.segment",
+        "m3u8" => "application/vnd.apple.mpegurl",
+        "mpd" => "application/dash+xml",
+        "vtt" => "text/vtt",
+        "tar" => "application/x-tar",
         _ => "application/octet-stream",
     }
 }

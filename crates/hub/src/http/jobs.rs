@@ -206,8 +206,60 @@ pub(super) async fn output(
 ) -> Result<Response, Refusal> {
     let (path, digest) = hub.output_of(id(&job)?).await??;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let offer = Offer { path: &path, tag: digest.as_str(), name: &name, keep: wish.download };
+    let offer = Offer { path: &path, within: None, tag: digest.as_str(), name: &name, keep: wish.download };
     content::serve(offer, &method, &headers).await
+}
+
+/// A file of a result that is an HLS package: master.m3u8, manifest.mpd.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/hls/{file}",
+    operation_id = "packageList",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job"), ("file" = String, Path, description = "Name of the file")),
+    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+)]
+pub(super) async fn package_list(
+    State(hub): State<Hub>,
+    Path((job, file)): Path<(String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    within(&hub, &job, &file, &method, &headers).await
+}
+
+/// A file of one of its tracks: a playlist or a segment.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/hls/{track}/{file}",
+    operation_id = "packageFile",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job"), ("track" = String, Path, description = "v0, a0, s0 and so on"), ("file" = String, Path, description = "Name of the file")),
+    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+)]
+pub(super) async fn package_file(
+    State(hub): State<Hub>,
+    Path((job, track, file)): Path<(String, String, String)>,
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    within(&hub, &job, &format!("{track}/{file}"), &method, &headers).await
+}
+
+async fn within(
+    hub: &Hub,
+    job: &str,
+    name: &str,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let found = hub.file_within(id(job)?, name).await??;
+    let found = found.ok_or_else(|| Refusal::not_found(format!("{name:?} in the package of job {job}")))?;
+    // A file of a package is known by the package and its place there.
+    let tag = format!("{}-{}", found.digest, found.place.start);
+    let name = name.rsplit('/').next().unwrap_or(name);
+    let offer = Offer { path: &found.path, within: Some(found.place), tag: &tag, name, keep: false };
+    content::serve(offer, method, headers).await
 }
 
 /// Cancels, pauses, resumes or retries it.

@@ -80,7 +80,8 @@ pub(super) async fn content(
 ) -> Result<Response, Refusal> {
     let digest = id(&media)?;
     let row = hub.media_row(&digest).await?.ok_or_else(|| unknown(&media))?;
-    let offer = Offer { path: &row.path, tag: digest.as_str(), name: &row.name, keep: wish.download };
+    let offer =
+        Offer { path: &row.path, within: None, tag: digest.as_str(), name: &row.name, keep: wish.download };
     content::serve(offer, &method, &headers).await
 }
 

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 
 pub mod cluster;
 pub mod cutting;
+pub mod hls;
 pub mod wire;
 
 /// Longer than any run here takes; a test that waits so long has found something that hangs.

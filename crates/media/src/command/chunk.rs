@@ -3,9 +3,9 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kinora_protocol::encode::Encoder;
+use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
 use kinora_protocol::task::{ChunkSpec, Clock};
@@ -24,6 +24,8 @@ pub struct ChunkPaths<'a> {
     pub input: &'a Path,
     /// The encoded chunk.
     pub chunk: &'a Path,
+    /// Its other renditions, in their order.
+    pub others: &'a [PathBuf],
     /// One line per source frame.
     pub frames: &'a Path,
 }
@@ -35,10 +37,32 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     hardware(&mut args, spec.encode.encoder);
     open(&mut args, &spec.clock, spec.window.seek, paths.input);
     args.option("-filter_complex", graph(spec));
-    let hz = out_hz(spec);
-    let stretch = stretch(spec);
-    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("{stretch}/{hz}"));
-    args.words(encoder::options(&spec.encode, spec.threads, stretch).finish());
+    rendition(&mut args, spec, passthrough, ("[v]", &spec.encode, paths.chunk));
+    let others = spec.ladder.iter().flat_map(|ladder| &ladder.others);
+    for (n, (other, path)) in (1..).zip(others.zip(paths.others)) {
+        rendition(&mut args, spec, passthrough, (&format!("[v{n}]"), &other.encode, path));
+    }
+    args.words(["-map", "[h]"]).words(passthrough);
+    args.option("-enc_time_base", format!("1/{}", spec.clock.hz)).option("-f", "framecrc").file(paths.frames);
+    args.finish()
+}
+
+/// One output: a size of the chunk's frames.
+fn rendition(
+    args: &mut Args,
+    spec: &ChunkSpec,
+    passthrough: [&'static str; 2],
+    (label, encode, path): (&str, &EncodeSettings, &Path),
+) {
+    let (hz, stretch) = (out_hz(spec), stretch(spec));
+    args.option("-map", label).words(passthrough).option("-enc_time_base", format!("{stretch}/{hz}"));
+    args.words(encoder::options(encode, spec.threads, stretch).finish());
+    if let Some(ladder) = &spec.ladder {
+        // By the frames' times alone: the same in all renditions, whatever their encoders think of them.
+        let seconds = f64::from(ladder.segment_ms) / 1000.0 * stretch as f64;
+        let expression = format!("expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,{seconds}))");
+        args.option("-force_key_frames", expression);
+    }
     if stretch > 1 {
         // The first only changes the unit, the second undoes the stretching in the finer one.
         args.option(
@@ -49,14 +73,11 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
     args.option(
         "-movflags",
-        format!("+frag_keyframe+empty_moov+default_base_moof+frag_discont{}", colr(&spec.encode.color)),
+        format!("+frag_keyframe+empty_moov+default_base_moof+frag_discont{}", colr(&encode.color)),
     );
     args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled"]);
     args.option("-video_track_timescale", hz.to_string());
-    args.option("-f", format_of(spec.encode.encoder.codec())).file(paths.chunk);
-    args.words(["-map", "[h]"]).words(passthrough);
-    args.option("-enc_time_base", format!("1/{}", spec.clock.hz)).option("-f", "framecrc").file(paths.frames);
-    args.finish()
+    args.option("-f", format_of(encode.encoder.codec())).file(path);
 }
 
 /// A `colr` box where there is something to say: an empty one would claim limited range.
@@ -152,15 +173,33 @@ fn graph(spec: &ChunkSpec) -> String {
             );
         }
     }
-    graph.push_str(&filters(spec));
-    let _ = write!(graph, "[v];[y]{}[h]", cut(clock, spec.a, spec.seam_end, 0));
+    branches(&mut graph, spec);
+    let _ = write!(graph, ";[y]{}[h]", cut(clock, spec.a, spec.seam_end, 0));
     graph
 }
 
-fn filters(spec: &ChunkSpec) -> String {
+/// The frames of the chunk on their ways to the encoders of its renditions.
+fn branches(graph: &mut String, spec: &ChunkSpec) {
+    let others = spec.ladder.as_ref().map_or(&[][..], |ladder| &ladder.others);
+    if others.is_empty() {
+        let _ = write!(graph, "{}[v]", filters(spec, &spec.filters, &spec.encode));
+        return;
+    }
+    let _ = write!(graph, ",split={}[p]", others.len() + 1);
+    for n in 1..=others.len() {
+        let _ = write!(graph, "[p{n}]");
+    }
+    // The filters of a branch begin with the comma that is between filters.
+    let _ = write!(graph, ";[p]null{}[v]", filters(spec, &spec.filters, &spec.encode));
+    for (n, other) in (1..).zip(others) {
+        let _ = write!(graph, ";[p{n}]null{}[v{n}]", filters(spec, &other.filters, &other.encode));
+    }
+}
+
+fn filters(spec: &ChunkSpec, picture: &PictureFilters, encode: &EncodeSettings) -> String {
     let mut chain = String::new();
-    if let Some((width, height)) = spec.filters.scale {
-        let interlaced = match spec.encode.scan {
+    if let Some((width, height)) = picture.scale {
+        let interlaced = match encode.scan {
             kinora_protocol::encode::Scan::Progressive => "0",
             _ => "1",
         };
@@ -169,15 +208,15 @@ fn filters(spec: &ChunkSpec) -> String {
             ",scale={width}:{height}:interl={interlaced}:flags=bicubic+accurate_rnd+full_chroma_int"
         );
     }
-    if let Some(aspect) = spec.filters.sample_aspect {
+    if let Some(aspect) = picture.sample_aspect {
         let _ = write!(chain, ",setsar={aspect}");
     }
-    let _ = write!(chain, ",format={}", spec.encode.pix_fmt);
+    let _ = write!(chain, ",format={}", encode.pix_fmt);
     let (hz, stretch) = (out_hz(spec), stretch(spec));
     if stretch > 1 {
         let _ = write!(chain, ",settb=1/{hz},setpts=PTS*{stretch},settb={stretch}/{hz}");
     }
-    if matches!(spec.encode.encoder, Encoder::H264Vaapi | Encoder::HevcVaapi) {
+    if matches!(encode.encoder, Encoder::H264Vaapi | Encoder::HevcVaapi) {
         chain.push_str(",hwupload");
     }
     chain

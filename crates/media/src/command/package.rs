@@ -14,6 +14,9 @@ use super::{Args, input};
 /// Text subtitle codecs that can be turned into one another.
 const TEXT_SUBTITLES: [&str; 7] = ["subrip", "ass", "ssa", "webvtt", "mov_text", "text", "srt"];
 
+/// Where two chunks meet, decode times of B-frame streams may overlap by a few ticks.
+pub const MONOTONE: &str = "setts=pts=PTS:dts=if(eq(N\\,0)\\,DTS\\,max(DTS\\,PREV_OUTDTS+1))";
+
 /// Where the files are.
 #[derive(Debug, Clone, Copy)]
 pub struct PackagePaths<'a> {
@@ -48,7 +51,7 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
     }
     metadata(&mut args, spec, &inputs, &subtitles);
     match container {
-        Container::Mp4 | Container::Mov => {
+        Container::Mp4 | Container::Mov | Container::Hls => {
             if paths.video.is_some() {
                 args.option("-video_track_timescale", out_hz(spec).to_string());
             }
@@ -70,7 +73,8 @@ pub fn out_hz(spec: &PackageSpec) -> i64 {
 
 fn muxer(container: Container) -> &'static str {
     match container {
-        Container::Mp4 => "mp4",
+        // The tracks of a package are MP4.
+        Container::Mp4 | Container::Hls => "mp4",
         Container::Mov => "mov",
         Container::Mkv => "matroska",
         Container::Webm => "webm",
@@ -100,8 +104,7 @@ fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, encoded: bool) {
     let Some((stream, _)) = spec.facts.video() else { return };
     if encoded {
         args.option("-map", format!("{}:v:0", inputs.video)).option("-c:v", "copy");
-        // Where two chunks meet, decode times of B-frame streams may overlap by a few ticks.
-        args.option("-bsf:v", "setts=pts=PTS:dts=if(eq(N\\,0)\\,DTS\\,max(DTS\\,PREV_OUTDTS+1))");
+        args.option("-bsf:v", MONOTONE);
     } else {
         args.option("-map", format!("{}:{}", inputs.source, stream.index)).option("-c:v", "copy");
     }
@@ -138,7 +141,7 @@ pub fn subtitle_codec(stream: &Stream, container: Container) -> Option<&'static 
     let text = TEXT_SUBTITLES.contains(&codec);
     match container {
         Container::Mp4 | Container::Mov => text.then_some("mov_text"),
-        Container::Webm => text.then_some("webvtt"),
+        Container::Webm | Container::Hls => text.then_some("webvtt"),
         Container::Mkv if codec == "mov_text" => Some("srt"),
         Container::Mkv => Some("copy"),
     }

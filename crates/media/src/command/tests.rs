@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use expect_test::{Expect, expect};
 use kinora_protocol::encode::{
-    AudioSettings, EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings,
+    AudioSettings, EncodeSettings, Encoder, ExpertParam, Ladder, PictureFilters, Rate, Rendition, Scan,
+    Settled, VideoSettings,
 };
 use kinora_protocol::media::{
     AudioFacts, Color, ContentLight, HdrStatic, Mastering, MediaFacts, Stream, StreamKind, VideoFacts,
@@ -21,7 +22,7 @@ use kinora_protocol::{Digest, Rational};
 
 use super::chunk::ChunkPaths;
 use super::package::PackagePaths;
-use super::{audio, chunk, encoder, inspect, package, scene, shown};
+use super::{audio, chunk, encoder, hls, inspect, package, scene, shown};
 
 const PASSTHROUGH: [&str; 2] = ["-fps_mode", "passthrough"];
 
@@ -88,6 +89,7 @@ fn chunk_spec() -> ChunkSpec {
         encode: settings(Encoder::X264),
         filters: PictureFilters::default(),
         resample: None,
+        ladder: None,
         expect: Planned { source_frames: 50, source_times: digest(), frames: 50, times: digest() },
         verify: Verify::Fast,
         threads: None,
@@ -97,7 +99,8 @@ fn chunk_spec() -> ChunkSpec {
 fn chunk_command(spec: &ChunkSpec) -> Vec<OsString> {
     let (input, chunk, frames) =
         (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"), Path::new("/w/frames.crc"));
-    chunk::encode(spec, PASSTHROUGH, ChunkPaths { input, chunk, frames })
+    let others = [PathBuf::from("/w/rendition1"), PathBuf::from("/w/rendition2")];
+    chunk::encode(spec, PASSTHROUGH, ChunkPaths { input, chunk, others: &others, frames })
 }
 
 #[test]
@@ -253,6 +256,91 @@ fn chunk_of_a_transport_stream_that_wraps() {
             -enc_time_base 1/90000
             -f framecrc file:/w/frames.crc
         "#]],
+    );
+}
+
+#[test]
+fn chunk_in_three_sizes() {
+    let rendition = |height: u32| Rendition {
+        encode: EncodeSettings { rate: Rate::Bitrate(500_000), ..settings(Encoder::X264) },
+        filters: PictureFilters { scale: Some((height * 2, height)), sample_aspect: None },
+    };
+    let ladder = Ladder { segment_ms: 2500, others: vec![rendition(90), rendition(64)] };
+    check(
+        &chunk_command(&ChunkSpec { ladder: Some(ladder), ..chunk_spec() }),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 1.000500
+        -max_pixels 35651584
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),split=3[p][p1][p2];[p]null,format=yuv420p[v];[p1]null,scale=180:90:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v1];[p2]null,scale=128:64:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v2];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v libx264
+        -crf 23.50
+        -preset fast
+        -x264-params fps=25/1
+        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 12800
+        -f mp4 file:/b/chunk.mp4
+        -map [v1]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v libx264
+        -b:v 500000
+        -preset fast
+        -x264-params fps=25/1
+        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 12800
+        -f mp4 file:/w/rendition1
+        -map [v2]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v libx264
+        -b:v 500000
+        -preset fast
+        -x264-params fps=25/1
+        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 12800
+        -f mp4 file:/w/rendition2
+        -map [h]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -f framecrc file:/w/frames.crc
+    "#]],
     );
 }
 
@@ -729,6 +817,7 @@ fn blob(name: &str) -> Option<Blob> {
 fn package_spec(container: Container, codec: AudioCodec, video: Option<VideoSettings>) -> PackageSpec {
     PackageSpec {
         video: video.as_ref().and_then(|_| blob("join.mp4")),
+        parts: Vec::new(),
         audio_guard: 16,
         audio: if matches!(codec, AudioCodec::Aac | AudioCodec::Opus) { blob("audio.mp4") } else { None },
         settled: Settled {
@@ -759,7 +848,7 @@ fn mux(spec: &PackageSpec) -> Vec<OsString> {
 }
 
 fn encoded(encoder: Encoder, fps: Option<Rational>) -> Option<VideoSettings> {
-    Some(VideoSettings { encode: settings(encoder), filters: PictureFilters::default(), fps })
+    Some(VideoSettings { encode: settings(encoder), filters: PictureFilters::default(), fps, ladder: None })
 }
 
 #[test]
@@ -1108,6 +1197,121 @@ fn looking_at_files() {
         -map 0:v:0
         -fps_mode passthrough
         -f framecrc file:/w/frames.crc
+    "#]],
+    );
+}
+
+#[test]
+fn tracks_of_a_package() {
+    let spec = package_spec(Container::Hls, AudioCodec::Aac, None);
+    let video = hls::video(&spec, Path::new("/w/joined0.mp4"), Path::new("/w/v0.mp4"));
+    check(
+        &video,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset -16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/joined0.mp4
+        -map 0:v:0
+        -c:v copy
+        -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+delay_moov+default_base_moof+frag_discont+write_colr
+        -use_editlist 1
+        -video_track_timescale 12800
+        -f mp4 file:/w/v0.mp4
+    "#]],
+    );
+    let (sound, out) = (Path::new("/b/audio.mp4"), Path::new("/w/a1.mp4"));
+    check(
+        &hls::audio(&spec, sound, (1, hls::Begins::Later), 4000, out),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset -16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/b/audio.mp4
+        -map 0:a:1
+        -c:a copy
+        -map_metadata -1
+        -map_chapters -1
+        -movflags +delay_moov+default_base_moof+frag_discont
+        -use_editlist 1
+        -frag_duration 4000000
+        -f mp4 file:/w/a1.mp4
+    "#]],
+    );
+    check(
+        &hls::audio(&spec, sound, (1, hls::Begins::WithTheFilm), 4000, out),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset -16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/b/audio.mp4
+        -map 0:a:1
+        -c:a copy
+        -map_metadata -1
+        -map_chapters -1
+        -movflags +delay_moov+default_base_moof
+        -use_editlist 1
+        -frag_duration 4000000
+        -f mp4 file:/w/a1.mp4
+    "#]],
+    );
+    let subtitles = hls::subtitles(&spec, Path::new("/m/film.mkv"), 3, Path::new("/w/s0.vtt"));
+    check(
+        &subtitles,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset -0.020000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/m/film.mkv
+        -map 0:3
+        -map_metadata -1
+        -map_chapters -1
+        -c:s webvtt
+        -f webvtt file:/w/s0.vtt
     "#]],
     );
 }

@@ -91,7 +91,7 @@ pub fn join_spec(chunks: &[&str]) -> TaskSpec {
 }
 
 pub fn join_output() -> TaskOutput {
-    TaskOutput::Join { blob: blob("joined") }
+    TaskOutput::Join { blob: blob("joined"), parts: Vec::new() }
 }
 
 fn task(ordinal: u32, class: SlotClass, spec: TaskSpec) -> NewTask {

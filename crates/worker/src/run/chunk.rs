@@ -26,6 +26,7 @@ pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> 
         packets: encoded.packets,
         times: encoded.times,
         config: encoded.config,
+        others: encoded.others,
         cpu_seconds: encoded.cpu_seconds,
     }))
 }

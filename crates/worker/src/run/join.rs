@@ -11,7 +11,8 @@ pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOu
     let filled = spec.chunks.iter().zip(&spec.packets).enumerate().filter(|(_, (_, packets))| **packets > 0);
     let mut chunks = Vec::new();
     for (position, (blob, _)) in filled {
-        chunks.push(Input { path: attempt.input(position, blob).await?, digest: blob.digest.clone() });
+        let parts = spec.parts.get(position).cloned().unwrap_or_default();
+        chunks.push(Input { path: attempt.input(position, blob).await?, digest: blob.digest.clone(), parts });
     }
     if chunks.is_empty() {
         return Err(Failure::new(ErrorCode::BadInput, "no frame of the video can be decoded"));
@@ -23,5 +24,6 @@ pub(super) async fn run(attempt: &Attempt<'_>, spec: &JoinSpec) -> Result<TaskOu
         .await
         .map_err(|e| Failure::new(ErrorCode::Internal, format!("joining stopped: {e}")))?
         .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
-    Ok(TaskOutput::Join { blob: attempt.hand_in((name, path), joined).await? })
+    let blob = attempt.hand_in((name, path), (joined.size, joined.digest)).await?;
+    Ok(TaskOutput::Join { blob, parts: joined.parts })
 }

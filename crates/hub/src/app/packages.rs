@@ -1,0 +1,105 @@
+//! Results that are many files in one archive: where in it each of them is. How they are sent is not known here.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::BufReader;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kinora_protocol::recipe::Container;
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
+
+use super::expand::container_of;
+use super::media::Asked;
+use crate::{Hub, HubError, Result};
+
+/// Archives whose contents are remembered: of those that people watch now.
+const REMEMBERED: usize = 64;
+
+/// Where in an archive its files are.
+type Contents = Arc<BTreeMap<String, Range<u64>>>;
+
+/// What was read of archives, by the BLAKE3 of each.
+#[derive(Debug, Default)]
+pub(crate) struct Packages {
+    known: Mutex<Vec<(Digest, Contents)>>,
+}
+
+impl Packages {
+    fn recall(&self, digest: &Digest) -> Option<Contents> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = known.iter().position(|(of, _)| of == digest)?;
+        // Those used last are at the end.
+        let entry = known.remove(found);
+        let contents = Arc::clone(&entry.1);
+        known.push(entry);
+        Some(contents)
+    }
+
+    fn remember(&self, digest: Digest, contents: Contents) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED {
+            known.remove(0);
+        }
+        known.push((digest, contents));
+    }
+}
+
+/// A file within an archive.
+#[derive(Debug, Clone)]
+pub(crate) struct Within {
+    /// The archive.
+    pub(crate) path: PathBuf,
+    /// BLAKE3 of the archive.
+    pub(crate) digest: Digest,
+    /// Where in it the file is.
+    pub(crate) place: Range<u64>,
+}
+
+impl Hub {
+    /// A file of a job's result that is a package.
+    ///
+    /// # Errors
+    /// When the store or the archive cannot be read; that there is none is the inner error.
+    pub(crate) async fn file_within(&self, job: JobId, name: &str) -> Result<Asked<Option<Within>>> {
+        let (path, digest) = match self.output_of(job).await? {
+            Ok(found) => found,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let row = self.store().job(job).await?;
+        let container =
+            row.and_then(|row| row.request.recipe.container.or(container_of(&row.request.output).ok()));
+        if container != Some(Container::Hls) {
+            let why = format!("the result of job {job} is no HLS package");
+            return Ok(Err(Failure::new(ErrorCode::BadInput, why)));
+        }
+        let contents = match self.inner.packages.recall(&digest) {
+            Some(contents) => contents,
+            None => {
+                let archive = path.clone();
+                let read = tokio::task::spawn_blocking(move || contents(&archive)).await;
+                let read =
+                    read.map_err(|e| HubError::Inconsistent(format!("reading an archive stopped ({e})")))?;
+                let failed = |e: std::io::Error| HubError::Blob { path: path.clone(), reason: e.to_string() };
+                let contents = Arc::new(read.map_err(failed)?);
+                self.inner.packages.remember(digest.clone(), Arc::clone(&contents));
+                contents
+            }
+        };
+        let place = contents.get(name).cloned();
+        Ok(Ok(place.map(|place| Within { path, digest, place })))
+    }
+}
+
+fn contents(path: &Path) -> std::io::Result<BTreeMap<String, Range<u64>>> {
+    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    let mut found = BTreeMap::new();
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        let name = entry.path()?.to_string_lossy().into_owned();
+        let start = entry.raw_file_position();
+        found.insert(name, start..start + entry.size());
+    }
+    Ok(found)
+}

@@ -1,0 +1,78 @@
+//! The tracks of an HLS package: one fragmented MP4 for each rendition and each sound, and WebVTT. How they are cut into files is
+//! not known here.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use kinora_plan::time::{self, GUARD_SECONDS};
+use kinora_protocol::task::PackageSpec;
+
+use super::chunk::colr;
+use super::{Args, input, package};
+
+/// A joined rendition with its times from the film's start, a fragment for each key frame.
+pub fn video(spec: &PackageSpec, joined: &Path, out: &Path) -> Vec<OsString> {
+    let mut args = shifted(joined, GUARD_SECONDS);
+    args.option("-map", "0:v:0").option("-c:v", "copy").option("-bsf:v", package::MONOTONE);
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
+    let color = spec.facts.video().map(|(_, v)| v.color.clone()).unwrap_or_default();
+    // Later frames than the first are where they belong (tfdt); an edit list only hides what the order of B frames costs.
+    let flags = "+frag_keyframe+delay_moov+default_base_moof+frag_discont";
+    args.option("-movflags", format!("{flags}{}", colr(&color))).option("-use_editlist", "1");
+    args.option("-video_track_timescale", package::out_hz(spec).to_string());
+    args.option("-f", "mp4").file(out);
+    args.finish()
+}
+
+/// Where the sound begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begins {
+    /// With the film or before: an edit list hides what is before, which is the encoder's priming.
+    WithTheFilm,
+    /// After the film's start.
+    Later,
+}
+
+/// One stream of the encoded sound, in fragments of `segment_ms`.
+pub fn audio(
+    spec: &PackageSpec,
+    sound: &Path,
+    (stream, begins): (usize, Begins),
+    segment_ms: u32,
+    out: &Path,
+) -> Vec<OsString> {
+    let mut args = shifted(sound, spec.audio_guard);
+    args.option("-map", format!("0:a:{stream}")).option("-c:a", "copy");
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1"]);
+    let flags = match begins {
+        Begins::WithTheFilm => "+delay_moov+default_base_moof",
+        Begins::Later => "+delay_moov+default_base_moof+frag_discont",
+    };
+    args.option("-movflags", flags).option("-use_editlist", "1");
+    args.option("-frag_duration", (u64::from(segment_ms) * 1000).to_string());
+    args.option("-f", "mp4").file(out);
+    args.finish()
+}
+
+/// One stream of subtitles.
+pub fn subtitles(spec: &PackageSpec, source: &Path, stream: u32, out: &Path) -> Vec<OsString> {
+    let mut args = input::prologue();
+    args.words(["-y", "-copyts"]);
+    if spec.clock.generate {
+        args.option("-fflags", "+genpts");
+    }
+    args.option("-itsoffset", time::us_text(-spec.clock.start_us));
+    input::source(&mut args, source);
+    args.option("-map", format!("0:{stream}"));
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:s", "webvtt", "-f", "webvtt"]).file(out);
+    args.finish()
+}
+
+/// The result's first rendition, and nothing else.
+fn shifted(path: &Path, guard: i64) -> Args {
+    let mut args = input::prologue();
+    args.words(["-y", "-copyts"]);
+    args.option("-itsoffset", time::us_text(-guard * 1_000_000));
+    input::source(&mut args, path);
+    args
+}
