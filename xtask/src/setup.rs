@@ -11,8 +11,8 @@ use crate::process;
 mod packages;
 mod system;
 
-pub use packages::Tool;
 use packages::{OnFailure, Rights, Step, elevated};
+pub use packages::{Tool, browser};
 
 /// Arguments of `setup`.
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,9 @@ use crate::process;
 use crate::setup::{self, Tool};
 use crate::{clients, metadata, web};
 
+/// How tests find a browser.
+const BROWSER: &str = "KINORA_TEST_BROWSER";
+
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
@@ -24,6 +27,10 @@ pub fn run(args: &Args) -> Result<()> {
         clients::ensure().inspect_err(|error| eprintln!("test: no clients of others: {error:#}")).ok();
     if let Err(error) = web::build() {
         eprintln!("test: no programs in TypeScript: {error:#}");
+    }
+    // Some systems have it only as a package that does not work everywhere.
+    if let Err(error) = setup::ensure(&[Tool::Browser]) {
+        eprintln!("test: no browser: {error:#}");
     }
     // A package that was asked for would be lost among all of the workspace's.
     let scope: &[&str] = match args.rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
@@ -53,5 +60,6 @@ pub fn doctests() -> Result<()> {
 fn last(words: &[&str], rest: &[String], clients: Option<&Path>) -> Result<()> {
     let mut command = process::command("cargo", words);
     command.envs(clients.map(|folder| (clients::VARIABLE, folder)));
+    command.envs(setup::browser().map(|program| (BROWSER, program)));
     process::run(command.args(rest).current_dir(metadata::root())).map_err(process::already_told)
 }

@@ -18,7 +18,7 @@ use kinora_protocol::recipe::{
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, Worker, from_path};
 use support::hls::Master;
-use support::{Place, clip, decoded, eight, kinora, run, wire};
+use support::{Place, clip, decoded, eight, kinora, loud, run, wire};
 
 /// Twelve seconds with B frames, two sounds of which one begins late, and subtitles.
 fn film() -> Result<PathBuf> {
@@ -78,6 +78,21 @@ fn pictures(input: &str, stream: &str) -> Result<Vec<String>> {
     Ok(lines.filter_map(|line| line.rsplit_once(',').map(|(_, digest)| digest.trim().to_owned())).collect())
 }
 
+/// Chromium plays it with hls.js: time goes on, each rendition is shown, seeking works, it ends, and there is no error.
+fn in_a_browser(list: &str, seconds: u32, renditions: u32) -> Result<()> {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+    let browser = std::env::var_os("KINORA_TEST_BROWSER");
+    let Some(browser) = browser.filter(|_| web.join("node_modules/playwright-core").is_dir()) else {
+        loud("SKIPPED: HLS in a browser; `cargo xtask test` installs one");
+        return Ok(());
+    };
+    let mut node = Command::new("node");
+    node.arg(web.join("tests/hls.mjs")).arg(browser).arg(list);
+    let ended = node.args([seconds.to_string(), renditions.to_string()]).output()?;
+    ensure!(ended.status.success(), "{ended:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_package_is_valid_and_plays_with_all_frames() -> Result<()> {
     let place = Place::new()?;
@@ -107,6 +122,8 @@ async fn a_package_is_valid_and_plays_with_all_frames() -> Result<()> {
     ensure!(languages == ["eng", "deu"], "{languages:?}");
     let words = std::fs::read_to_string(there.join("s0/subtitles.vtt"))?;
     ensure!(words.starts_with("WEBVTT") && words.contains("One & two"), "{words}");
+
+    in_a_browser(&format!("{}/api/v1/jobs/{}/hls/master.m3u8", hub.address, view.id), 12, 3)?;
 
     // From the hub, as a player has it.
     let source = pictures(&film()?.display().to_string(), "0:v")?;

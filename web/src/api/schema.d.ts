@@ -74,6 +74,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{job}/hls/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of a result that is an HLS package: master.m3u8, manifest.mpd. */
+        get: operations["packageList"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/hls/{track}/{file}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A file of one of its tracks: a playlist or a segment. */
+        get: operations["packageFile"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job}/output": {
         parameters: {
             query?: never;
@@ -650,7 +684,7 @@ export interface components {
          * @description Container of the output.
          * @enum {string}
          */
-        Container: "mp4" | "mov" | "mkv" | "webm";
+        Container: "mp4" | "mov" | "mkv" | "webm" | "hls";
         /** @description Content light level (CTA-861.3), in cd/m². */
         ContentLight: {
             /**
@@ -866,6 +900,30 @@ export interface components {
             tags?: components["schemas"]["Tags"];
             /** @description What comes of it. */
             work?: components["schemas"]["Work"];
+        };
+        /** @description Renditions beside the first one, made from one decode, with key frames at the same frames. */
+        Ladder: {
+            /** @description The others, in their order. */
+            others: components["schemas"]["Rendition"][];
+            /**
+             * Format: int32
+             * @description Wished length of segments in milliseconds: there is a key frame so long after the last one.
+             */
+            segment_ms: number;
+        };
+        /** @description The same video in several sizes, cut at the same frames. */
+        LadderRecipe: {
+            /**
+             * @description The renditions; as they fit the source when absent. Where one says nothing, what the recipe says of the picture holds.
+             * @default null
+             */
+            renditions: components["schemas"]["RenditionRecipe"][] | null;
+            /**
+             * Format: double
+             * @description Wished length of segments in seconds, 1 to 30; 4 when absent.
+             * @default null
+             */
+            segment_seconds: number | null;
         };
         /** @description Loudness after EBU R 128; `None` where nothing is loud enough to be measured. */
         Loudness: {
@@ -1409,6 +1467,8 @@ export interface components {
             chunks: components["schemas"]["ChunkRecipe"];
             /** @default null */
             container: components["schemas"]["Container"] | null;
+            /** @default null */
+            ladder: components["schemas"]["LadderRecipe"] | null;
             /**
              * @description How it is checked.
              * @default fast
@@ -1429,6 +1489,30 @@ export interface components {
              *     }
              */
             video: components["schemas"]["VideoRecipe"];
+        };
+        /** @description One size of a video. */
+        Rendition: {
+            /** @description Encoder settings. */
+            encode: components["schemas"]["EncodeSettings"];
+            /** @description Picture filters. */
+            filters: components["schemas"]["PictureFilters"];
+        };
+        /** @description One of several sizes of a video. */
+        RenditionRecipe: {
+            /**
+             * Format: int64
+             * @description Average bit rate in bit/s.
+             * @default null
+             */
+            bitrate: number | null;
+            /**
+             * Format: double
+             * @description Constant rate factor in the encoder's own scale.
+             * @default null
+             */
+            crf: number | null;
+            /** @default null */
+            scale: components["schemas"]["Scale"] | null;
         };
         /** @description An attempt that a node is at. */
         RunningView: {
@@ -1845,6 +1929,7 @@ export interface components {
             /** @description Picture filters. */
             filters: components["schemas"]["PictureFilters"];
             fps?: components["schemas"]["Rational"] | null;
+            ladder?: components["schemas"]["Ladder"] | null;
         };
         /** @description The JSON of `audiowaveform`, version 2. */
         Waveform: {
@@ -2135,6 +2220,150 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Page_EventView"];
                 };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    packageList: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+                /** @description Name of the file */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": components["schemas"]["Bytes"];
+                };
+            };
+            /** @description The parts that were asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The client has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It is not what the client has */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such part */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    packageFile: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+                /** @description v0, a0, s0 and so on */
+                track: string;
+                /** @description Name of the file */
+                file: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description The bytes */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "*/*": components["schemas"]["Bytes"];
+                };
+            };
+            /** @description The parts that were asked for */
+            206: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The client has it */
+            304: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It is not what the client has */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description There is no such part */
+            416: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused */
             "4XX": {

@@ -18,6 +18,22 @@ pub enum Tool {
     Python,
     /// Node and npm, for the same.
     Node,
+    /// A browser that tests can steer.
+    Browser,
+}
+
+/// What browsers are called that speak Chromium's protocol.
+const BROWSERS: [&str; 5] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "/Applications/Chromium.app/Contents/MacOS/Chromium",
+];
+
+/// A browser that is here and starts.
+pub fn browser() -> Option<&'static str> {
+    BROWSERS.into_iter().find(|name| process::works(name, &["--version"]))
 }
 
 impl Tool {
@@ -32,6 +48,7 @@ impl Tool {
             Self::Clippy => process::works("cargo", &["clippy", "--version"]),
             Self::Python => process::works("python3", &["-c", "import venv, ensurepip"]),
             Self::Node => process::works("npm", &["--version"]),
+            Self::Browser => browser().is_some(),
         }
     }
 
@@ -44,6 +61,7 @@ impl Tool {
             Self::Clippy => "clippy",
             Self::Python => "Python 3 with venv",
             Self::Node => "Node with npm",
+            Self::Browser => "Chromium",
         }
     }
 }
@@ -115,6 +133,8 @@ fn packages(tool: Tool, os: &Os) -> &'static [&'static str] {
         (Tool::Node, Os::Debian | Os::Arch) => &["nodejs", "npm"],
         (Tool::Node, Os::Mac) => &["node"],
         (Tool::Node, _) => &["nodejs"],
+        (Tool::Browser, Os::Mac) => &["--cask", "chromium"],
+        (Tool::Browser, _) => &["chromium"],
         (Tool::Rustfmt | Tool::Clippy, _) => &[],
     }
 }
@@ -215,6 +235,7 @@ pub fn by_hand(os: &Os, missing: &[Tool]) -> String {
             (Tool::Python, _) => "Python 3 with venv and pip, reachable as python3",
             (Tool::Node, Os::Debian) => "apt-get install nodejs npm",
             (Tool::Node, _) => "Node 18 or later with npm: https://nodejs.org",
+            (Tool::Browser, _) => "Chromium or Chrome, reachable as chromium or google-chrome",
             (Tool::Rustfmt, _) => "rustup component add rustfmt",
             (Tool::Clippy, _) => "rustup component add clippy",
         };
@@ -246,7 +267,7 @@ mod tests {
     fn each_system_has_its_lines() {
         let both = [Tool::Ffmpeg, Tool::Compiler];
         let apt = "# env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends";
-        let table: [(Os, &[Tool], Vec<String>); 12] = [
+        let table: [(Os, &[Tool], Vec<String>); 13] = [
             (Os::Debian, &[], vec![]),
             (
                 Os::Debian,
@@ -294,6 +315,7 @@ mod tests {
                 vec!["# dnf install -y python3 nodejs".to_owned()],
             ),
             (Os::Mac, &[Tool::Node], vec!["$ brew install node".to_owned()]),
+            (Os::Mac, &[Tool::Browser], vec!["$ brew install --cask chromium".to_owned()]),
             (
                 Os::Debian,
                 &[Tool::Rustfmt, Tool::Clippy],

@@ -195,7 +195,7 @@ impl Master {
         for (said, media) in &self.sounds {
             times(media, "a", scratch)?;
             let stream = stream(&media.part(&media.segments[0], scratch)?)?;
-            ensure!(said["CHANNELS"] == stream["channels"].to_string(), "{said:?} {stream}");
+            ensure!(stream["channels"].as_u64() == Some(said["CHANNELS"].parse()?), "{said:?} {stream}");
         }
         for (_, media) in &self.keys {
             for segment in &media.segments {

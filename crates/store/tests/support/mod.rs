@@ -87,6 +87,7 @@ pub fn join_spec(chunks: &[&str]) -> TaskSpec {
     TaskSpec::Join(JoinSpec {
         chunks: chunks.iter().copied().map(blob).collect(),
         packets: vec![1; chunks.len()],
+        parts: Vec::new(),
     })
 }
 

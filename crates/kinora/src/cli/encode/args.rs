@@ -135,6 +135,7 @@ pub enum ContainerArg {
     Mov,
     Mkv,
     Webm,
+    Hls,
 }
 
 /// `--verify`.
@@ -189,6 +190,7 @@ impl From<ContainerArg> for Container {
             ContainerArg::Mov => Self::Mov,
             ContainerArg::Mkv => Self::Mkv,
             ContainerArg::Webm => Self::Webm,
+            ContainerArg::Hls => Self::Hls,
         }
     }
 }
