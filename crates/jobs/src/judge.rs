@@ -25,6 +25,12 @@ pub enum Verdict {
 
 /// Judges a chunk by itself.
 pub fn chunk(spec: &ChunkSpec, out: &ChunkOutput) -> Verdict {
+    let wanted = spec.ladder.as_ref().map_or(0, |ladder| ladder.others.len());
+    if out.others.len() != wanted {
+        let reason =
+            format!("chunk {}: {} other renditions came out of {wanted}", spec.ordinal, out.others.len());
+        return Verdict::Broken { reason };
+    }
     if spec.verify == Verify::Off {
         return Verdict::Good;
     }
@@ -51,12 +57,6 @@ pub fn chunk(spec: &ChunkSpec, out: &ChunkOutput) -> Verdict {
             let reason = format!("chunk {}: its rendition {n} has other frames than the first", spec.ordinal);
             return Verdict::Broken { reason };
         }
-    }
-    let wanted = spec.ladder.as_ref().map_or(0, |ladder| ladder.others.len());
-    if out.others.len() != wanted {
-        let reason =
-            format!("chunk {}: {} other renditions came out of {wanted}", spec.ordinal, out.others.len());
-        return Verdict::Broken { reason };
     }
     if as_indexed {
         return Verdict::Good;

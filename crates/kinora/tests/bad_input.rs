@@ -143,8 +143,8 @@ fn impossible_recipes() -> Result<()> {
     }
     refused_for(&place, &clip, "o.webm", &["--codec", "h264"], &["h264", "does not fit into .webm", ".mp4"])?;
     refused_for(&place, &clip, "o.webm", &["--audio", "aac"], &["AAC", "does not fit into .webm"])?;
-    refused_for(&place, &clip, "o.xyz", &[], &["o.xyz", "extension", ".mp4, .mkv, .mov or .webm"])?;
-    refused_for(&place, &clip, "o", &[], &["extension", ".mp4, .mkv, .mov or .webm"])
+    refused_for(&place, &clip, "o.xyz", &[], &["o.xyz", "extension", ".mp4, .mkv, .mov, .webm or .tar"])?;
+    refused_for(&place, &clip, "o", &[], &["extension", ".mp4, .mkv, .mov, .webm or .tar"])
 }
 
 /// Every line asks for more than encoding: to read or write other files, to open the network, to run something else. `/tmp/x`

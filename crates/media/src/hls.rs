@@ -44,8 +44,8 @@ struct Package {
 struct Video {
     track: Track,
     file: PathBuf,
-    width: u16,
-    height: u16,
+    width: u32,
+    height: u32,
     /// Frames per second, on average.
     rate: f64,
 }
@@ -105,7 +105,10 @@ pub(crate) async fn package(
         return Err(MediaError::not_exact("the package", "there is no encoded video to cut"));
     };
     let videos = making.videos(joined).await?;
-    let packets = videos.iter().map(|(_, held)| held.times.len() as u64).min().unwrap_or(0);
+    let packets = match spec.settled.verify {
+        Verify::Off => spec.frames,
+        Verify::Fast | Verify::Full => videos.iter().map(|(_, frames)| *frames).min().unwrap_or(0),
+    };
     let decoded = match (spec.settled.verify, videos.first()) {
         (Verify::Full, Some((first, _))) => {
             Some(package::decode(tools, spec, scratch, &first.file, control).await?)
@@ -151,21 +154,23 @@ impl Making<'_> {
         blocking(move || fragments::read(&path)).await
     }
 
-    /// The renditions, each checked frame by frame, cut at the same frames.
-    async fn videos(&self, joined: &Path) -> Result<Vec<(Video, Held)>, MediaError> {
-        let mut made = Vec::new();
-        for (n, rendition) in self.renditions(joined).await?.into_iter().enumerate() {
+    /// The renditions, each checked frame by frame, cut at the same frames; with the number of their frames.
+    async fn videos(&self, joined: &Path) -> Result<Vec<(Video, u64)>, MediaError> {
+        let (mut files, mut all, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..self.spec.parts.len().max(1) {
             let file = self.scratch.join(format!("v{n}.mp4"));
-            self.run("writing a rendition", command::video(self.spec, &rendition, &file)).await?;
-            let held = self.read(&file).await?;
+            self.video(joined, n, &file).await?;
+            let mut held = self.read(&file).await?;
             self.check(n, &held)?;
-            made.push((file, held));
+            // They were needed for that only, and a long film has many.
+            frames.push(std::mem::take(&mut held.times).len() as u64);
+            files.push(file);
+            all.push(held);
         }
-        let hz = out_hz(self.spec);
-        let held: Vec<Held> = made.iter().map(|(_, held)| held.clone()).collect();
-        let boundaries = track::boundaries(&held, i64::from(self.segment_ms) * hz / 1000);
-        let mut videos = Vec::with_capacity(made.len());
-        for (n, (file, held)) in made.into_iter().enumerate() {
+        let wish = i64::from(self.segment_ms) * out_hz(self.spec) / 1000;
+        let (boundaries, all) = blocking(move || Ok((track::boundaries(&all, wish), all))).await?;
+        let mut videos = Vec::with_capacity(all.len());
+        for (n, ((file, held), frames)) in files.into_iter().zip(all).zip(frames).enumerate() {
             let what = || {
                 MediaError::not_exact(format!("rendition {n}"), "its head names no codec that can be played")
             };
@@ -177,32 +182,36 @@ impl Making<'_> {
                 head: held.head,
                 segments: track::cut(&held, &boundaries),
             };
-            let rate = held.times.len() as f64 * f64::from(held.hz) / track.duration().max(1) as f64;
-            videos.push((Video { track, file, width, height, rate }, held));
+            let rate = frames as f64 * f64::from(held.hz) / track.duration().max(1) as f64;
+            videos.push((Video { track, file, width, height, rate }, frames));
         }
         Ok(videos)
     }
 
-    /// The joined renditions, each in a file of its own.
-    async fn renditions(&self, joined: &Path) -> Result<Vec<PathBuf>, MediaError> {
+    /// One of the joined renditions as a track.
+    async fn video(&self, joined: &Path, n: usize, file: &Path) -> Result<(), MediaError> {
+        let what = "writing a rendition";
         if self.spec.parts.is_empty() {
-            return Ok(vec![joined.to_owned()]);
+            return self.run(what, command::video(self.spec, joined, file)).await;
         }
-        let (joined, folder) = (joined.to_owned(), self.scratch.to_owned());
-        let (parts, cancel) = (self.spec.parts.clone(), self.control.cancel.clone());
-        blocking(move || join::divide(&joined, &parts, &folder, &cancel)).await
+        let alone = self.scratch.join("joined.mp4");
+        let (from, to, parts) = (joined.to_owned(), alone.clone(), self.spec.parts.clone());
+        let cancel = self.control.cancel.clone();
+        blocking(move || join::extract(&from, &parts, n, &to, &cancel)).await?;
+        self.run(what, command::video(self.spec, &alone, file)).await?;
+        std::fs::remove_file(&alone).map_err(MediaError::io(&alone))
     }
 
     /// Whether a rendition has the planned frames at the planned times.
     fn check(&self, n: usize, held: &Held) -> Result<(), MediaError> {
         let what = format!("rendition {n}");
+        if self.spec.settled.verify == Verify::Off {
+            return Ok(());
+        }
         let found = held.times.len() as u64;
         if found != self.spec.frames {
             let reason = format!("{found} video packets where {} were planned", self.spec.frames);
             return Err(MediaError::not_exact(what, reason));
-        }
-        if self.spec.settled.verify == Verify::Off {
-            return Ok(());
         }
         let hz = out_hz(self.spec);
         if i64::from(held.hz) != hz {
@@ -219,15 +228,20 @@ impl Making<'_> {
         let (Some(sound), AudioCodec::Aac) = (sound, self.spec.settled.audio.codec) else {
             return Ok(Vec::new());
         };
-        let mut sounds = Vec::new();
+        let mut sounds: Vec<Sound> = Vec::new();
         for (n, (stream, facts)) in self.spec.facts.audio().enumerate() {
             let file = self.scratch.join(format!("a{n}.mp4"));
             let held = self.sound(sound, n, &file).await?;
-            let starts: Vec<i64> = held.fragments.iter().map(|fragment| fragment.start).collect();
+            if held.fragments.is_empty() {
+                // A stream that the container only announces.
+                continue;
+            }
+            let starts: Vec<i64> =
+                held.fragments.iter().map(|fragment| fragment.start - held.skipped).collect();
             let unknown =
                 || MediaError::not_exact(format!("sound {n}"), "its head names no codec that can be played");
             let track = Track {
-                folder: format!("a{n}"),
+                folder: format!("a{}", sounds.len()),
                 codec: codec::name(&held).ok_or_else(unknown)?,
                 hz: held.hz,
                 head: held.head,
@@ -253,15 +267,21 @@ impl Making<'_> {
     }
 
     async fn subtitles(&self, source: &Path) -> Result<Vec<Subtitles>, MediaError> {
-        let mut made = Vec::new();
         let streams = self.spec.facts.streams.iter().filter(|stream| stream.kind == StreamKind::Subtitle);
-        for stream in streams.filter(|stream| subtitle_codec(stream, Container::Hls).is_some()) {
-            let n = made.len();
-            let file = self.scratch.join(format!("s{n}.vtt"));
-            self.run("writing subtitles", command::subtitles(self.spec, source, stream.index, &file)).await?;
+        let streams: Vec<&Stream> =
+            streams.filter(|stream| subtitle_codec(stream, Container::Hls).is_some()).collect();
+        let mut made = Vec::with_capacity(streams.len());
+        if streams.is_empty() {
+            return Ok(made);
+        }
+        let file = |n: usize| self.scratch.join(format!("s{n}.vtt"));
+        let files: Vec<(u32, PathBuf)> =
+            streams.iter().enumerate().map(|(n, s)| (s.index, file(n))).collect();
+        self.run("writing subtitles", command::subtitles(self.spec, source, &files)).await?;
+        for (n, stream) in streams.into_iter().enumerate() {
             let (name, language) = named(stream, "Subtitles", n);
             let forced = stream.dispositions.iter().any(|disposition| disposition == "forced");
-            made.push(Subtitles { folder: format!("s{n}"), file, name, language, forced });
+            made.push(Subtitles { folder: format!("s{n}"), file: file(n), name, language, forced });
         }
         Ok(made)
     }
@@ -269,11 +289,19 @@ impl Making<'_> {
 
 /// What people call a stream, and its language where it says one.
 fn named(stream: &Stream, what: &str, n: usize) -> (String, Option<String>) {
-    let language = stream.tags.get("language").filter(|language| *language != "und").cloned();
+    let language = stream.tags.get("language").filter(|language| *language != "und" && is_language(language));
+    let language = language.cloned();
     let title = stream.tags.get("title").or(language.as_ref());
     // Names of a group are different from one another.
     let name = title.map_or_else(|| format!("{what} {}", n + 1), |title| format!("{} {title}", n + 1));
     (name, language)
+}
+
+/// Whether a text could be a language tag (RFC 5646); a container may hold anything there.
+fn is_language(text: &str) -> bool {
+    let fits = |part: &str| (1..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric());
+    let first = text.split('-').next().unwrap_or_default();
+    text.split('-').all(fits) && first.bytes().all(|b| b.is_ascii_alphabetic())
 }
 
 /// Writes all files of a package, playlists first.
@@ -285,12 +313,21 @@ fn archive(
     let mut tar = tar::Builder::new(writer);
     text(&mut tar, "master.m3u8", &playlist::master(package))?;
     text(&mut tar, "manifest.mpd", &manifest::write(package))?;
+    let target = playlist::common_target(package);
     for video in &package.videos {
-        text(&mut tar, &format!("{}/index.m3u8", video.track.folder), &playlist::media(&video.track))?;
+        text(
+            &mut tar,
+            &format!("{}/index.m3u8", video.track.folder),
+            &playlist::media(&video.track, target),
+        )?;
         text(&mut tar, &format!("{}/iframes.m3u8", video.track.folder), &playlist::iframes(&video.track))?;
     }
     for sound in &package.sounds {
-        text(&mut tar, &format!("{}/index.m3u8", sound.track.folder), &playlist::media(&sound.track))?;
+        text(
+            &mut tar,
+            &format!("{}/index.m3u8", sound.track.folder),
+            &playlist::media(&sound.track, target),
+        )?;
     }
     for subtitles in &package.subtitles {
         let list = playlist::subtitles(package.length());

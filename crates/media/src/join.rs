@@ -112,32 +112,27 @@ fn one(
     Ok(written)
 }
 
-/// Gives each rendition of a joined file a file of its own in `folder`.
+/// Gives a rendition of a joined file a file of its own.
 ///
 /// # Errors
 /// When a file cannot be read or written, or the work was cancelled.
-pub fn divide(
+pub fn extract(
     joined: &Path,
     parts: &[u64],
-    folder: &Path,
+    rendition: usize,
+    to: &Path,
     cancel: &CancellationToken,
-) -> Result<Vec<PathBuf>, MediaError> {
-    let file = File::open(joined).map_err(MediaError::io(joined))?;
-    let mut source = Cancellable::new(&file, cancel);
-    let mut made = Vec::with_capacity(parts.len());
-    for (n, &part) in parts.iter().enumerate() {
-        let path = folder.join(format!("joined{n}.mp4"));
-        let mut to = File::create(&path).map_err(MediaError::io(&path))?;
-        let copied = io::copy(&mut source.by_ref().take(part), &mut to).map_err(MediaError::io(&path))?;
-        if copied != part {
-            return Err(MediaError::not_exact(
-                joined.display().to_string(),
-                "it ends before its last rendition",
-            ));
-        }
-        made.push(path);
+) -> Result<(), MediaError> {
+    let mut file = File::open(joined).map_err(MediaError::io(joined))?;
+    let start = parts.iter().take(rendition).sum();
+    let length = parts.get(rendition).copied().unwrap_or(0);
+    file.seek(SeekFrom::Start(start)).map_err(MediaError::io(joined))?;
+    let mut into = File::create(to).map_err(MediaError::io(to))?;
+    let copied = io::copy(&mut Cancellable::new(&file, cancel).take(length), &mut into);
+    if copied.map_err(MediaError::io(to))? != length {
+        return Err(MediaError::not_exact(joined.display().to_string(), "it ends before its last rendition"));
     }
-    Ok(made)
+    Ok(())
 }
 
 fn copy_hashed(from: &mut impl Read, hash: &mut impl Write, to: &mut impl Write) -> io::Result<()> {

@@ -2,7 +2,7 @@
 //! them. What one size comes to is settled in `settle`.
 
 use kinora_protocol::encode::{
-    EncodeSettings, Encoder, ExpertParam, Ladder, Rendition, Settled, VideoSettings,
+    EncodeSettings, Encoder, ExpertParam, Ladder, Rate, Rendition, Settled, VideoSettings,
 };
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{
@@ -10,6 +10,7 @@ use kinora_protocol::recipe::{
 };
 use kinora_protocol::{ErrorCode, Failure};
 
+use crate::params;
 use crate::settle::{self, Outcome};
 
 /// Wished length of segments, in seconds.
@@ -40,25 +41,39 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts, available: &[Encoder])
         Some(named) => return Err(refuse(format!("{} renditions make no ladder: 1 to {MOST}", named.len()))),
         None => usual(recipe, facts),
     };
+    let expert = params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or("")).map_err(refuse)?;
+    if expert.scale.is_some() || expert.crf.is_some() || expert.bitrate.is_some() {
+        return Err(refuse(
+            "sizes, bit rates and CRF of an HLS package belong to its renditions, not to ffmpeg parameters",
+        ));
+    }
+    let source = facts.video().map_or((0, 0), |(_, video)| settle::upright(video));
     let mut notes = Vec::new();
     let mut first: Option<(Settled, VideoSettings)> = None;
     let mut others: Vec<Rendition> = Vec::new();
+    let mut seen: Vec<((u32, u32), Rate, bool)> = Vec::new();
     for rendition in wanted {
         let outcome = settle::one(&with(recipe, &rendition), facts, Container::Hls, available)?;
         let Some(video) = outcome.settled.video.clone() else { continue };
+        let size = video.filters.scale.unwrap_or(source);
+        // A source that is lower than two rungs comes to the same size twice, and one of them is enough.
+        let capped = matches!(rendition.scale, Some(Scale::AtMost(most)) if source.1 < most);
+        let same = |(known, rate, other): &((u32, u32), Rate, bool)| {
+            *known == size && (capped || *other || *rate == video.encode.rate)
+        };
+        if seen.iter().any(same) {
+            let (width, height) = size;
+            notes.push(format!("a rendition is left out: there is one of {width}x{height} already"));
+            continue;
+        }
+        seen.push((size, video.encode.rate, capped));
         let encode = with_keys(video.encode)?;
         match &first {
             None => {
-                notes = outcome.notes;
+                notes.extend(outcome.notes);
                 first = Some((outcome.settled, VideoSettings { encode, ..video }));
             }
-            Some((_, main)) => {
-                let known = [&main.filters].into_iter().chain(others.iter().map(|other| &other.filters));
-                // A source that is lower than two rungs comes to the same size twice.
-                if known.into_iter().all(|filters| filters.scale != video.filters.scale) {
-                    others.push(Rendition { encode, filters: video.filters });
-                }
-            }
+            Some(_) => others.push(Rendition { encode, filters: video.filters }),
         }
     }
     let (settled, main) = first.ok_or_else(|| refuse("an HLS package needs a rendition"))?;
@@ -94,9 +109,18 @@ fn usual(recipe: &Recipe, facts: &MediaFacts) -> Vec<RenditionRecipe> {
         None => source,
     };
     let below = HEIGHTS.into_iter().filter(|height| height * 4 <= top * 3).take(USUAL - 1);
-    let lower = below
-        .map(|height| RenditionRecipe { scale: Some(Scale::Height(height)), ..RenditionRecipe::default() });
+    let lower = below.map(|height| RenditionRecipe {
+        scale: Some(Scale::Height(height)),
+        bitrate: recipe.video.bitrate.map(|bits| by_area(bits, height, top)),
+        crf: None,
+    });
     [RenditionRecipe::default()].into_iter().chain(lower).collect()
+}
+
+/// The bit rate of a picture of another height.
+fn by_area(bits: u64, height: u32, top: u32) -> u64 {
+    let (height, top) = (u128::from(height), u128::from(top.max(1)));
+    u64::try_from(u128::from(bits) * height * height / (top * top)).unwrap_or(bits).max(50_000)
 }
 
 /// Key frames only where they are asked for, and none that a frame before it is predicted across.
@@ -104,7 +128,12 @@ fn with_keys(settings: EncodeSettings) -> Result<EncodeSettings, Failure> {
     let param =
         |option: &str, value: &str| ExpertParam { option: option.to_owned(), value: value.to_owned() };
     let wanted = match settings.encoder {
-        Encoder::X264 => vec![param("sc_threshold", "0"), param("g", "10000")],
+        // What a user says in its private list would count for more than options.
+        Encoder::X264 => vec![
+            param("sc_threshold", "0"),
+            param("g", "10000"),
+            param("x264-params", "keyint=10000:scenecut=0:open-gop=0:intra-refresh=0"),
+        ],
         Encoder::X265 => vec![
             param("forced-idr", "1"),
             param("x265-params", "open-gop=0:scenecut=0:keyint=10000:min-keyint=1"),
@@ -211,6 +240,32 @@ mod tests {
     }
 
     #[test]
+    fn equal_renditions_are_left_out_and_others_are_not() {
+        let rates = |list: &[(Option<Scale>, u64)]| {
+            let renditions =
+                list.iter().map(|&(scale, bits)| RenditionRecipe { scale, crf: None, bitrate: Some(bits) });
+            let ladder = LadderRecipe { segment_seconds: None, renditions: Some(renditions.collect()) };
+            Recipe { ladder: Some(ladder), ..Recipe::default() }
+        };
+        let full = facts(1920, 1080, 0);
+        let apple = [
+            (Some(Scale::Height(1080)), 6_000_000),
+            (Some(Scale::Height(1080)), 4_500_000),
+            (Some(Scale::Height(720)), 3_000_000),
+            (Some(Scale::Height(720)), 1_500_000),
+        ];
+        assert_eq!(heights(&rates(&apple), &full), [Some(1080), Some(1080), Some(720), Some(720)]);
+        let same = [(None, 2_000_000), (Some(Scale::Height(1080)), 2_000_000)];
+        let outcome = settle(&rates(&same), &full, &Encoder::ALL).unwrap();
+        assert!(outcome.notes.iter().any(|note| note.contains("1920x1080 already")), "{:?}", outcome.notes);
+        let plain = VideoRecipe { bitrate: Some(4_000_000), ..VideoRecipe::default() };
+        let settled = video(&Recipe { video: plain, ..Recipe::default() }, &full).unwrap();
+        let rates: Vec<Rate> =
+            settled.ladder.unwrap().others.into_iter().map(|other| other.encode.rate).collect();
+        assert_eq!(rates, [Rate::Bitrate(1_777_777), Rate::Bitrate(790_123), Rate::Bitrate(444_444)]);
+    }
+
+    #[test]
     fn what_makes_no_ladder_is_refused() {
         let scale = Scale::Height(360);
         let refused = |recipe: &Recipe| video(recipe, &facts(1280, 720, 0)).unwrap_err();
@@ -218,6 +273,8 @@ mod tests {
         assert!(refused(&named(&[(scale, 22.0)], Some(f64::NAN))).contains("1 to 30 s"));
         assert!(refused(&named(&[], None)).contains("1 to 12"));
         assert!(refused(&named(&[(scale, 99.0)], None)).contains("CRF 99"));
+        let expert = VideoRecipe { ffmpeg_params: Some("-s 640x360".to_owned()), ..VideoRecipe::default() };
+        assert!(refused(&Recipe { video: expert, ..Recipe::default() }).contains("belong to its renditions"));
         let codec = |codec| {
             let video = VideoRecipe { codec: Some(codec), ..VideoRecipe::default() };
             refused(&Recipe { video, ..Recipe::default() })

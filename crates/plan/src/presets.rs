@@ -2,7 +2,7 @@
 
 use kinora_protocol::api::PresetView;
 use kinora_protocol::recipe::{
-    AudioCodec, AudioRecipe, Container, Quality, Recipe, Scale, VideoCodec, VideoRecipe,
+    AudioCodec, AudioRecipe, Container, LadderRecipe, Quality, Recipe, Scale, VideoCodec, VideoRecipe,
 };
 
 /// Every player takes this.
@@ -14,7 +14,8 @@ const PROXY_HEIGHT: u32 = 540;
 // tidy: long because it is a table
 pub fn all() -> Vec<PresetView> {
     let preset = |name: &str, title: &str, video, audio, container| {
-        let recipe = Recipe { video, audio, container: Some(container), ..Recipe::default() };
+        let ladder = (container == Container::Hls).then(LadderRecipe::default);
+        let recipe = Recipe { video, audio, container: Some(container), ladder, ..Recipe::default() };
         PresetView { name: name.to_owned(), title: title.to_owned(), recipe }
     };
     let video = |codec: VideoCodec| VideoRecipe { codec: Some(codec), ..VideoRecipe::default() };

@@ -110,7 +110,11 @@ impl Hub {
         let spec = TaskSpec::Join(JoinSpec {
             chunks: chunks.iter().map(|c| c.out.blob.clone()).collect(),
             packets: chunks.iter().map(|c| c.out.packets).collect(),
-            parts: chunks.iter().map(|c| c.out.parts()).filter(|parts| !parts.is_empty()).collect(),
+            parts: if chunks.iter().all(|c| c.out.others.is_empty()) {
+                Vec::new()
+            } else {
+                chunks.iter().map(|c| c.out.parts()).collect()
+            },
         });
         fault::point("gate.before");
         self.store().open_gate(join, Some(&spec)).await?;

@@ -8,7 +8,7 @@ use kinora_plan::{presets, sizing};
 use kinora_protocol::api::{MediaView, NewJob, Source};
 use kinora_protocol::job::{JobRequest, Work};
 use kinora_protocol::recipe::{Container, Recipe};
-use kinora_protocol::task::TaskOutput;
+use kinora_protocol::task::PackageOutput;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 use kinora_store::{LibraryRow, Submitted};
 
@@ -196,7 +196,7 @@ impl Hub {
             None => {
                 let stem =
                     Path::new(source_name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                format!("{stem}.{}", job.recipe.container.unwrap_or(Container::Mp4).extension())
+                format!("{stem}.{}", container(&job.recipe).extension())
             }
         };
         let plain =
@@ -209,11 +209,11 @@ impl Hub {
         Ok(self.outputs_of(id).join(name))
     }
 
-    /// The result of a completed job, with the BLAKE3 of its content.
+    /// The result of a completed job, with what was counted of it.
     ///
     /// # Errors
     /// When the store cannot be read; that there is none is the inner error.
-    pub async fn output_of(&self, job: JobId) -> Result<Asked<(PathBuf, Digest)>> {
+    pub async fn output_of(&self, job: JobId) -> Result<Asked<(PathBuf, PackageOutput)>> {
         let Some(row) = self.store().job(job).await? else {
             return Ok(Err(bad(format!("there is no job {job}"))));
         };
@@ -223,14 +223,16 @@ impl Hub {
         if row.phase != kinora_protocol::job::JobPhase::Completed {
             return Ok(Err(bad(format!("job {job} is {}: there is no result", row.phase.name()))));
         }
-        let outputs = self.store().tasks(job).await?.into_iter().filter_map(|task| task.output);
-        let digest = outputs.into_iter().find_map(|output| match output {
-            TaskOutput::Package(made) => Some(made.digest),
-            _ => None,
-        });
-        let digest = digest.ok_or_else(|| HubError::Inconsistent(format!("job {job} has no result")))?;
-        Ok(Ok((row.request.output, digest)))
+        let made = self.store().package_of(job).await?;
+        let made = made.ok_or_else(|| HubError::Inconsistent(format!("job {job} has no result")))?;
+        Ok(Ok((row.request.output, made)))
     }
+}
+
+/// What a result is put into that nobody gave a name.
+fn container(recipe: &Recipe) -> Container {
+    let usual = if recipe.ladder.is_some() { Container::Hls } else { Container::Mp4 };
+    recipe.container.unwrap_or(usual)
 }
 
 /// A job with what its preset says where it says nothing itself.

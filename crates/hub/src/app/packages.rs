@@ -6,6 +6,7 @@ use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use kinora_protocol::recipe::Container;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
@@ -20,16 +21,24 @@ const REMEMBERED: usize = 64;
 /// Where in an archive its files are.
 type Contents = Arc<BTreeMap<String, Range<u64>>>;
 
-/// What was read of archives, by the BLAKE3 of each.
+/// An archive as it was when it was read: another result may have taken its place since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    path: PathBuf,
+    length: u64,
+    modified: Option<SystemTime>,
+}
+
+/// What was read of archives.
 #[derive(Debug, Default)]
 pub(crate) struct Packages {
-    known: Mutex<Vec<(Digest, Contents)>>,
+    known: Mutex<Vec<(Stamp, Contents)>>,
 }
 
 impl Packages {
-    fn recall(&self, digest: &Digest) -> Option<Contents> {
+    fn recall(&self, stamp: &Stamp) -> Option<Contents> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = known.iter().position(|(of, _)| of == digest)?;
+        let found = known.iter().position(|(of, _)| of == stamp)?;
         // Those used last are at the end.
         let entry = known.remove(found);
         let contents = Arc::clone(&entry.1);
@@ -37,12 +46,13 @@ impl Packages {
         Some(contents)
     }
 
-    fn remember(&self, digest: Digest, contents: Contents) {
+    fn remember(&self, stamp: Stamp, contents: Contents) {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|(of, _)| of.path != stamp.path);
         if known.len() >= REMEMBERED {
             known.remove(0);
         }
-        known.push((digest, contents));
+        known.push((stamp, contents));
     }
 }
 
@@ -63,7 +73,7 @@ impl Hub {
     /// # Errors
     /// When the store or the archive cannot be read; that there is none is the inner error.
     pub(crate) async fn file_within(&self, job: JobId, name: &str) -> Result<Asked<Option<Within>>> {
-        let (path, digest) = match self.output_of(job).await? {
+        let (path, made) = match self.output_of(job).await? {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -74,21 +84,27 @@ impl Hub {
             let why = format!("the result of job {job} is no HLS package");
             return Ok(Err(Failure::new(ErrorCode::BadInput, why)));
         }
-        let contents = match self.inner.packages.recall(&digest) {
+        let failed = |e: std::io::Error| HubError::Blob { path: path.clone(), reason: e.to_string() };
+        let facts = tokio::fs::metadata(&path).await.map_err(failed)?;
+        let stamp = Stamp { path: path.clone(), length: facts.len(), modified: facts.modified().ok() };
+        if stamp.length != made.size {
+            let why = format!("{}: it is not the result of job {job} any more", path.display());
+            return Ok(Err(Failure::new(ErrorCode::Disk, why)));
+        }
+        let contents = match self.inner.packages.recall(&stamp) {
             Some(contents) => contents,
             None => {
                 let archive = path.clone();
                 let read = tokio::task::spawn_blocking(move || contents(&archive)).await;
                 let read =
                     read.map_err(|e| HubError::Inconsistent(format!("reading an archive stopped ({e})")))?;
-                let failed = |e: std::io::Error| HubError::Blob { path: path.clone(), reason: e.to_string() };
                 let contents = Arc::new(read.map_err(failed)?);
-                self.inner.packages.remember(digest.clone(), Arc::clone(&contents));
+                self.inner.packages.remember(stamp, Arc::clone(&contents));
                 contents
             }
         };
         let place = contents.get(name).cloned();
-        Ok(Ok(place.map(|place| Within { path, digest, place })))
+        Ok(Ok(place.map(|place| Within { path, digest: made.digest, place })))
     }
 }
 

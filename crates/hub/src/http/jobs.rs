@@ -204,9 +204,10 @@ pub(super) async fn output(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (path, digest) = hub.output_of(id(&job)?).await??;
+    let (path, made) = hub.output_of(id(&job)?).await??;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let offer = Offer { path: &path, within: None, tag: digest.as_str(), name: &name, keep: wish.download };
+    let offer =
+        Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep: wish.download };
     content::serve(offer, &method, &headers).await
 }
 

@@ -15,6 +15,7 @@ pub type Attributes = BTreeMap<String, String>;
 #[derive(Debug, Clone, Default)]
 pub struct Media {
     pub folder: PathBuf,
+    pub target: u64,
     pub map: Option<PathBuf>,
     pub segments: Vec<Segment>,
     pub only_keys: bool,
@@ -109,6 +110,7 @@ impl Media {
         ensure!(ended && !media.segments.is_empty() && duration.is_none(), "{}", path.display());
         // 7: EXT-X-MAP without I-frames only wants 6, byte ranges 4, decimals 3.
         ensure!(version >= 6 || media.map.is_none());
+        media.target = target;
         Ok(media)
     }
 
@@ -177,6 +179,10 @@ impl Master {
                 other.durations(),
                 first.durations()
             );
+        }
+        // 6.2.4: the same target in all of them.
+        for (_, other) in self.variants.iter().chain(&self.sounds) {
+            ensure!(other.target == first.target, "{} and {}", other.target, first.target);
         }
         let groups =
             |name: &str, of: &[(Attributes, Media)]| of.iter().all(|(said, _)| said["GROUP-ID"] == name);

@@ -2,7 +2,7 @@
 //! not known here.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kinora_plan::time::{self, GUARD_SECONDS};
 use kinora_protocol::task::PackageSpec;
@@ -54,21 +54,25 @@ pub fn audio(
     args.finish()
 }
 
-/// One stream of subtitles.
-pub fn subtitles(spec: &PackageSpec, source: &Path, stream: u32, out: &Path) -> Vec<OsString> {
+/// Streams of subtitles, each into a file of its own, in one look at the source.
+pub fn subtitles(spec: &PackageSpec, source: &Path, files: &[(u32, PathBuf)]) -> Vec<OsString> {
     let mut args = input::prologue();
-    args.words(["-y", "-copyts"]);
+    // A cue that cannot be read is left out, as players leave it out.
+    args.words(["-y", "-max_error_rate", "1", "-copyts"]);
     if spec.clock.generate {
         args.option("-fflags", "+genpts");
     }
     args.option("-itsoffset", time::us_text(-spec.clock.start_us));
     input::source(&mut args, source);
-    args.option("-map", format!("0:{stream}"));
-    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:s", "webvtt", "-f", "webvtt"]).file(out);
+    for (stream, out) in files {
+        args.option("-map", format!("0:{stream}"));
+        args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:s", "webvtt", "-f", "webvtt"])
+            .file(out);
+    }
     args.finish()
 }
 
-/// The result's first rendition, and nothing else.
+/// A file whose times are `guard` seconds late, opened so that they are not.
 fn shifted(path: &Path, guard: i64) -> Args {
     let mut args = input::prologue();
     args.words(["-y", "-copyts"]);

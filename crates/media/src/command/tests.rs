@@ -1289,29 +1289,36 @@ fn tracks_of_a_package() {
         -f mp4 file:/w/a1.mp4
     "#]],
     );
-    let subtitles = hls::subtitles(&spec, Path::new("/m/film.mkv"), 3, Path::new("/w/s0.vtt"));
+    let files = [(3, PathBuf::from("/w/s0.vtt")), (4, PathBuf::from("/w/s1.vtt"))];
+    let subtitles = hls::subtitles(&spec, Path::new("/m/film.mkv"), &files);
     check(
         &subtitles,
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/m/film.mkv
-        -map 0:3
-        -map_metadata -1
-        -map_chapters -1
-        -c:s webvtt
-        -f webvtt file:/w/s0.vtt
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/m/film.mkv
+            -map 0:3
+            -map_metadata -1
+            -map_chapters -1
+            -c:s webvtt
+            -f webvtt file:/w/s0.vtt
+            -map 0:4
+            -map_metadata -1
+            -map_chapters -1
+            -c:s webvtt
+            -f webvtt file:/w/s1.vtt
+        "#]],
     );
 }

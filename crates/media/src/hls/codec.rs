@@ -13,10 +13,17 @@ pub(super) fn name(held: &Held) -> Option<String> {
     }
 }
 
-/// Width and height of the coded pictures. ISO/IEC 14496-12, 12.1.3.
-pub(super) fn size(held: &Held) -> Option<(u16, u16)> {
+/// Width and height of the pictures as they are shown. ISO/IEC 14496-12, 12.1.3 and 12.1.4.3.
+pub(super) fn size(held: &Held) -> Option<(u32, u32)> {
     let at = |from: usize| held.entry.1.get(from..)?.first_chunk().copied().map(u16::from_be_bytes);
-    at(24).zip(at(26))
+    let (width, height) = (u32::from(at(24)?), u32::from(at(26)?));
+    let shape = within(&held.entry, b"pasp").and_then(|body| {
+        let part = |from: usize| body.get(from..)?.first_chunk().copied().map(u32::from_be_bytes);
+        part(0).zip(part(4)).filter(|(wide, high)| *wide > 0 && *high > 0)
+    });
+    let Some((wide, high)) = shape else { return Some((width, height)) };
+    let shown = (u64::from(width) * u64::from(wide) + u64::from(high) / 2) / u64::from(high);
+    Some((u32::try_from(shown).ok()?, height))
 }
 
 /// ISO/IEC 14496-15, 5.3.3.1: version, profile, constraints, level.

@@ -108,9 +108,16 @@ fn key_rates(track: &Track) -> (u64, u64) {
     (peak, rate(sums.0, sums.1))
 }
 
+/// The target of all playlists of segments: they must have the same.
+pub(super) fn common_target(package: &Package) -> i64 {
+    let tracks = package.videos.iter().map(|video| &video.track);
+    let tracks = tracks.chain(package.sounds.iter().map(|sound| &sound.track));
+    let targets = tracks.map(|track| target(track.segments.iter().map(|segment| segment.duration), track.hz));
+    targets.max().unwrap_or(1)
+}
+
 /// The segments of a track.
-pub(super) fn media(track: &Track) -> String {
-    let target = target(track.segments.iter().map(|segment| segment.duration), track.hz);
+pub(super) fn media(track: &Track, target: i64) -> String {
     let mut text = format!(
         "#EXTM3U\n#EXT-X-VERSION:{VERSION}\n#EXT-X-TARGETDURATION:{target}\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n"
     );

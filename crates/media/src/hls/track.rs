@@ -68,14 +68,19 @@ impl Track {
     }
 }
 
-/// Times at which all of `tracks` have a key frame and a segment may begin: no two closer than half of `wish`.
+/// Times of the presentation at which all of `tracks` have a key frame and a segment may begin: no two closer than half of `wish`.
 pub(super) fn boundaries(tracks: &[Held], wish: i64) -> Vec<i64> {
-    let Some((first, others)) = tracks.split_first() else { return Vec::new() };
-    let begins = |held: &Held, time: i64| held.fragments.iter().any(|fragment| fragment.start == time);
+    let starts = |held: &Held| -> Vec<i64> {
+        held.fragments.iter().map(|fragment| fragment.start - held.skipped).collect()
+    };
+    let mut tracks = tracks.iter().map(starts);
+    let Some(mut common) = tracks.next() else { return Vec::new() };
+    for other in tracks {
+        common.retain(|time| other.binary_search(time).is_ok());
+    }
     let mut found: Vec<i64> = Vec::new();
-    for time in first.fragments.iter().map(|fragment| fragment.start) {
-        let far = found.last().is_none_or(|last| time - last >= (wish / 2).max(1));
-        if far && others.iter().all(|other| begins(other, time)) {
+    for time in common {
+        if found.last().is_none_or(|last| time - last >= (wish / 2).max(1)) {
             found.push(time);
         }
     }
@@ -88,15 +93,10 @@ pub(super) fn cut(held: &Held, boundaries: &[i64]) -> Vec<Segment> {
     let mut boundaries = boundaries.iter().copied().peekable();
     for (n, fragment) in held.fragments.iter().enumerate() {
         let next = held.fragments.get(n + 1).map_or(fragment.start + fragment.duration, |next| next.start);
-        let begins = boundaries.next_if_eq(&fragment.start).is_some() || segments.is_empty();
+        let start = fragment.start - held.skipped;
+        let begins = boundaries.next_if_eq(&start).is_some() || segments.is_empty();
         if begins {
-            segments.push(Segment {
-                at: fragment.at,
-                length: 0,
-                start: fragment.start - held.skipped,
-                duration: 0,
-                keys: Vec::new(),
-            });
+            segments.push(Segment { at: fragment.at, length: 0, start, duration: 0, keys: Vec::new() });
         }
         let Some(segment) = segments.last_mut() else { continue };
         let Fragment { at, length, first, start, .. } = *fragment;
@@ -144,9 +144,10 @@ mod tests {
     #[test]
     fn segments_begin_where_all_renditions_can() {
         let one = held(&[2, 22, 42, 45, 62], 80, 2);
-        let two = held(&[2, 22, 45, 62, 70], 80, 2);
+        // Its encoder holds back one frame less.
+        let two = held(&[1, 21, 44, 61, 69], 79, 1);
         let found = boundaries(&[one.clone(), two], 20);
-        assert_eq!(found, [2, 22, 45, 62]);
+        assert_eq!(found, [0, 20, 43, 60]);
         let segments = cut(&one, &found);
         let seen: Vec<_> =
             segments.iter().map(|s| (s.at, s.length, s.start, s.duration, s.keys.len())).collect();
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn priming_is_not_shown() {
         let starts = [0, 40, 80];
-        let segments = cut(&held(&starts, 90, 1), &starts);
+        let segments = cut(&held(&starts, 90, 1), &[-1, 39, 79]);
         let seen: Vec<_> = segments.iter().map(|s| (s.start, s.duration)).collect();
         assert_eq!(seen, [(0, 39), (39, 40), (79, 10)]);
         let track = Track { folder: "a0".into(), codec: "c".into(), hz: 10, head: 100, segments };

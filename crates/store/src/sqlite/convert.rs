@@ -1,11 +1,12 @@
 //! Values as SQLite holds them, to and from their types.
 
 use std::fmt::Display;
+use std::str::FromStr;
 
 use kinora_protocol::class::Class;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
-use kinora_protocol::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
+use kinora_protocol::{Attempt, Digest, NodeId, TaskId};
 use rusqlite::Row;
 use rusqlite::types::Type;
 use serde::Serialize;
@@ -45,7 +46,7 @@ pub(super) fn from_json_opt<T: DeserializeOwned>(row: &Row<'_>, column: &str) ->
     text.map(|text| serde_json::from_str(&text).map_err(|error| unreadable(column, &text, error))).transpose()
 }
 
-fn named<T: Copy>(
+pub(super) fn named<T: Copy>(
     row: &Row<'_>,
     column: &str,
     all: &[T],
@@ -90,14 +91,19 @@ pub(super) fn outcome(row: &Row<'_>) -> rusqlite::Result<Option<AttemptOutcome>>
     }
 }
 
-pub(super) fn job_id(row: &Row<'_>, column: &str) -> rusqlite::Result<JobId> {
+/// A column whose text is a value.
+pub(super) fn parsed<T: FromStr<Err: Display>>(row: &Row<'_>, column: &str) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
     text.parse().map_err(|error| unreadable(column, &text, error))
 }
 
-pub(super) fn upload_id(row: &Row<'_>, column: &str) -> rusqlite::Result<UploadId> {
-    let text: String = row.get(column)?;
-    text.parse().map_err(|error| unreadable(column, &text, error))
+/// As [`parsed`], where it may be null.
+pub(super) fn parsed_opt<T: FromStr<Err: Display>>(
+    row: &Row<'_>,
+    column: &str,
+) -> rusqlite::Result<Option<T>> {
+    let text: Option<String> = row.get(column)?;
+    text.map(|text| text.parse().map_err(|error| unreadable(column, &text, error))).transpose()
 }
 
 pub(super) fn task_id(row: &Row<'_>, column: &str) -> rusqlite::Result<TaskId> {

@@ -124,7 +124,7 @@ impl Store {
                     "SELECT id FROM jobs WHERE phase NOT IN ('Completed', 'Failed', 'Cancelled')
                        AND json_extract(request, '$.input') = ?1 LIMIT 1",
                 )?
-                .query_row([&path], |row| convert::job_id(row, "id"))
+                .query_row([&path], |row| convert::parsed(row, "id"))
                 .optional()?;
             if let Some(job) = used {
                 return Ok(Deletion::InUse(job));

@@ -15,7 +15,7 @@ const COLUMNS: &str =
 
 fn job_row(row: &Row<'_>) -> rusqlite::Result<JobRow> {
     Ok(JobRow {
-        id: convert::job_id(row, "id")?,
+        id: convert::parsed(row, "id")?,
         phase: convert::phase(row)?,
         paused_from: convert::paused_from(row)?,
         request: convert::from_json(row, "request")?,
@@ -232,7 +232,7 @@ impl Store {
 fn job_by_key(conn: &Connection, key: Option<&str>) -> Result<Option<JobId>, Fault> {
     let Some(key) = key else { return Ok(None) };
     let mut query = conn.prepare_cached("SELECT id FROM jobs WHERE idem_key = ?1")?;
-    Ok(query.query_row([key], |row| convert::job_id(row, "id")).optional()?)
+    Ok(query.query_row([key], |row| convert::parsed(row, "id")).optional()?)
 }
 
 fn reopen_tasks(conn: &Connection, job: JobId) -> Result<usize, Fault> {

@@ -48,7 +48,7 @@ pub(super) struct Leased {
 impl Leased {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
-            job: convert::job_id(row, "job_id")?,
+            job: convert::parsed(row, "job_id")?,
             lease: convert::lease(row)?,
             kind: convert::kind(row)?,
             ordinal: row.get("ordinal")?,

@@ -37,10 +37,10 @@ pub(super) fn put(conn: &Connection, event: &Event) -> Result<(), Fault> {
     Ok(())
 }
 
-fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
+pub(super) fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     Ok(OutboxRow {
         seq: row.get("seq")?,
-        job: convert::job_id(row, "job_id")?,
+        job: convert::parsed(row, "job_id")?,
         event: convert::from_json(row, "body")?,
     })
 }

@@ -43,7 +43,7 @@ impl Ended {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: convert::task_id(row, "id")?,
-            job: convert::job_id(row, "job_id")?,
+            job: convert::parsed(row, "job_id")?,
             kind: convert::kind(row)?,
             ordinal: row.get("ordinal")?,
         })

@@ -50,7 +50,7 @@ fn find(conn: &Connection, task: TaskId) -> Result<Found, Fault> {
     conn.prepare_cached("SELECT job_id, kind, ordinal, state, cache_key FROM tasks WHERE id = ?1")?
         .query_row([task.0], |row| {
             Ok(Found {
-                job: convert::job_id(row, "job_id")?,
+                job: convert::parsed(row, "job_id")?,
                 kind: convert::kind(row)?,
                 ordinal: row.get("ordinal")?,
                 state: convert::state(row)?,
@@ -207,7 +207,7 @@ impl Store {
                  WHERE state = 'waiting' AND gate = 'closed' AND pending_deps = 0 ORDER BY id",
             )?;
             let rows = query
-                .query_map([], |row| Ok((convert::job_id(row, "job_id")?, convert::task_id(row, "id")?)))?;
+                .query_map([], |row| Ok((convert::parsed(row, "job_id")?, convert::task_id(row, "id")?)))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

@@ -20,7 +20,7 @@ impl Store {
                 "SELECT id FROM jobs WHERE finished_ms < ?1 AND phase IN ('Completed', 'Failed', 'Cancelled')
                  ORDER BY finished_ms, id LIMIT ?2",
             )?;
-            let rows = query.query_map(params![time_ms, limit], |row| convert::job_id(row, "id"))?;
+            let rows = query.query_map(params![time_ms, limit], |row| convert::parsed(row, "id"))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use kinora_protocol::class::Class;
 use kinora_protocol::node::Progress;
-use kinora_protocol::task::TaskKind;
+use kinora_protocol::task::{PackageOutput, TaskKind, TaskOutput};
 use kinora_protocol::{Attempt, JobId, NodeId, TaskId};
 use rusqlite::{OptionalExtension, Row};
 
@@ -35,7 +35,7 @@ fn backup(row: &Row<'_>) -> rusqlite::Result<Option<Lease>> {
 fn task_row(row: &Row<'_>) -> rusqlite::Result<TaskRow> {
     Ok(TaskRow {
         id: convert::task_id(row, "id")?,
-        job: convert::job_id(row, "job_id")?,
+        job: convert::parsed(row, "job_id")?,
         kind: convert::kind(row)?,
         ordinal: row.get("ordinal")?,
         state: convert::state(row)?,
@@ -85,6 +85,25 @@ impl Store {
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
+    }
+
+    /// What the task that made a job's result gave back, if it is done.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn package_of(&self, job: JobId) -> Result<Option<PackageOutput>> {
+        let output = self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT output FROM tasks JOIN task_bodies ON task_bodies.task_id = tasks.id
+                 WHERE job_id = ?1 AND kind = 'package'",
+            )?;
+            let found = query.query_row([job.to_string()], |row| convert::from_json_opt(row, "output"));
+            Ok(found.optional()?.flatten())
+        });
+        match output.await? {
+            Some(TaskOutput::Package(made)) => Ok(Some(made)),
+            _ => Ok(None),
+        }
     }
 
     /// All attempts of a task, in order.

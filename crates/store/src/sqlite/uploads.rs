@@ -14,7 +14,7 @@ const SELECT: &str =
 fn upload_row(row: &Row<'_>) -> rusqlite::Result<UploadRow> {
     let bytes = |value: i64| u64::try_from(value).unwrap_or(0);
     Ok(UploadRow {
-        id: convert::upload_id(row, "id")?,
+        id: convert::parsed(row, "id")?,
         name: row.get("name")?,
         metadata: row.get("metadata")?,
         length: row.get::<_, Option<i64>>("length")?.map(bytes),
