@@ -19,4 +19,5 @@ pub mod scrub;
 pub mod tasks;
 pub mod uploads;
 pub mod views;
+pub(crate) mod webhooks;
 pub mod work;

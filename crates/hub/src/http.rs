@@ -29,6 +29,7 @@ mod problem;
 mod ranges;
 mod system;
 mod uploads;
+mod webhooks;
 mod work;
 
 /// Bodies that are not streams are no larger than this.
@@ -71,6 +72,11 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(jobs::package_list))
         .routes(routes!(jobs::package_file))
         .routes(routes!(jobs::act))
+        .routes(routes!(webhooks::list, webhooks::create))
+        .routes(routes!(webhooks::show, webhooks::delete))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::act))
+        .routes(routes!(webhooks::replay))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))
         .routes(routes!(nodes::act))
@@ -83,8 +89,10 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 fn router(hub: Hub) -> Router {
     let (router, document) = documented().split_for_parts();
+    // Without this word the page asks a server on the internet what it thinks of the document.
+    let page = utoipa_swagger_ui::Config::new([routes::OPENAPI]).validator_url("none");
     router
-        .merge(SwaggerUi::new("/api/docs").url(routes::OPENAPI, document))
+        .merge(SwaggerUi::new("/api/docs").config(page).url(routes::OPENAPI, document))
         .route(
             &format!("{}/{{upload}}", routes::UPLOADS),
             any(uploads::one).layer(DefaultBodyLimit::disable()),

@@ -11,6 +11,7 @@ use kinora_protocol::{ErrorCode, Failure};
 use kinora_store::{AfterExpiry, Expired};
 use tokio_util::sync::CancellationToken;
 
+use crate::app::webhooks::send;
 use crate::{Hub, now_ms};
 
 /// When leases were not looked at for so long, the hub itself was away, in milliseconds.
@@ -27,6 +28,9 @@ const MOVED_EVERY: Duration = Duration::from_secs(5);
 
 /// How often it is looked whether the time of uploads and ended jobs is over.
 const OLD_EVERY: Duration = Duration::from_secs(60);
+
+/// How often it is looked whether webhooks are to be told something.
+const WEBHOOKS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often jobs that wait are looked at.
 const AGE_EVERY: Duration = Duration::from_secs(10);
@@ -79,6 +83,26 @@ impl Hub {
     /// Drops uploads that nothing comes for, until `stop`.
     pub async fn watch_uploads(&self, stop: CancellationToken) {
         every_or_say(OLD_EVERY, stop, "old uploads cannot be dropped", || self.drop_old_uploads()).await;
+    }
+
+    /// Tells webhooks what happened, until `stop`.
+    pub async fn watch_webhooks(&self, stop: CancellationToken) {
+        let client = match send::client() {
+            Ok(client) => client,
+            Err(error) => {
+                tracing::error!("webhooks cannot be told anything: {error}");
+                return stop.cancelled().await;
+            }
+        };
+        let forget = every_or_say(OLD_EVERY, stop.clone(), "old deliveries cannot be dropped", || {
+            self.drop_old_deliveries()
+        });
+        let make = every_or_say(WEBHOOKS_EVERY, stop.clone(), "deliveries cannot be made", || {
+            self.make_deliveries()
+        });
+        let send =
+            every_or_say(WEBHOOKS_EVERY, stop, "webhooks cannot be told", || self.send_deliveries(&client));
+        tokio::join!(forget, make, send);
     }
 
     /// Keeps count of what jobs move, until `stop`.

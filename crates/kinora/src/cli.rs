@@ -35,6 +35,7 @@ mod size;
 mod submit;
 mod values;
 mod watch;
+mod webhooks;
 mod worker;
 
 /// Frame-exact parallel video encoding, with proof.
@@ -80,6 +81,8 @@ pub enum Command {
     Media(media::MediaArgs),
     /// Look at the nodes of a hub and steer them
     Nodes(nodes::NodesArgs),
+    /// Let programs be told what happens
+    Webhooks(webhooks::WebhooksArgs),
     /// Let a hub look at all bytes that it stores, and show what was damaged
     Scrub(scrub::ScrubArgs),
     /// List the recipes that have a name
@@ -113,6 +116,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Jobs(args) => report(jobs::run(&args, config).await),
         Command::Media(args) => report(media::run(&args, config).await),
         Command::Nodes(args) => report(nodes::run(&args).await),
+        Command::Webhooks(args) => report(webhooks::run(&args).await),
         Command::Scrub(args) => report(scrub::run(&args).await),
         Command::Presets { json } => {
             presets(json);

@@ -423,3 +423,30 @@ impl NodeVerb {
         }
     }
 }
+
+/// What may be done to a webhook.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookVerb {
+    /// Be told things again.
+    Enable,
+    /// Be told nothing.
+    Disable,
+    /// Be sent something to try it.
+    Ping,
+}
+
+impl WebhookVerb {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Enable, Self::Disable, Self::Ping];
+
+    /// The word in the path.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Enable => "enable",
+            Self::Disable => "disable",
+            Self::Ping => "ping",
+        }
+    }
+}

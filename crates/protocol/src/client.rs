@@ -20,6 +20,7 @@ use crate::routes;
 
 mod link;
 mod upload;
+mod webhooks;
 mod work;
 
 pub use crate::api::{JobVerb, NodeVerb};
@@ -54,6 +55,8 @@ impl Client {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it names no host".to_owned()));
         }
+        // The HTTP library wants to be told whose cryptography it uses, even where nothing is encrypted.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .build()

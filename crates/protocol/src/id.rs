@@ -6,56 +6,63 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// One job. Ordered by creation time (UUID version 7).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(transparent)]
-pub struct JobId(Uuid);
+/// An id that is a UUID.
+macro_rules! uuid_id {
+    ($(#[$doc:meta])* $name:ident, $(#[$made:meta])* $make:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
 
-impl JobId {
+        impl $name {
+            $(#[$made])*
+            pub fn generate() -> Self {
+                Self(Uuid::$make())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = uuid::Error;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                Uuid::parse_str(text).map(Self)
+            }
+        }
+    };
+}
+
+uuid_id! {
+    /// One job. Ordered by creation time (UUID version 7).
+    JobId,
     /// A new id; ids made later by the same process sort later.
-    pub fn generate() -> Self {
-        Self(Uuid::now_v7())
-    }
+    now_v7
 }
 
-impl fmt::Display for JobId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for JobId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self)
-    }
-}
-
-/// One upload, while it is on its way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(transparent)]
-pub struct UploadId(Uuid);
-
-impl UploadId {
+uuid_id! {
+    /// One upload, while it is on its way.
+    UploadId,
     /// A new id. It is random: whoever knows it may go on with the upload.
-    pub fn generate() -> Self {
-        Self(Uuid::new_v4())
-    }
+    new_v4
 }
 
-impl fmt::Display for UploadId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
+uuid_id! {
+    /// One webhook. Ordered by creation time.
+    WebhookId,
+    /// A new id.
+    now_v7
 }
 
-impl FromStr for UploadId {
-    type Err = uuid::Error;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::parse_str(text).map(Self)
-    }
+uuid_id! {
+    /// One delivery of a webhook. Ordered by creation time.
+    DeliveryId,
+    /// A new id.
+    now_v7
 }
 
 /// One machine that runs tasks. Kept by the machine, so it survives restarts.

@@ -26,7 +26,8 @@ pub mod routes;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod task;
+pub mod webhook;
 
 pub use error::{ErrorCode, Failure};
-pub use id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
+pub use id::{Attempt, DeliveryId, Digest, JobId, NodeId, TaskId, UploadId, WebhookId};
 pub use rational::Rational;

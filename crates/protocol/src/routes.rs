@@ -1,6 +1,6 @@
 //! Paths of the HTTP surface, said once for hub, worker and clients.
 
-use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId};
+use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId, WebhookId};
 
 /// Where nodes open their WebSocket.
 pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
@@ -33,6 +33,19 @@ pub const SCRUB: &str = "/api/v1/system/scrub";
 
 /// Recipes with a name.
 pub const PRESETS: &str = "/api/v1/presets";
+
+/// Who is told what happens.
+pub const WEBHOOKS: &str = "/api/v1/webhooks";
+
+/// One webhook.
+pub fn webhook(webhook: WebhookId) -> String {
+    format!("{WEBHOOKS}/{webhook}")
+}
+
+/// Something of a webhook, or something to be done to it.
+pub fn of_webhook(webhook: WebhookId, what: &str) -> String {
+    format!("{WEBHOOKS}/{webhook}/{what}")
+}
 
 /// One job.
 pub fn job(job: JobId) -> String {

@@ -14,6 +14,7 @@ mod outbox;
 mod sqlite;
 mod task;
 mod upload;
+mod webhook;
 
 pub use error::{Result, StoreError};
 pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};
@@ -30,3 +31,4 @@ pub use task::{
     Reopening, TaskRow, TaskState,
 };
 pub use upload::{Part, UploadRow};
+pub use webhook::{DeliveryRow, Tried, WebhookRow};

@@ -437,6 +437,93 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/webhooks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All webhooks, oldest first. */
+        get: operations["listWebhooks"];
+        put?: never;
+        /** Makes a webhook. Only this answer has its secret. */
+        post: operations["newWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A webhook. */
+        get: operations["showWebhook"];
+        put?: never;
+        post?: never;
+        /** Forgets it with its log. */
+        delete: operations["deleteWebhook"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook}/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Its newest deliveries, newest first. */
+        get: operations["listDeliveries"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook}/deliveries/{delivery}/replay": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Sends a delivery again, whatever became of it. */
+        post: operations["replayDelivery"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/webhooks/{webhook}/{verb}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets it be told things again, or not any more. */
+        post: operations["actOnWebhook"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -697,6 +784,53 @@ export interface components {
              * @description MaxCLL.
              */
             max_content: number;
+        };
+        /**
+         * Format: uuid
+         * @description One delivery of a webhook. Ordered by creation time.
+         */
+        DeliveryId: string;
+        /**
+         * @description How a delivery stands.
+         * @enum {string}
+         */
+        DeliveryState: "pending" | "delivered" | "failed";
+        /** @description A delivery, as the log shows it. */
+        DeliveryView: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Why the last try failed. */
+            error?: string | null;
+            /** @description What happened. */
+            event: components["schemas"]["WebhookEvent"];
+            /** @description Its id: `webhook-id` of all tries, by which a receiver knows what it has seen. */
+            id: components["schemas"]["DeliveryId"];
+            job?: components["schemas"]["JobId"] | null;
+            /**
+             * Format: int64
+             * @description When it is tried again.
+             */
+            next_ms?: number | null;
+            /** @description How it stands. */
+            state: components["schemas"]["DeliveryState"];
+            /**
+             * Format: int32
+             * @description HTTP status of the last answer.
+             */
+            status?: number | null;
+            /**
+             * Format: int64
+             * @description When it was last tried.
+             */
+            tried_ms?: number | null;
+            /**
+             * Format: int32
+             * @description Tries so far.
+             */
+            tries: number;
         };
         /** @description BLAKE3 of the content, in hexadecimal digits */
         Digest: string;
@@ -1100,6 +1234,15 @@ export interface components {
             /** @description Only nodes that have all of these work on it. */
             tags?: components["schemas"]["Tags"];
         };
+        /** @description A webhook to be made. */
+        NewWebhook: {
+            /** @description What it is told of; that jobs ended when absent. */
+            events?: components["schemas"]["WebhookEvent"][] | null;
+            /** @description `whsec_` and 24 to 64 bytes in base64; made by the hub when absent. */
+            secret?: string | null;
+            /** @description Where deliveries go: `http` or `https`. */
+            url: string;
+        };
         /** @description One machine that runs tasks. Kept by the machine, so it survives restarts. */
         NodeId: string;
         /**
@@ -1165,6 +1308,48 @@ export interface components {
             size: number;
             /** @description How timestamps were compared. */
             times: components["schemas"]["TimesCheck"];
+        };
+        /** @description A part of a list. */
+        Page_DeliveryView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /** @description Why the last try failed. */
+                error?: string | null;
+                /** @description What happened. */
+                event: components["schemas"]["WebhookEvent"];
+                /** @description Its id: `webhook-id` of all tries, by which a receiver knows what it has seen. */
+                id: components["schemas"]["DeliveryId"];
+                job?: components["schemas"]["JobId"] | null;
+                /**
+                 * Format: int64
+                 * @description When it is tried again.
+                 */
+                next_ms?: number | null;
+                /** @description How it stands. */
+                state: components["schemas"]["DeliveryState"];
+                /**
+                 * Format: int32
+                 * @description HTTP status of the last answer.
+                 */
+                status?: number | null;
+                /**
+                 * Format: int64
+                 * @description When it was last tried.
+                 */
+                tried_ms?: number | null;
+                /**
+                 * Format: int32
+                 * @description Tries so far.
+                 */
+                tries: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
         };
         /** @description A part of a list. */
         Page_EventView: {
@@ -1343,6 +1528,29 @@ export interface components {
                 progress: components["schemas"]["Progress"];
                 /** @description `waiting`, `ready`, `leased`, `done`, `failed` or `cancelled`. */
                 state: string;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_WebhookView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /** @description Whether it is told anything. A receiver that answers 410 is not any more. */
+                enabled: boolean;
+                /** @description What it is told of. */
+                events: components["schemas"]["WebhookEvent"][];
+                /** @description Its id. */
+                id: components["schemas"]["WebhookId"];
+                /** @description What deliveries are signed with; told once, when it is made. */
+                secret?: string | null;
+                /** @description Where deliveries go. */
+                url: string;
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
@@ -1965,6 +2173,39 @@ export interface components {
              * @description 2.
              */
             version: number;
+        };
+        /**
+         * @description What a webhook can be told of.
+         * @enum {string}
+         */
+        WebhookEvent: "job.queued" | "job.processing" | "job.paused" | "job.completed" | "job.failed" | "job.cancelled" | "ping";
+        /**
+         * Format: uuid
+         * @description One webhook. Ordered by creation time.
+         */
+        WebhookId: string;
+        /**
+         * @description What may be done to a webhook.
+         * @enum {string}
+         */
+        WebhookVerb: "enable" | "disable" | "ping";
+        /** @description A webhook. */
+        WebhookView: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Whether it is told anything. A receiver that answers 410 is not any more. */
+            enabled: boolean;
+            /** @description What it is told of. */
+            events: components["schemas"]["WebhookEvent"][];
+            /** @description Its id. */
+            id: components["schemas"]["WebhookId"];
+            /** @description What deliveries are signed with; told once, when it is made. */
+            secret?: string | null;
+            /** @description Where deliveries go. */
+            url: string;
         };
         /** @description What comes of a job. */
         Work: "encode" | {
@@ -3459,6 +3700,293 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    listWebhooks: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_WebhookView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewWebhook"];
+            };
+        };
+        responses: {
+            /** @description It is told what happens from now on */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook */
+                webhook: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook */
+                webhook: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listDeliveries: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook */
+                webhook: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_DeliveryView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    replayDelivery: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook */
+                webhook: string;
+                /** @description Id of the delivery */
+                delivery: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is sent */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveryView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    actOnWebhook: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the webhook */
+                webhook: string;
+                /** @description What to do */
+                verb: components["schemas"]["WebhookVerb"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };

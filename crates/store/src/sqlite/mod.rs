@@ -24,6 +24,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
