@@ -111,7 +111,8 @@ impl Stub {
     /// Arguments of the runs that misbehaved so far, one line each, in the order of their starts.
     pub fn runs(&self) -> Vec<String> {
         let text = std::fs::read_to_string(self.folder().join("runs")).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
+        // A run that was killed may have written half a line; what comes after it is a run of its own all the same.
+        text.split(RECORD).skip(1).map(|line| line.trim_end().to_owned()).collect()
     }
 
     /// The file is written by a child: were it open for writing here while another thread forks, starting it could
@@ -170,7 +171,10 @@ for arg; do case $arg in lavfi) work= ;; esac; done
 "#;
 
 /// One write of one line, so that lines of runs at the same time do not mix.
-const LOG: &str = "line=$(printf '%s ' \"$@\" | tr '\\n' ' ')\nprintf '%s\\n' \"$line\" >>\"$here/runs\"\n";
+const LOG: &str =
+    "line=$(printf '%s ' \"$@\" | tr '\\n' ' ')\nprintf '\\036%s\\n' \"$line\" >>\"$here/runs\"\n";
+/// What each run begins with in the log.
+const RECORD: char = '\u{1e}';
 
 const BEHAVE: &str = "exec \"$real\" \"$@\"\n";
 
