@@ -105,6 +105,7 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
 pub fn check_of(spec: &ChunkSpec, out: &ChunkOutput, source_format: &str) -> ChunkCheck {
     let untouched = spec.encode.rate == Rate::Lossless
         && spec.filters.scale.is_none()
+        && spec.filters.keep_samples()
         && spec.resample.is_none()
         && spec.encode.pix_fmt == source_format;
     ChunkCheck {

@@ -4,6 +4,7 @@
 pub mod chunk;
 pub mod digest;
 pub mod encoder;
+mod filters;
 pub mod index;
 mod ladder;
 pub mod layout;

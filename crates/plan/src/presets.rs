@@ -76,6 +76,20 @@ pub fn all() -> Vec<PresetView> {
             Container::Mp4,
         ),
         preset(
+            "enhance",
+            "a little more contrast and sharpness, for every browser: H.264 and AAC in MP4",
+            VideoRecipe {
+                crf: Some(20.0),
+                preset: told("medium"),
+                contrast: Some(1.1),
+                sharpen: Some(0.6),
+                ffmpeg_params: told(PLAIN),
+                ..video(VideoCodec::H264)
+            },
+            audio(AudioCodec::Aac, Some(160_000)),
+            Container::Mp4,
+        ),
+        preset(
             "ladder",
             "adaptive streaming: HLS and DASH in one .tar, H.264 in up to four sizes, and AAC",
             VideoRecipe {

@@ -9,6 +9,7 @@ use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, Vid
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
+use crate::filters;
 use crate::ladder;
 use crate::params;
 use crate::pixel::PixelFormat;
@@ -78,6 +79,7 @@ pub(crate) fn one(
     let settled = |video| Settled { video, audio, container, verify: recipe.verify };
     note_losses(facts, container, &mut notes);
     if wish.codec == Some(VideoCodec::Copy) {
+        filters::check_copy(&recipe.video)?;
         return Ok(Outcome { settled: settled(None), notes });
     }
     let (width, height) = upright(video);
@@ -109,7 +111,12 @@ pub(crate) fn one(
         hdr: video.hdr.clone().filter(|_| PixelFormat::parse(pix_fmt).depth > 8),
         params: wish.params,
     };
-    let filters = PictureFilters { scale: size, sample_aspect: aspect_after(video, (width, height), size) };
+    let aspect = aspect_after(video, (width, height), size);
+    let filters = filters::settle(&recipe.video, pix_fmt, size.unwrap_or((width, height)))?;
+    let filters = PictureFilters { scale: size, sample_aspect: aspect, ..filters };
+    if filters.sharpen.is_some() && scan(video) != Scan::Progressive {
+        notes.push("interlaced pictures are sharpened as whole frames".to_owned());
+    }
     let video = VideoSettings { encode: settings, filters, fps: wish.fps, ladder: None };
     Ok(Outcome { settled: settled(Some(video)), notes })
 }

@@ -205,6 +205,19 @@ pub struct PictureFilters {
     pub scale: Option<(u32, u32)>,
     /// Sample aspect ratio set after scaling.
     pub sample_aspect: Option<Rational>,
+    /// Contrast of the luma, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<u32>,
+    /// Strength of sharpening of the luma, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sharpen: Option<u32>,
+}
+
+impl PictureFilters {
+    /// Whether pictures come out as they go in, but for their size.
+    pub fn keep_samples(&self) -> bool {
+        self.contrast.is_none() && self.sharpen.is_none()
+    }
 }
 
 /// What is done with the sound.

@@ -45,6 +45,8 @@ impl Recipe {
                 preset: video.preset.or(under.preset),
                 scale: video.scale.or(under.scale),
                 fps: video.fps.or(under.fps),
+                contrast: video.contrast.or(under.contrast),
+                sharpen: video.sharpen.or(under.sharpen),
                 ffmpeg_params: video.ffmpeg_params.or(under.ffmpeg_params),
             },
             audio: AudioRecipe {
@@ -84,6 +86,12 @@ pub struct VideoRecipe {
     pub scale: Option<Scale>,
     /// Constant output frame rate; every source frame and its time when absent.
     pub fps: Option<Rational>,
+    /// Contrast of the luma around its middle: 1 leaves it as it is; 0 to 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contrast: Option<f64>,
+    /// Sharpening of the luma: 0 leaves it as it is; up to 5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sharpen: Option<f64>,
     /// Expert parameters as on an ffmpeg command line; parsed against an allow-list.
     pub ffmpeg_params: Option<String>,
 }

@@ -11,6 +11,7 @@ use kinora_protocol::recipe::VideoCodec;
 use kinora_protocol::task::{ChunkSpec, Clock};
 
 use super::{Args, encoder, input};
+use kinora_plan::pixel::PixelFormat;
 use kinora_plan::time;
 
 /// Transport stream times live modulo 2^33; they are moved to the middle of the number line before they are compared.
@@ -196,6 +197,24 @@ fn branches(graph: &mut String, spec: &ChunkSpec) {
     }
 }
 
+/// Contrast and sharpening, of pictures that are in the encoder's format.
+fn strengths(chain: &mut String, picture: &PictureFilters, encode: &EncodeSettings) {
+    if let Some(thousandths) = picture.contrast {
+        // By a table of the luma: `eq` takes 8 bits only, and the table's own idea of the range is the limited one for all but `yuvj`.
+        let depth = PixelFormat::parse(&encode.pix_fmt).depth;
+        let full = encode.color.range.as_deref() == Some("pc") || encode.pix_fmt.starts_with("yuvj");
+        let (least, most) = match full {
+            true => (0, (1_u32 << depth) - 1),
+            false => (16 << depth.saturating_sub(8), 235 << depth.saturating_sub(8)),
+        };
+        let (factor, middle) = (f64::from(thousandths) / 1000.0, f64::from(least + most) / 2.0);
+        let _ = write!(chain, ",lutyuv=y=clip((val-{middle})*{factor}+{}\\,{least}\\,{most})", middle + 0.5);
+    }
+    if let Some(thousandths) = picture.sharpen {
+        let _ = write!(chain, ",unsharp=5:5:{}:5:5:0", f64::from(thousandths) / 1000.0);
+    }
+}
+
 fn filters(spec: &ChunkSpec, picture: &PictureFilters, encode: &EncodeSettings) -> String {
     let mut chain = String::new();
     if let Some((width, height)) = picture.scale {
@@ -212,6 +231,10 @@ fn filters(spec: &ChunkSpec, picture: &PictureFilters, encode: &EncodeSettings) 
         let _ = write!(chain, ",setsar={aspect}");
     }
     let _ = write!(chain, ",format={}", encode.pix_fmt);
+    if !picture.keep_samples() {
+        strengths(&mut chain, picture, encode);
+        let _ = write!(chain, ",format={}", encode.pix_fmt);
+    }
     let (hz, stretch) = (out_hz(spec), stretch(spec));
     if stretch > 1 {
         let _ = write!(chain, ",settb=1/{hz},setpts=PTS*{stretch},settb={stretch}/{hz}");

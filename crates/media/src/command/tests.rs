@@ -263,7 +263,7 @@ fn chunk_of_a_transport_stream_that_wraps() {
 fn chunk_in_three_sizes() {
     let rendition = |height: u32| Rendition {
         encode: EncodeSettings { rate: Rate::Bitrate(500_000), ..settings(Encoder::X264) },
-        filters: PictureFilters { scale: Some((height * 2, height)), sample_aspect: None },
+        filters: PictureFilters { scale: Some((height * 2, height)), ..PictureFilters::default() },
     };
     let ladder = Ladder { segment_ms: 2500, others: vec![rendition(90), rendition(64)] };
     check(
@@ -395,7 +395,12 @@ fn chunk_at_another_frame_rate() {
 
 #[test]
 fn chunk_of_interlaced_pictures_in_another_size() {
-    let filters = PictureFilters { scale: Some((640, 360)), sample_aspect: Some(ratio(16, 15)) };
+    let filters = PictureFilters {
+        scale: Some((640, 360)),
+        sample_aspect: Some(ratio(16, 15)),
+        contrast: Some(1250),
+        sharpen: Some(600),
+    };
     let encode = EncodeSettings { scan: Scan::TopFirst, ..settings(Encoder::X264) };
     check(
         &chunk_command(&ChunkSpec { filters, encode, threads: Some(2), ..chunk_spec() }),
@@ -418,7 +423,7 @@ fn chunk_of_interlaced_pictures_in_another_size() {
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/w/in.mp4
-            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p,lutyuv=y=clip((val-125.5)*1.25+126\,16\,235),unsharp=5:5:0.6:5:5:0,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
             -map [v]
             -fps_mode passthrough
             -enc_time_base 1/12800

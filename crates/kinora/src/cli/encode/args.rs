@@ -65,6 +65,12 @@ pub struct RecipeArgs {
     /// Constant output frame rate; every source frame and its time when absent
     #[arg(long, value_name = "N[/D]", help_heading = "Video")]
     pub fps: Option<String>,
+    /// Contrast of the brightness: 1 leaves it as it is, 0 to 4
+    #[arg(long, value_name = "X", help_heading = "Video")]
+    pub contrast: Option<f64>,
+    /// Sharpening: 0 leaves pictures as they are, up to 5
+    #[arg(long, value_name = "X", help_heading = "Video")]
+    pub sharpen: Option<f64>,
     /// Expert parameters as for ffmpeg, checked against an allow-list
     #[arg(long, value_name = "PARAMS", allow_hyphen_values = true, help_heading = "Video")]
     pub ffmpeg_params: Option<String>,

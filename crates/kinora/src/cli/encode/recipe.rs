@@ -52,6 +52,13 @@ pub fn build(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure
     if let Some(fps) = &args.fps {
         video.fps = Some(fps.parse().map_err(|e| refuse(format!("--fps: {e}")))?);
     }
+    video.contrast = args.contrast.or(video.contrast);
+    video.sharpen = args.sharpen.or(video.sharpen);
+    for (what, value) in [("contrast", video.contrast), ("sharpening", video.sharpen)] {
+        if let Some(value) = value.filter(|value| !value.is_finite()) {
+            return Err(refuse(format!("{what} of {value} is out of range")));
+        }
+    }
     video.ffmpeg_params = args.ffmpeg_params.clone().or(video.ffmpeg_params.take());
     recipe.audio.codec = args.audio.map(Into::into).or(recipe.audio.codec);
     if let Some(bits) = args.audio_bitrate {
