@@ -7,6 +7,7 @@ mod crew;
 pub mod describe;
 pub mod expand;
 pub mod gates;
+pub mod import;
 mod incoming;
 pub mod jobs;
 mod known;

@@ -55,6 +55,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(system::scrub, system::start_scrub))
         .routes(routes!(system::recipes))
         .routes(routes!(media::list, media::upload).layer(endless()))
+        .routes(routes!(media::import))
         .routes(routes!(media::show, media::delete))
         .routes(routes!(media::content))
         .routes(routes!(metadata::show, metadata::describe))
@@ -87,6 +88,35 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
 }
 
+/// What clients of other systems call.
+fn of_other_systems() -> Router<Hub> {
+    use compat::{cluster, edge, render, service, video};
+    let endless = DefaultBodyLimit::disable;
+    Router::new()
+        .route("/ws/command", get(cluster::connect).post(cluster::post))
+        .route("/api/edge/nodes", get(edge::list))
+        .route("/api/edge/nodes/register", post(edge::register))
+        .route("/api/edge/nodes/{node}/heartbeat", post(edge::heartbeat))
+        .route("/api/edge/cluster/status", get(edge::status))
+        .route("/api/video/upload", post(video::upload).layer(endless()))
+        .route("/api/video/process", post(video::process))
+        .route("/api/video/tasks/{task}/status", get(video::status))
+        .route("/api/video/download/{task}", get(video::download))
+        .route("/api/video/gpu/status", get(video::gpu_status))
+        .route("/upload", post(service::upload).layer(endless()))
+        .route("/internal/video-enhancement-status/{file}", get(service::enhancement_status))
+        .route("/internal/metadata-extraction-status/{file}", get(service::metadata_status))
+        .route("/processed_videos/{file}", get(service::processed))
+        .route("/metadata/{file}", get(service::metadata))
+        .route("/ws/{client}", get(service::connect))
+        .route("/api/upload", post(render::upload).layer(endless()))
+        .route("/api/jobs/{job}/status", get(render::status))
+        .route("/api/jobs/{job}/download", get(render::download))
+        .route("/api/system-info", get(render::system_info))
+        .route("/api/health", get(render::health))
+        .route("/ws/progress", get(render::connect))
+}
+
 fn router(hub: Hub) -> Router {
     let (router, document) = documented().split_for_parts();
     // Without this word the page asks a server on the internet what it thinks of the document.
@@ -102,11 +132,7 @@ fn router(hub: Hub) -> Router {
         .route("/api/v1/work/{capability}/source", post(work::source))
         .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))
         .route("/api/v1/work/{capability}/result", put(work::result).layer(DefaultBodyLimit::disable()))
-        .route("/ws/command", get(compat::cluster::connect).post(compat::cluster::post))
-        .route("/api/edge/nodes", get(compat::edge::list))
-        .route("/api/edge/nodes/register", post(compat::edge::register))
-        .route("/api/edge/nodes/{node}/heartbeat", post(compat::edge::heartbeat))
-        .route("/api/edge/cluster/status", get(compat::edge::status))
+        .merge(of_other_systems())
         .fallback(problem::no_such_route)
         .method_not_allowed_fallback(problem::no_such_method)
         .layer(DefaultBodyLimit::max(LARGEST_BODY))

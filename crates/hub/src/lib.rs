@@ -93,6 +93,8 @@ struct Inner {
     library: tokio::sync::Mutex<()>,
     /// The look at all stored bytes that goes on, or was the last.
     scrub: Mutex<ScrubView>,
+    /// Which webhooks are being told something.
+    telling: app::webhooks::send::Busy,
     /// What results that are archives hold.
     packages: app::packages::Packages,
     events: broadcast::Sender<Event>,
@@ -125,6 +127,8 @@ pub struct Settings {
     pub admission: Option<Limits>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
     pub describe: bool,
+    /// Hosts that media may be fetched from though they are not on the internet.
+    pub import_from: Vec<String>,
     /// The hub's machine.
     pub machine: Machine,
     /// The node that lives and dies with this process: what it holds at start is from a process that is gone.
@@ -205,6 +209,7 @@ impl Hub {
             conditions: Mutex::default(),
             library: tokio::sync::Mutex::default(),
             scrub: Mutex::default(),
+            telling: app::webhooks::send::Busy::default(),
             packages: app::packages::Packages::default(),
             events,
             work: Notify::new(),

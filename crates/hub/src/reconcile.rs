@@ -100,8 +100,10 @@ impl Hub {
         let make = every_or_say(WEBHOOKS_EVERY, stop.clone(), "deliveries cannot be made", || {
             self.make_deliveries()
         });
-        let send =
-            every_or_say(WEBHOOKS_EVERY, stop, "webhooks cannot be told", || self.send_deliveries(&client));
+        let until = stop.clone();
+        let send = every_or_say(WEBHOOKS_EVERY, stop, "webhooks cannot be told", || {
+            self.send_deliveries(&client, &until)
+        });
         tokio::join!(forget, make, send);
     }
 

@@ -45,6 +45,8 @@ pub struct Setup {
     pub serves: bool,
     /// Whether it is found out what is to be known about media as soon as it comes.
     pub describe: bool,
+    /// Hosts that media may be fetched from though they are not on the internet.
+    pub import_from: Vec<String>,
     /// What this machine is made of.
     pub machine: Machine,
     /// The node in this process, if there is one.
@@ -141,6 +143,7 @@ impl Opened {
             // Who may start the program may use it on anything.
             admission: setup.serves.then(Default::default),
             describe: setup.describe,
+            import_from: setup.import_from,
             machine: setup.machine,
         };
         let hub = Hub::open(state, settings).await?;

@@ -113,6 +113,10 @@ async fn jobs_are_told_of_signed_and_again_when_it_fails() -> Result<()> {
     );
     let log = hub.client.deliveries(hook.id).await?.items;
     ensure!(log.len() == 2, "{log:?}");
+    support::until("the newest delivery to be noted", || {
+        let log = run(kinora().args(["webhooks", "log", &hook.id.to_string(), "--hub", &hub.address]));
+        log.is_ok_and(|log| log.stdout.matches("delivered").count() == 2)
+    })?;
     // Again on demand, and something to try it.
     hub.client.replay_delivery(hook.id, log[0].id).await?;
     ensure!(told.recv_timeout(PATIENCE)?.headers["webhook-id"] == log[0].id.to_string());

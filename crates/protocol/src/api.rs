@@ -17,7 +17,7 @@ use crate::task::TaskKind;
 
 mod media;
 
-pub use media::{MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
+pub use media::{Import, MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
 
 /// An error as RFC 9457 has it, with our code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

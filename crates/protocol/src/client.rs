@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::api::{
-    EventView, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem, ScrubView,
-    SystemView, TaskView,
+    EventView, Import, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem,
+    ScrubView, SystemView, TaskView,
 };
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, JobId, NodeId};
@@ -58,6 +58,8 @@ impl Client {
         // The HTTP library wants to be told whose cryptography it uses, even where nothing is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder()
+            // Hubs speak plain HTTP: a machine without certificates of authorities is as good as any.
+            .tls_certs_only([])
             .connect_timeout(CONNECT)
             .build()
             .map_err(|e| Failure::new(ErrorCode::Internal, format!("no connections can be made: {e}")))?;
@@ -157,6 +159,14 @@ impl Client {
     /// As all calls.
     pub async fn one_media(&self, media: &Digest) -> Answer<MediaView> {
         self.get(&routes::media(media)).await
+    }
+
+    /// Lets the hub fetch media from the internet; answered when all of it has come.
+    ///
+    /// # Errors
+    /// It is not to be had or not allowed, or as all calls.
+    pub async fn import(&self, wanted: &Import) -> Answer<MediaView> {
+        self.post(routes::IMPORT, wanted).await
     }
 
     /// Forgets media; its bytes are deleted.

@@ -10,6 +10,8 @@ pub const NODES: &str = "/api/v1/nodes";
 pub const JOBS: &str = "/api/v1/jobs";
 /// Media.
 pub const MEDIA: &str = "/api/v1/media";
+/// Media from elsewhere.
+pub const IMPORT: &str = "/api/v1/media/import";
 /// Uploads.
 pub const UPLOADS: &str = "/api/v1/uploads";
 /// Facts about the hub.

@@ -194,6 +194,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/media/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Fetches media from the internet. It is answered when all of it has come. */
+        post: operations["importMedia"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/media/{media}": {
         parameters: {
             query?: never;
@@ -957,6 +974,13 @@ export interface components {
             /** @description 256 counts. */
             red: number[];
         };
+        /** @description Media to be fetched by the hub. */
+        Import: {
+            /** @description Name for people; the end of the address when absent. */
+            name?: string | null;
+            /** @description Where it is: `http` or `https`. */
+            url: string;
+        };
         /**
          * Format: uuid
          * @description One job. Ordered by creation time (UUID version 7).
@@ -1557,12 +1581,22 @@ export interface components {
         };
         /** @description What happens to a picture between decoder and encoder. */
         PictureFilters: {
+            /**
+             * Format: int32
+             * @description Contrast of the luma, in thousandths.
+             */
+            contrast?: number | null;
             sample_aspect?: components["schemas"]["Rational"] | null;
             /** @description Output size in samples. */
             scale?: [
                 number,
                 number
             ] | null;
+            /**
+             * Format: int32
+             * @description Strength of sharpening of the luma, in thousandths.
+             */
+            sharpen?: number | null;
         };
         /**
          * @description How far back from its first frame a chunk starts to decode. Raised when a check fails.
@@ -2104,6 +2138,12 @@ export interface components {
             codec: components["schemas"]["VideoCodec"] | null;
             /**
              * Format: double
+             * @description Contrast of the luma around its middle: 1 leaves it as it is; 0 to 4.
+             * @default null
+             */
+            contrast: number | null;
+            /**
+             * Format: double
              * @description Constant rate factor in the encoder's own scale.
              * @default null
              */
@@ -2129,6 +2169,12 @@ export interface components {
             quality: components["schemas"]["Quality"] | null;
             /** @default null */
             scale: components["schemas"]["Scale"] | null;
+            /**
+             * Format: double
+             * @description Sharpening of the luma: 0 leaves it as it is; up to 5.
+             * @default null
+             */
+            sharpen: number | null;
         };
         /** @description The video side of a settled recipe. */
         VideoSettings: {
@@ -2871,6 +2917,48 @@ export interface operations {
         requestBody: {
             content: {
                 "multipart/form-data": components["schemas"]["NewFile"];
+            };
+        };
+        responses: {
+            /** @description It is kept */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MediaView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    importMedia: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Import"];
             };
         };
         responses: {

@@ -209,6 +209,18 @@ impl Hub {
         Ok(self.outputs_of(id).join(name))
     }
 
+    /// The media that a job reads; `None` when there is no such job or it reads a file of somebody else's.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn media_of(&self, job: JobId) -> Result<Option<Digest>> {
+        let Some(row) = self.store().job(job).await? else { return Ok(None) };
+        let ours = row.request.input.parent() == Some(&self.media_folder());
+        // As `media_name` has it.
+        let stem = row.request.input.file_stem().filter(|_| ours);
+        Ok(stem.and_then(|stem| Digest::try_from(stem.to_str()?.to_owned()).ok()))
+    }
+
     /// The result of a completed job, with what was counted of it.
     ///
     /// # Errors

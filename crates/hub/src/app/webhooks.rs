@@ -53,7 +53,7 @@ fn delivery_view(row: DeliveryRow) -> DeliveryView {
 
 /// An address that deliveries can go to.
 fn address(url: &str) -> Asked<()> {
-    let refused = |why: &str| Err(bad(format!("{url:?} is no address for a webhook: {why}")));
+    let refused = |why: &str| Err(bad(format!("this is no address for a webhook: {why}")));
     if url.len() > LONGEST_URL {
         return refused("it is too long");
     }
@@ -175,6 +175,7 @@ impl Hub {
     /// When the store cannot keep it.
     pub async fn ping(&self, webhook: WebhookId) -> Result<Option<DeliveryView>> {
         let Some(row) = self.store().webhook(webhook).await? else { return Ok(None) };
+        // One that is told nothing is sent this when it is told things again.
         let delivery = delivery(&row, (WebhookEvent::Ping, None, None), json!({ "webhook": row.id }))?;
         self.store().put_delivery(delivery.clone()).await?;
         Ok(Some(delivery_view(delivery)))
@@ -183,12 +184,13 @@ impl Hub {
     /// Makes deliveries of what has happened since they were last made, and forgets old ones.
     pub(crate) async fn make_deliveries(&self) -> Result<()> {
         loop {
-            let (events, through) = self.store().untold(AT_ONCE).await?;
-            let more = events.len() == AT_ONCE as usize;
             let webhooks = self.store().webhooks().await?;
             if webhooks.is_empty() {
                 return Ok(());
             }
+            let (events, through) = self.store().untold(AT_ONCE).await?;
+            let more = events.len() == AT_ONCE as usize;
+            let Some(through) = through else { return Ok(()) };
             let mut deliveries = Vec::new();
             for told in events {
                 let Some((event, job)) = WebhookEvent::of(&told.event) else { continue };
@@ -199,7 +201,7 @@ impl Hub {
                 if wanting.peek().is_none() {
                     continue;
                 }
-                let data = self.job_data(job).await?;
+                let data = self.job_data(job).await;
                 for hook in wanting {
                     deliveries.push(delivery(hook, (event, Some(job), Some(told.seq)), data.clone())?);
                 }
@@ -212,13 +214,11 @@ impl Hub {
     }
 
     /// A job as it is now, or its id when it was forgotten meanwhile.
-    async fn job_data(&self, job: JobId) -> Result<Value> {
-        match self.job_view(job).await? {
-            Some(view) => {
-                serde_json::to_value(view).map_err(|e| HubError::Inconsistent(format!("a job: {e}")))
-            }
-            None => Ok(json!({ "id": job })),
-        }
+    async fn job_data(&self, job: JobId) -> Value {
+        let view =
+            self.job_view(job).await.inspect_err(|e| tracing::error!(%job, "it cannot be told of: {e}"));
+        let shown = view.ok().flatten().and_then(|view| serde_json::to_value(view).ok());
+        shown.unwrap_or_else(|| json!({ "id": job }))
     }
 
     /// Forgets deliveries of long ago.

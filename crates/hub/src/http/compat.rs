@@ -2,3 +2,8 @@
 
 pub(super) mod cluster;
 pub(super) mod edge;
+mod form;
+mod progress;
+pub(super) mod render;
+pub(super) mod service;
+pub(super) mod video;

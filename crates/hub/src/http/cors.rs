@@ -7,6 +7,9 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
+use kinora_protocol::ErrorCode;
+
+use super::problem::Refusal;
 use crate::Hub;
 
 /// What a page may do.
@@ -27,6 +30,10 @@ pub(super) async fn permit(State(hub): State<Hub>, request: Request, next: Next)
     let origin = request.headers().get(header::ORIGIN).filter(|origin| is_allowed(origin, allowed)).cloned();
     let asks = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if origin.is_none() && changes(&request) && is_foreign(request.headers()) {
+        let why = "a page of another origin may not do this; `kinora hub --allow-origin ORIGIN` lets it";
+        return Refusal::new(StatusCode::FORBIDDEN, ErrorCode::BadInput, why).into_response();
+    }
     let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let mut answer = match (&origin, asks) {
         (Some(_), true) => StatusCode::NO_CONTENT.into_response(),
@@ -40,6 +47,21 @@ pub(super) async fn permit(State(hub): State<Hub>, request: Request, next: Next)
         grant(headers, origin, asks, wanted);
     }
     answer
+}
+
+/// Whether a request does more than to look: browsers hold pages of other origins back from reading answers only, and not even
+/// from that where a WebSocket is opened.
+fn changes(request: &Request) -> bool {
+    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
+    !looks || request.headers().contains_key(header::UPGRADE)
+}
+
+/// Whether a browser sends it for a page of another origin than this hub's.
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let here = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    here.is_none() || here != text(header::HOST)
 }
 
 fn grant(headers: &mut HeaderMap, origin: HeaderValue, asks: bool, wanted: Option<HeaderValue>) {

@@ -16,13 +16,13 @@ use crate::Hub;
 use crate::app::live::Watcher;
 
 /// Longest message of a watcher.
-const LONGEST_MESSAGE: usize = 64 << 10;
+pub(super) const LONGEST_MESSAGE: usize = 64 << 10;
 /// A watcher has to say what it wants within this.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A watcher that takes nothing for so long is gone.
-const SLOW: Duration = Duration::from_secs(30);
+pub(super) const SLOW: Duration = Duration::from_secs(30);
 /// How often a silent connection is kept open.
-const PING: Duration = Duration::from_secs(15);
+pub(super) const PING: Duration = Duration::from_secs(15);
 
 pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
@@ -61,12 +61,12 @@ async fn tell(hub: &Hub, socket: WebSocket) {
 }
 
 /// Updates of one watcher, gathered in a task of their own: nothing of one is lost while something else happens.
-struct Told {
-    updates: mpsc::Receiver<Update>,
+pub(super) struct Told {
+    pub(super) updates: mpsc::Receiver<Update>,
 }
 
 impl Told {
-    fn start(mut watcher: Watcher) -> Self {
+    pub(super) fn start(mut watcher: Watcher) -> Self {
         let (to_socket, updates) = mpsc::channel(1);
         tokio::spawn(async move {
             loop {

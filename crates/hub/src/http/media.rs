@@ -5,16 +5,18 @@ use axum::extract::{Multipart, Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use futures_util::StreamExt as _;
-use kinora_protocol::api::{MediaView, Page};
-use kinora_protocol::{Digest, ErrorCode};
+use kinora_protocol::api::{Import, MediaView, Page};
+use kinora_protocol::{Digest, ErrorCode, Failure};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::asked;
 use super::content::{self, Offer};
 use super::openapi::{Bytes, NewFile};
 use super::problem::Refusal;
-use super::uploads::unfit;
+pub(super) use super::uploads::unfit;
 use crate::Hub;
+use crate::app::import::NotFetched;
 
 /// What a path calls media.
 pub(super) fn id(media: &str) -> Result<Digest, Refusal> {
@@ -123,4 +125,29 @@ pub(super) async fn upload(
         return Ok((StatusCode::CREATED, Json(media)));
     }
     Err(bad("the form holds no file".to_owned()))
+}
+
+/// Fetches media from the internet. It is answered when all of it has come.
+#[utoipa::path(
+    post,
+    path = "/api/v1/media/import",
+    operation_id = "importMedia",
+    tag = "media",
+    request_body = Import,
+    responses((status = 201, description = "It is kept", body = MediaView), Refusal),
+)]
+pub(super) async fn import(
+    State(hub): State<Hub>,
+    body: axum::body::Bytes,
+) -> Result<(StatusCode, Json<MediaView>), Refusal> {
+    let wanted: Import = asked::json(&body, "the import", ErrorCode::BadInput)?;
+    let media = hub.import(wanted).await.map_err(|why| match why {
+        // It is the address that is wrong, not this hub.
+        NotFetched::Refused(Failure { code, message, .. })
+        | NotFetched::Unreachable(Failure { code, message, .. }) => {
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, code, message)
+        }
+        NotFetched::Unfit(why) => unfit(why),
+    })?;
+    Ok((StatusCode::CREATED, Json(media)))
 }

@@ -54,6 +54,9 @@ pub struct HubArgs {
     /// Longest file that is taken over the network, for example 8T
     #[arg(long, value_name = "SIZE", default_value = "50G", value_parser = size::parse)]
     pub max_upload: u64,
+    /// Let the hub fetch media from this host though it is not on the internet; may be repeated
+    #[arg(long, value_name = "HOST")]
+    pub import_from: Vec<String>,
     /// Whether it is found out what is to be known about media (pictures, colours, scenes, loudness) as soon as it comes, or
     /// when somebody asks
     #[arg(long, value_enum, value_name = "auto|off", default_value_t = Metadata::Auto)]
@@ -173,6 +176,7 @@ fn setup(
         longest_upload: Some(args.max_upload),
         serves: true,
         describe: args.metadata == Metadata::Auto,
+        import_from: args.import_from.clone(),
         machine,
         local,
     })

@@ -1,7 +1,7 @@
 //! `kinora media`: what a hub keeps, and what is known about it.
 
 use clap::{Args, Subcommand};
-use kinora_protocol::api::{MediaView, MetadataView};
+use kinora_protocol::api::{Import, MediaView, MetadataView};
 use kinora_protocol::media::{MediaFacts, StreamKind, Verdict};
 use kinora_protocol::{Digest, ErrorCode, Failure};
 
@@ -35,6 +35,17 @@ pub enum MediaCommand {
     Show(OneMedia),
     /// Let workers find out what is to be known about media, and wait for it
     Describe(OneMedia),
+    /// Let the hub fetch media from the internet
+    Import {
+        /// Where it is: https://HOST/PATH
+        url: String,
+        /// Name for people; the end of the address when absent
+        #[arg(long)]
+        name: Option<String>,
+        /// Which hub
+        #[command(flatten)]
+        hub: HubAddress,
+    },
     /// Forget media; its bytes are deleted
     Rm(OneMedia),
 }
@@ -84,6 +95,15 @@ pub async fn run(args: &MediaArgs, config: &Config) -> Result<(), Failure> {
             let job = client.describe(&media).await?;
             watch::follow(&client, job.id, Out::of(config, one.hub.json)).await?;
             show(one, &media).await
+        }
+        MediaCommand::Import { url, name, hub } => {
+            let media = hub.client()?.import(&Import { url: url.clone(), name: name.clone() }).await?;
+            if hub.json {
+                print_json(&media);
+            } else {
+                line(&media);
+            }
+            Ok(())
         }
         MediaCommand::Rm(one) => one.hub.client()?.delete_media(&one.id().await?).await,
     }

@@ -100,3 +100,15 @@ pub struct UploadView {
     /// When it is dropped, unless something comes before.
     pub expires_ms: i64,
 }
+
+/// Media to be fetched by the hub.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Import {
+    /// Where it is: `http` or `https`.
+    pub url: String,
+    /// Name for people; the end of the address when absent.
+    #[serde(default)]
+    pub name: Option<String>,
+}

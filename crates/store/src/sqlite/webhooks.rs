@@ -1,5 +1,7 @@
 //! Webhooks and their deliveries: made with the position in the events up to which they stand, so that none is lost or made twice.
 
+use std::collections::BTreeMap;
+
 use kinora_protocol::webhook::{DeliveryState, WebhookEvent};
 use kinora_protocol::{DeliveryId, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -137,18 +139,21 @@ impl Store {
         self.write(move |conn| {
             let mut update = conn.prepare_cached(
                 "UPDATE webhooks SET enabled = ?2,
-                 since = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) WHERE id = ?1",
+                 since = CASE WHEN ?2 AND NOT enabled
+                   THEN coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0) ELSE since END
+                 WHERE id = ?1",
             )?;
             Ok(update.execute(params![webhook.to_string(), enabled])? == 1)
         })
         .await
     }
 
-    /// Phases that jobs entered since deliveries were last made, in order, and the position up to which they are all there are.
+    /// Phases that jobs entered since deliveries were last made, in order, and the position up to which they are all there are,
+    /// where that is a new one.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn untold(&self, limit: u32) -> Result<(Vec<OutboxRow>, i64)> {
+    pub async fn untold(&self, limit: u32) -> Result<(Vec<OutboxRow>, Option<i64>)> {
         self.read(move |conn| {
             let cursor: Option<String> = conn
                 .prepare_cached("SELECT value FROM meta WHERE key = ?1")?
@@ -168,7 +173,7 @@ impl Store {
                 .collect::<rusqlite::Result<_>>()?;
             let whole = rows.len() < limit as usize;
             let through = rows.last().filter(|_| !whole).map_or(newest, |row| row.seq);
-            Ok((rows, through))
+            Ok((rows, (through != cursor).then_some(through)))
         })
         .await
     }
@@ -199,30 +204,44 @@ impl Store {
         self.write(move |conn| put(conn, &delivery)).await
     }
 
-    /// Deliveries whose time has come, of webhooks that are told anything.
+    /// Deliveries whose time has come, of webhooks that are told anything: up to `limit` of each.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn due_deliveries(&self, now_ms: i64, limit: u32) -> Result<Vec<DeliveryRow>> {
+    pub async fn due_deliveries(
+        &self,
+        now_ms: i64,
+        limit: u32,
+    ) -> Result<BTreeMap<WebhookId, Vec<DeliveryRow>>> {
         self.read(move |conn| {
             let mut query = conn.prepare_cached(&format!(
-                "{DELIVERIES} WHERE state = 'pending' AND next_ms <= ?1
-                 AND webhook IN (SELECT id FROM webhooks WHERE enabled) ORDER BY next_ms LIMIT ?2"
+                "{DELIVERIES} WHERE id IN (
+                   SELECT id FROM (
+                     SELECT id, row_number() OVER (PARTITION BY webhook ORDER BY next_ms, id) AS place FROM deliveries
+                     WHERE state = 'pending' AND next_ms <= ?1 AND webhook IN (SELECT id FROM webhooks WHERE enabled)
+                   ) WHERE place <= ?2
+                 ) ORDER BY next_ms, id"
             ))?;
-            Ok(query.query_map(params![now_ms, limit], delivery_row)?.collect::<rusqlite::Result<_>>()?)
+            let mut due: BTreeMap<WebhookId, Vec<DeliveryRow>> = BTreeMap::new();
+            for row in query.query_map(params![now_ms, limit], delivery_row)? {
+                let row = row?;
+                due.entry(row.webhook).or_default().push(row);
+            }
+            Ok(due)
         })
         .await
     }
 
-    /// Notes what a try came to.
+    /// Notes what a try came to, unless somebody wants it to be sent anew meanwhile.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn note_tried(&self, delivery: DeliveryId, tried: Tried, now_ms: i64) -> Result<()> {
+    pub async fn note_tried(&self, sent: &DeliveryRow, tried: Tried, now_ms: i64) -> Result<()> {
+        let (delivery, due) = (sent.id, sent.next_ms);
         self.write(move |conn| {
             conn.prepare_cached(
                 "UPDATE deliveries SET state = ?2, next_ms = ?3, status = ?4, error = ?5, tries = tries + 1, tried_ms = ?6
-                 WHERE id = ?1 AND state = 'pending'",
+                 WHERE id = ?1 AND state = 'pending' AND next_ms = ?7",
             )?
             .execute(params![
                 delivery.to_string(),
@@ -230,7 +249,8 @@ impl Store {
                 tried.next_ms,
                 tried.status,
                 tried.error,
-                now_ms
+                now_ms,
+                due
             ])?;
             Ok(())
         })
@@ -272,14 +292,13 @@ impl Store {
         .await
     }
 
-    /// Forgets deliveries that were made before, but for those that are still to be sent. Gives their number.
+    /// Forgets deliveries that were made before. Gives their number.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
     pub async fn drop_deliveries(&self, before_ms: i64) -> Result<usize> {
         self.write(move |conn| {
-            let sql = "DELETE FROM deliveries WHERE created_ms < ?1 AND state <> 'pending'";
-            Ok(conn.prepare_cached(sql)?.execute([before_ms])?)
+            Ok(conn.prepare_cached("DELETE FROM deliveries WHERE created_ms < ?1")?.execute([before_ms])?)
         })
         .await
     }

@@ -1,23 +1,24 @@
 //! One try of a delivery: signed, sent, judged. Which ones are due is not known here.
 
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use futures_util::StreamExt as _;
 use hmac::{Hmac, Mac as _};
+use kinora_protocol::WebhookId;
 use kinora_protocol::webhook::DeliveryState;
 use kinora_store::{DeliveryRow, Tried, WebhookRow};
 use sha2::Sha256;
+use tokio_util::sync::CancellationToken;
 
 use crate::{Hub, Result, now_ms};
 
 /// A receiver has to answer within this.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Tries at once.
-const AT_ONCE: usize = 16;
-/// Deliveries that are looked at in one go.
-const DUE: u32 = 64;
+/// Deliveries of a webhook that are sent in one go.
+const DUE: u32 = 16;
 /// Seconds until the next try, after the first, the second and so on; then it has failed. As Standard Webhooks proposes.
 const DELAYS: [i64; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 /// The receiver wants nothing any more.
@@ -59,16 +60,18 @@ fn judge(answer: std::result::Result<u16, String>, tries: u32, now_ms: i64) -> T
     }
 }
 
-/// What sends: it follows no redirects, which a signature is not meant for.
-pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
+/// What asks others: it follows no redirects, whose ends have to be looked at first.
+pub(crate) fn builder() -> reqwest::ClientBuilder {
     // Another part of the program may have chosen it before: there is one for all.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let agent = concat!("Kinora/", env!("CARGO_PKG_VERSION"));
-    reqwest::Client::builder()
-        .timeout(PATIENCE)
-        .redirect(reqwest::redirect::Policy::none())
-        .user_agent(agent)
-        .build()
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent(agent)
+}
+
+/// What sends.
+pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
+    // Without certificates of authorities on this machine receivers with plain HTTP are told all the same.
+    builder().timeout(PATIENCE).build().or_else(|_| builder().timeout(PATIENCE).tls_certs_only([]).build())
 }
 
 async fn post(
@@ -98,26 +101,77 @@ async fn post(
     }
 }
 
+/// Who is being told something now: one delivery of a webhook after the other, and none waits for another webhook's.
+#[derive(Debug, Default)]
+pub(crate) struct Busy(Mutex<HashSet<WebhookId>>);
+
+/// A webhook's turn; it is over when this is dropped.
+struct Turn<'a> {
+    busy: &'a Busy,
+    webhook: WebhookId,
+}
+
+impl Busy {
+    fn lock(&self) -> MutexGuard<'_, HashSet<WebhookId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn turn(&self, webhook: WebhookId) -> Option<Turn<'_>> {
+        self.lock().insert(webhook).then_some(Turn { busy: self, webhook })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.busy.lock().remove(&self.webhook);
+    }
+}
+
 impl Hub {
-    /// Sends what is due, each delivery once.
-    pub(crate) async fn send_deliveries(&self, client: &reqwest::Client) -> Result<()> {
-        let due = self.store().due_deliveries(now_ms(), DUE).await?;
-        let sent = futures_util::stream::iter(due).map(|delivery| self.send(client, delivery));
-        let outcomes: Vec<Result<()>> = sent.buffer_unordered(AT_ONCE).collect().await;
-        outcomes.into_iter().collect()
+    /// Sends what is due, each webhook's in a task of its own.
+    pub(crate) async fn send_deliveries(
+        &self,
+        client: &reqwest::Client,
+        stop: &CancellationToken,
+    ) -> Result<()> {
+        for (webhook, deliveries) in self.store().due_deliveries(now_ms(), DUE).await? {
+            let (hub, client, stop) = (self.clone(), client.clone(), stop.clone());
+            if self.inner.telling.lock().contains(&webhook) {
+                continue;
+            }
+            tokio::spawn(async move {
+                let Some(_turn) = hub.inner.telling.turn(webhook) else { return };
+                for delivery in deliveries {
+                    // A try that is broken off is made again: deliveries come at least once.
+                    let sent = tokio::select! {
+                        () = stop.cancelled() => return,
+                        sent = hub.send(&client, delivery) => sent,
+                    };
+                    if let Err(error) = sent {
+                        tracing::error!(%webhook, "a delivery cannot be noted: {error}");
+                        return;
+                    }
+                }
+            });
+        }
+        Ok(())
     }
 
     async fn send(&self, client: &reqwest::Client, delivery: DeliveryRow) -> Result<()> {
-        let Some(hook) = self.store().webhook(delivery.webhook).await? else { return Ok(()) };
+        let hook = self.store().webhook(delivery.webhook).await?.filter(|hook| hook.enabled);
+        let Some(hook) = hook else { return Ok(()) };
         let answer = post(client, &hook, &delivery).await;
         let gone = answer == Ok(GONE);
         let tried = judge(answer, delivery.tries, now_ms());
+        // Addresses of receivers often are secrets.
+        let host = reqwest::Url::parse(&hook.url).ok().and_then(|url| url.host_str().map(str::to_owned));
+        let host = host.unwrap_or_default();
         if let Some(error) = &tried.error {
-            tracing::warn!(webhook = %hook.id, delivery = %delivery.id, "{}: {error}", hook.url);
+            tracing::warn!(webhook = %hook.id, delivery = %delivery.id, "{host}: {error}");
         }
-        self.store().note_tried(delivery.id, tried, now_ms()).await?;
+        self.store().note_tried(&delivery, tried, now_ms()).await?;
         if gone {
-            tracing::warn!(webhook = %hook.id, "{} is gone: it is told nothing any more", hook.url);
+            tracing::warn!(webhook = %hook.id, "{host} is gone: it is told nothing any more");
             self.store().enable_webhook(hook.id, false).await?;
         }
         Ok(())
