@@ -1,7 +1,6 @@
 // Uploads a file, encodes it with a preset, and keeps the result.
 // node submit.js http://127.0.0.1:8000 holiday.mov holiday.mp4
-import { openAsBlob } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { connect, reason, type Schema } from "../src/api/client.js";
@@ -11,7 +10,7 @@ if (!hub || !input || !output) throw new Error("submit HUB INPUT OUTPUT");
 const api = connect(hub);
 
 const form = new FormData();
-form.append("file", await openAsBlob(input), basename(input));
+form.append("file", new Blob([await readFile(input)]), basename(input));
 const upload = await api.POST("/api/v1/media", {
   body: { file: basename(input) },
   bodySerializer: () => form,
