@@ -104,8 +104,9 @@ async fn resolve(url: &Url, allowed: &[String]) -> Result<(String, Vec<SocketAdd
     }
     let trusted = allowed.iter().any(|known| bare(known) == plain);
     if let Some(inside) = found.iter().find(|address| !trusted && !is_global(address.ip())) {
-        let why = "an address that is not on the internet; `kinora hub --import-from HOST` allows it";
-        return Err(refused(format!("{url}: {host} is {}, {why}", inside.ip())));
+        let why =
+            format!("{} is not on the internet; `kinora hub --import-from {plain}` allows it", inside.ip());
+        return Err(refused(format!("{url}: {why}")));
     }
     Ok((host.to_owned(), found))
 }

@@ -141,7 +141,7 @@ fn line(webhook: &WebhookView) {
 fn delivery(delivery: &DeliveryView) {
     let job = delivery.job.map(|job| format!("  job {job}")).unwrap_or_default();
     let (state, tries) = (delivery.state.name(), delivery.tries);
-    say!("{}  {}  {state} after {tries} tries{job}", delivery.id, delivery.event.name());
+    say!("{}  {}  {state}, tried {tries}×{job}", delivery.id, delivery.event.name());
     if let Some(error) = &delivery.error {
         say!("    {error}");
     }
