@@ -3,7 +3,6 @@
 
 mod support;
 
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,12 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 /// One request over a connection of its own.
 fn http(address: &str, method: &str, path: &str, body: &str) -> Result<(u16, Value)> {
-    let length = body.len().to_string();
-    let headers = [("content-type", "application/json"), ("content-length", length.as_str())];
-    let mut stream = wire::open(address, method, path, &headers)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(body.as_bytes())?;
-    let answer = wire::read(stream)?;
+    let answer = wire::send(address, method, path, "application/json", body.as_bytes())?;
     Ok((answer.status, serde_json::from_slice(&answer.body).unwrap_or(Value::Null)))
 }
 

@@ -29,12 +29,8 @@ fn post_form(hub: &Hub, path: &str, values: &[(&str, &str)], file: Option<&Path>
         body.extend(b"\r\n");
     }
     write!(body, "--{BOUNDARY}--\r\n")?;
-    let (kind, length) = (format!("multipart/form-data; boundary={BOUNDARY}"), body.len().to_string());
-    let mut stream =
-        wire::open(&hub.address, "POST", path, &[("content-type", &kind), ("content-length", &length)])?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(&body)?;
-    wire::read(stream)
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    wire::send(&hub.address, "POST", path, &kind, &body)
 }
 
 fn value(answer: &Answer) -> Result<Value> {
@@ -48,13 +44,7 @@ fn get(hub: &Hub, path: &str) -> Result<Value> {
 }
 
 fn post(hub: &Hub, path: &str, said: &Value) -> Result<(u16, Value)> {
-    let body = said.to_string();
-    let length = body.len().to_string();
-    let headers = [("content-type", "application/json"), ("content-length", length.as_str())];
-    let mut stream = wire::open(&hub.address, "POST", path, &headers)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    stream.write_all(body.as_bytes())?;
-    let answer = wire::read(stream)?;
+    let answer = wire::send(&hub.address, "POST", path, "application/json", said.to_string().as_bytes())?;
     Ok((answer.status, value(&answer)?))
 }
 

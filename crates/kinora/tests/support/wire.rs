@@ -66,3 +66,12 @@ pub fn read(mut stream: TcpStream) -> Result<Answer> {
 pub fn ask(hub: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
     read(open(hub, method, path, headers)?)
 }
+
+/// One request with a body over a connection of its own.
+pub fn send(hub: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> Result<Answer> {
+    let length = body.len().to_string();
+    let mut stream = open(hub, method, path, &[("content-type", kind), ("content-length", &length)])?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    stream.write_all(body)?;
+    read(stream)
+}
