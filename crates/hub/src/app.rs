@@ -14,6 +14,7 @@ mod known;
 pub mod live;
 pub mod media;
 pub mod nodes;
+mod outgoing;
 pub(crate) mod packages;
 mod publish;
 pub mod scrub;

@@ -9,6 +9,7 @@ use kinora_protocol::api::{Import, MediaView};
 use kinora_protocol::{ErrorCode, Failure};
 use reqwest::{Response, StatusCode, Url, header};
 
+use super::outgoing::{self, innermost};
 use super::uploads::Unfit;
 use crate::Hub;
 
@@ -115,7 +116,7 @@ async fn resolve(url: &Url, allowed: &[String]) -> Result<(String, Vec<SocketAdd
 async fn get(mut url: Url, allowed: &[String]) -> Result<Response, NotFetched> {
     for _ in 0..=MOST_REDIRECTS {
         let (host, addresses) = resolve(&url, allowed).await?;
-        let client = super::webhooks::send::builder()
+        let client = outgoing::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             .no_proxy()
@@ -134,15 +135,6 @@ async fn get(mut url: Url, allowed: &[String]) -> Result<Response, NotFetched> {
         }
     }
     Err(unreachable(&url, "it was sent from one address to the next too often"))
-}
-
-/// The outermost words of an error only say that it did not work.
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 /// The last part of an address, as a name for people.

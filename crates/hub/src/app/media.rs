@@ -12,6 +12,7 @@ use kinora_protocol::task::PackageOutput;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 use kinora_store::{LibraryRow, Submitted};
 
+use super::expand::container_of;
 use super::incoming::{self, Lost};
 use super::uploads::{self, Unfit};
 use crate::{Hub, HubError, Result, now_ms};
@@ -225,7 +226,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot be read; that there is none is the inner error.
-    pub async fn output_of(&self, job: JobId) -> Result<Asked<(PathBuf, PackageOutput)>> {
+    pub async fn output_of(&self, job: JobId) -> Result<Asked<Output>> {
         let Some(row) = self.store().job(job).await? else {
             return Ok(Err(bad(format!("there is no job {job}"))));
         };
@@ -237,8 +238,20 @@ impl Hub {
         }
         let made = self.store().package_of(job).await?;
         let made = made.ok_or_else(|| HubError::Inconsistent(format!("job {job} has no result")))?;
-        Ok(Ok((row.request.output, made)))
+        let container = row.request.recipe.container.or(container_of(&row.request.output).ok());
+        Ok(Ok(Output { path: row.request.output, container, made }))
     }
+}
+
+/// The result of a completed job.
+#[derive(Debug, Clone)]
+pub struct Output {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it is put into, where that can be told.
+    pub container: Option<Container>,
+    /// What was counted of it.
+    pub made: PackageOutput,
 }
 
 /// What a result is put into that nobody gave a name.

@@ -11,8 +11,7 @@ use std::time::SystemTime;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 
-use super::expand::container_of;
-use super::media::Asked;
+use super::media::{Asked, Output};
 use crate::{Hub, HubError, Result};
 
 /// Archives whose contents are remembered: of those that people watch now.
@@ -73,13 +72,10 @@ impl Hub {
     /// # Errors
     /// When the store or the archive cannot be read; that there is none is the inner error.
     pub(crate) async fn file_within(&self, job: JobId, name: &str) -> Result<Asked<Option<Within>>> {
-        let (path, made) = match self.output_of(job).await? {
+        let Output { path, container, made } = match self.output_of(job).await? {
             Ok(found) => found,
             Err(failure) => return Ok(Err(failure)),
         };
-        let row = self.store().job(job).await?;
-        let container =
-            row.and_then(|row| row.request.recipe.container.or(container_of(&row.request.output).ok()));
         if container != Some(Container::Hls) {
             let why = format!("the result of job {job} is no HLS package");
             return Ok(Err(Failure::new(ErrorCode::BadInput, why)));

@@ -17,6 +17,7 @@ use super::media::Wish;
 use super::openapi::Bytes;
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::media::Output;
 
 /// Longest idempotency key.
 const LONGEST_KEY: usize = 200;
@@ -204,11 +205,21 @@ pub(super) async fn output(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (path, made) = hub.output_of(id(&job)?).await??;
+    result(&hub, id(&job)?, wish.download, &method, &headers).await
+}
+
+/// The result of a job, to be kept as a file or shown.
+pub(super) async fn result(
+    hub: &Hub,
+    job: JobId,
+    keep: bool,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let Output { path, made, .. } = hub.output_of(job).await??;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let offer =
-        Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep: wish.download };
-    content::serve(offer, &method, &headers).await
+    let offer = Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep };
+    content::serve(offer, method, headers).await
 }
 
 /// A file of a result that is an HLS package: master.m3u8, manifest.mpd.

@@ -54,7 +54,7 @@ pub(super) fn master(package: &Package) -> String {
         variant(&mut text, package, video);
     }
     for video in &package.videos {
-        let (peak, average) = key_rates(&video.track);
+        let (peak, average) = video.track.key_bit_rates();
         let _ = writeln!(
             text,
             "#EXT-X-I-FRAME-STREAM-INF:BANDWIDTH={peak},AVERAGE-BANDWIDTH={average},CODECS=\"{}\",RESOLUTION={}x{},VIDEO-RANGE={},URI=\"{}/iframes.m3u8\"",
@@ -94,18 +94,6 @@ fn variant(text: &mut String, package: &Package, video: &Video) {
         }
     }
     let _ = writeln!(text, ",CLOSED-CAPTIONS=NONE\n{}/index.m3u8", video.track.folder);
-}
-
-/// The bit rates of key frames alone, in bit/s.
-fn key_rates(track: &Track) -> (u64, u64) {
-    let keys: Vec<_> = track.segments.iter().flat_map(|segment| &segment.keys).collect();
-    let rate = |bytes: u64, ticks: i64| {
-        let ticks = u128::try_from(ticks.max(1)).unwrap_or(1);
-        u64::try_from((u128::from(bytes) * 8 * u128::from(track.hz)).div_ceil(ticks)).unwrap_or(u64::MAX)
-    };
-    let peak = keys.iter().map(|key| rate(key.length, key.duration)).max().unwrap_or(0);
-    let sums = keys.iter().fold((0, 0), |sum, key| (sum.0 + key.length, sum.1 + key.duration));
-    (peak, rate(sums.0, sums.1))
 }
 
 /// The target of all playlists of segments: they must have the same.

@@ -46,14 +46,29 @@ pub(super) struct Key {
 impl Track {
     /// Greatest bit rate of a segment, and that of all of them, in bit/s.
     pub(super) fn bit_rates(&self) -> (u64, u64) {
-        let rate = |length: u64, duration: i64| {
-            let ticks = u128::try_from(duration.max(1)).unwrap_or(1);
-            let bits = u128::from(length) * 8 * u128::from(self.hz);
+        self.rates(self.segments.iter().map(|segment| (segment.length, segment.duration)))
+    }
+
+    /// The same of its key frames alone.
+    pub(super) fn key_bit_rates(&self) -> (u64, u64) {
+        let keys = self.segments.iter().flat_map(|segment| &segment.keys);
+        self.rates(keys.map(|key| (key.length, key.duration)))
+    }
+
+    /// Greatest and mean bit rate of stretches of bytes and ticks.
+    fn rates(&self, stretches: impl Iterator<Item = (u64, i64)>) -> (u64, u64) {
+        let rate = |bytes: u64, ticks: i64| {
+            let ticks = u128::try_from(ticks.max(1)).unwrap_or(1);
+            let bits = u128::from(bytes) * 8 * u128::from(self.hz);
             u64::try_from(bits.div_ceil(ticks)).unwrap_or(u64::MAX)
         };
-        let peak = self.segments.iter().map(|segment| rate(segment.length, segment.duration)).max();
-        let bytes = self.segments.iter().map(|segment| segment.length).sum();
-        (peak.unwrap_or(0), rate(bytes, self.duration()))
+        let (mut peak, mut bytes, mut ticks) = (0, 0, 0);
+        for (length, duration) in stretches {
+            peak = rate(length, duration).max(peak);
+            bytes += length;
+            ticks += duration;
+        }
+        (peak, rate(bytes, ticks))
     }
 
     /// Ticks of all segments.

@@ -121,14 +121,7 @@ impl Store {
     /// The disk fails or the store is closed.
     pub async fn put_meta(&self, key: &str, value: &str) -> Result<()> {
         let (key, value) = (key.to_owned(), value.to_owned());
-        self.write(move |conn| {
-            conn.prepare_cached(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            )?
-            .execute(params![key, value])?;
-            Ok(())
-        })
-        .await
+        self.write(move |conn| keep_meta(conn, &key, &value)).await
     }
 
     async fn write<T, F>(&self, command: F) -> Result<T>
@@ -146,4 +139,13 @@ impl Store {
     {
         self.inner.readers.run(query).await
     }
+}
+
+/// Keeps a value under a name.
+fn keep_meta(conn: &Connection, key: &str, value: &str) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+    )?
+    .execute(params![key, value])?;
+    Ok(())
 }

@@ -45,6 +45,12 @@ pub(super) fn outbox_row(row: &Row<'_>) -> rusqlite::Result<OutboxRow> {
     })
 }
 
+/// The position of the newest event that there ever was; 0 before the first.
+pub(super) fn newest(conn: &Connection) -> rusqlite::Result<i64> {
+    let mut query = conn.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")?;
+    Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
 impl Store {
     /// Up to `limit` events after this position, in order. 0 is before the first.
     ///
@@ -81,11 +87,7 @@ impl Store {
     /// # Errors
     /// The disk fails or the store is closed.
     pub async fn outbox_newest(&self) -> Result<i64> {
-        self.read(move |conn| {
-            let mut query = conn.prepare_cached("SELECT seq FROM sqlite_sequence WHERE name = 'outbox'")?;
-            Ok(query.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
-        })
-        .await
+        self.read(|conn| Ok(newest(conn)?)).await
     }
 
     /// Drops events up to this position, after they were sent. Gives their number.

@@ -7,7 +7,7 @@ use kinora_protocol::{DeliveryId, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert};
+use super::{Store, convert, keep_meta, outbox};
 use crate::error::Result;
 use crate::outbox::OutboxRow;
 use crate::webhook::{DeliveryRow, Tried, WebhookRow};
@@ -160,16 +160,12 @@ impl Store {
                 .query_row([CURSOR], |row| row.get(0))
                 .optional()?;
             let cursor = cursor.and_then(|text| text.parse().ok()).unwrap_or(0_i64);
-            let newest: i64 = conn
-                .prepare_cached(
-                    "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'outbox'), 0)",
-                )?
-                .query_row([], |row| row.get(0))?;
+            let newest = outbox::newest(conn)?;
             let mut query = conn.prepare_cached(
                 "SELECT seq, job_id, body FROM outbox WHERE seq > ?1 AND kind = 'job' ORDER BY seq LIMIT ?2",
             )?;
             let rows: Vec<OutboxRow> = query
-                .query_map(params![cursor, limit], super::outbox::outbox_row)?
+                .query_map(params![cursor, limit], outbox::outbox_row)?
                 .collect::<rusqlite::Result<_>>()?;
             let whole = rows.len() < limit as usize;
             let through = rows.last().filter(|_| !whole).map_or(newest, |row| row.seq);
@@ -187,11 +183,7 @@ impl Store {
             for delivery in &deliveries {
                 put(conn, delivery)?;
             }
-            conn.prepare_cached(
-                "INSERT INTO meta (key, value) VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            )?
-            .execute(params![CURSOR, through.to_string()])?;
-            Ok(())
+            keep_meta(conn, CURSOR, &through.to_string())
         })
         .await
     }

@@ -13,6 +13,7 @@ use kinora_store::{DeliveryRow, Tried, WebhookRow};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::outgoing::{builder, innermost};
 use crate::{Hub, Result, now_ms};
 
 /// A receiver has to answer within this.
@@ -60,14 +61,6 @@ fn judge(answer: std::result::Result<u16, String>, tries: u32, now_ms: i64) -> T
     }
 }
 
-/// What asks others: it follows no redirects, whose ends have to be looked at first.
-pub(crate) fn builder() -> reqwest::ClientBuilder {
-    // Another part of the program may have chosen it before: there is one for all.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let agent = concat!("Kinora/", env!("CARGO_PKG_VERSION"));
-    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).user_agent(agent)
-}
-
 /// What sends.
 pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
     // Without certificates of authorities on this machine receivers with plain HTTP are told all the same.
@@ -91,13 +84,8 @@ async fn post(
         .await;
     match sent {
         Ok(answer) => Ok(answer.status().as_u16()),
-        Err(error) => {
-            let mut cause: &dyn std::error::Error = &error;
-            while let Some(source) = cause.source() {
-                cause = source;
-            }
-            Err(if error.is_timeout() { "no answer in time".to_owned() } else { cause.to_string() })
-        }
+        Err(error) if error.is_timeout() => Err("no answer in time".to_owned()),
+        Err(error) => Err(innermost(&error)),
     }
 }
 
@@ -106,8 +94,8 @@ async fn post(
 pub(crate) struct Busy(Mutex<HashSet<WebhookId>>);
 
 /// A webhook's turn; it is over when this is dropped.
-struct Turn<'a> {
-    busy: &'a Busy,
+struct Turn {
+    hub: Hub,
     webhook: WebhookId,
 }
 
@@ -115,15 +103,18 @@ impl Busy {
     fn lock(&self) -> MutexGuard<'_, HashSet<WebhookId>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn turn(&self, webhook: WebhookId) -> Option<Turn<'_>> {
-        self.lock().insert(webhook).then_some(Turn { busy: self, webhook })
+impl Turn {
+    fn begin(hub: &Hub, webhook: WebhookId) -> Self {
+        hub.inner.telling.lock().insert(webhook);
+        Self { hub: hub.clone(), webhook }
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Turn {
     fn drop(&mut self) {
-        self.busy.lock().remove(&self.webhook);
+        self.hub.inner.telling.lock().remove(&self.webhook);
     }
 }
 
@@ -134,18 +125,18 @@ impl Hub {
         client: &reqwest::Client,
         stop: &CancellationToken,
     ) -> Result<()> {
-        for (webhook, deliveries) in self.store().due_deliveries(now_ms(), DUE).await? {
-            let (hub, client, stop) = (self.clone(), client.clone(), stop.clone());
-            if self.inner.telling.lock().contains(&webhook) {
-                continue;
-            }
+        // Looked at before what is due: of one whose turn ends in between, the list is of before its last deliveries.
+        let busy = self.inner.telling.lock().clone();
+        let due = self.store().due_deliveries(now_ms(), DUE).await?;
+        for (webhook, deliveries) in due.into_iter().filter(|(webhook, _)| !busy.contains(webhook)) {
+            let turn = Turn::begin(self, webhook);
+            let (client, stop) = (client.clone(), stop.clone());
             tokio::spawn(async move {
-                let Some(_turn) = hub.inner.telling.turn(webhook) else { return };
                 for delivery in deliveries {
                     // A try that is broken off is made again: deliveries come at least once.
                     let sent = tokio::select! {
                         () = stop.cancelled() => return,
-                        sent = hub.send(&client, delivery) => sent,
+                        sent = turn.hub.send(&client, delivery) => sent,
                     };
                     if let Err(error) = sent {
                         tracing::error!(%webhook, "a delivery cannot be noted: {error}");

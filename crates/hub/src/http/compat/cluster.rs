@@ -11,6 +11,7 @@ use kinora_protocol::job::{JobPhase, Work};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use super::progress::percent;
 use crate::{ClusterDefaults, Hub, Result};
 
 /// Longest command.
@@ -185,7 +186,7 @@ async fn status(hub: &Hub, job_id: &str) -> Result<Answer> {
         Some(view) => Answer::JobStatus {
             job_id: view.id,
             status: phase(view.phase),
-            progress: progress(&view),
+            progress: percent(&view),
             error: view.failure.map(|failure| failure.message),
         },
     })
@@ -198,20 +199,11 @@ fn phase(phase: JobPhase) -> &'static str {
     }
 }
 
-/// In percent.
-fn progress(view: &JobView) -> f64 {
-    match view.phase {
-        JobPhase::Completed => 100.0,
-        _ if view.frames == 0 => 0.0,
-        _ => view.done as f64 * 100.0 / view.frames as f64,
-    }
-}
-
 fn job(view: JobView) -> Job {
     Job {
         job_id: view.id,
         status: phase(view.phase),
-        progress: progress(&view),
+        progress: percent(&view),
         created_at: view.created_ms / 1000,
         completed_at: view.finished_ms.map(|ms| ms / 1000),
         error: view.failure.map(|failure| failure.message),

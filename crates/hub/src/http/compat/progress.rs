@@ -32,8 +32,13 @@ pub(super) fn percent(view: &JobView) -> f64 {
     match view.phase {
         JobPhase::Completed => 100.0,
         _ if view.frames == 0 => 0.0,
-        _ => (view.done as f64 * 100.0 / view.frames as f64 * 10.0).round() / 10.0,
+        _ => view.done as f64 * 100.0 / view.frames as f64,
     }
+}
+
+/// As [`percent`], to a tenth.
+pub(super) fn rounded(view: &JobView) -> f64 {
+    (percent(view) * 10.0).round() / 10.0
 }
 
 /// The jobs that an update is about.

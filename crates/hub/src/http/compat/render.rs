@@ -79,7 +79,7 @@ fn shown(view: &JobView, metadata: &Value) -> Value {
     json!({
         "job_id": view.id,
         "status": progress::status(view.phase),
-        "progress": progress::percent(view),
+        "progress": progress::rounded(view),
         "error": view.failure.as_ref().map(|failure| &failure.message),
         "metadata": metadata,
         "processing_stats": {

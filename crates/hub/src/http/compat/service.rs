@@ -11,7 +11,7 @@ use kinora_protocol::media::Verdict;
 use kinora_protocol::{Digest, ErrorCode, JobId};
 use serde_json::{Value, json};
 
-use super::super::content::{self, Offer};
+use super::super::jobs;
 use super::super::live::LONGEST_MESSAGE;
 use super::super::problem::Refusal;
 use super::{form, progress};
@@ -50,7 +50,7 @@ fn enhancement(view: &JobView) -> Value {
     json!({
         "file_id": view.id,
         "status": progress::status(view.phase),
-        "progress": progress::percent(view),
+        "progress": progress::rounded(view),
         "error": view.failure.as_ref().map(|failure| &failure.message),
         "processed_video": format!("/processed_videos/{}", view.id),
     })
@@ -118,10 +118,7 @@ pub(super) async fn result(
         let why = format!("{file} is {}: there is no result", progress::status(view.phase));
         return Err(Refusal::new(StatusCode::CONFLICT, ErrorCode::BadInput, why));
     }
-    let (path, made) = hub.output_of(view.id).await??;
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let offer = Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep };
-    content::serve(offer, method, headers).await
+    jobs::result(hub, view.id, keep, method, headers).await
 }
 
 pub(in crate::http) async fn processed(

@@ -122,7 +122,7 @@ pub(in crate::http) async fn status(
     Ok(Json(json!({
         "task_id": view.id,
         "status": progress::status(view.phase),
-        "progress": progress::percent(&view),
+        "progress": progress::rounded(&view),
         "error": view.failure.as_ref().map(|failure| &failure.message),
         "output_file": view.name,
         "nodes": view.shares.iter().map(|share| &share.node).collect::<Vec<_>>(),
