@@ -61,5 +61,7 @@ fn last(words: &[&str], rest: &[String], clients: Option<&Path>) -> Result<()> {
     let mut command = process::command("cargo", words);
     command.envs(clients.map(|folder| (clients::VARIABLE, folder)));
     command.envs(setup::browser().map(|program| (BROWSER, program)));
+    // Where errors come from is said in their words; a panic still shows its stack.
+    command.env("RUST_LIB_BACKTRACE", "0");
     process::run(command.args(rest).current_dir(metadata::root())).map_err(process::already_told)
 }
