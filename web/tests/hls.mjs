@@ -29,21 +29,29 @@ try {
       if (data.fatal || !usual.includes(data.details)) errors.push(`${data.type} ${data.details} fatal=${data.fatal} ${data.error}`);
     });
     video.addEventListener("error", () => errors.push(`video ${video.error?.code} ${video.error?.message}`));
+    const state = () => {
+      const ranges = [...Array(video.buffered.length).keys()].map((i) => `${video.buffered.start(i)}-${video.buffered.end(i)}`);
+      const player = `level ${hls.currentLevel}, loading ${hls.loadLevel}, next ${hls.nextLoadLevel}`;
+      return `at ${video.currentTime}, ready ${video.readyState}, paused ${video.paused}, seeking ${video.seeking}, has ${ranges}, ${player}`;
+    };
     const until = async (what, holds) => {
       const end = Date.now() + 60000;
       while (!holds()) {
-        if (Date.now() > end) throw new Error(`${what}: at ${video.currentTime}, ready ${video.readyState}; ${errors.join("; ")}`);
+        if (Date.now() > end) throw new Error(`${what}: ${state()}; ${errors.join("; ")}`);
         await new Promise((later) => setTimeout(later, 50));
       }
     };
     hls.loadSource(list);
     hls.attachMedia(video);
     await until("no playlist", () => hls.levels.length > 0);
+    // Renditions are chosen when it plays: hls.js forgets a choice that is made while it starts.
+    await until("nothing is shown", () => video.readyState >= 2);
     if (hls.levels.length !== renditions) throw new Error(`${hls.levels.length} renditions`);
     const heights = [];
     for (let level = 0; level < renditions; level += 1) {
       hls.currentLevel = level;
-      await video.play();
+      // What `play` promises comes with the first picture, which is waited for below.
+      video.play().catch((error) => errors.push(`play: ${error}`));
       const start = video.currentTime;
       await until(`rendition ${level} stands still`, () => video.currentTime > start + 0.4 && hls.currentLevel === level);
       await until(`rendition ${level} is not shown`, () => video.videoHeight === hls.levels[level].height);
@@ -55,7 +63,7 @@ try {
       }
     }
     video.currentTime = length - 0.5;
-    await video.play();
+    video.play().catch((error) => errors.push(`play: ${error}`));
     await until("it does not end", () => video.ended);
     return { errors, heights, duration: video.duration, sounds: hls.audioTracks.length, subtitles: hls.subtitleTracks.length };
   }, { list, length, renditions: Number(renditions) });
