@@ -6,6 +6,7 @@ pub(crate) mod conditions;
 mod crew;
 pub mod describe;
 pub mod expand;
+pub(crate) mod folders;
 pub mod gates;
 pub mod import;
 mod incoming;

@@ -19,6 +19,7 @@ mod asked;
 mod compat;
 mod content;
 mod cors;
+mod folders;
 mod jobs;
 mod live;
 mod media;
@@ -78,6 +79,10 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(webhooks::deliveries))
         .routes(routes!(webhooks::act))
         .routes(routes!(webhooks::replay))
+        .routes(routes!(folders::list, folders::create))
+        .routes(routes!(folders::show, folders::delete))
+        .routes(routes!(folders::files))
+        .routes(routes!(folders::act))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))
         .routes(routes!(nodes::act))

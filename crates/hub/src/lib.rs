@@ -97,6 +97,8 @@ struct Inner {
     telling: app::webhooks::send::Busy,
     /// What results that are archives hold.
     packages: app::packages::Packages,
+    /// What is known of watched folders besides what is stored.
+    folders: app::folders::Looks,
     events: broadcast::Sender<Event>,
     /// Rung when a task may have become ready.
     work: Notify,
@@ -211,6 +213,7 @@ impl Hub {
             scrub: Mutex::default(),
             telling: app::webhooks::send::Busy::default(),
             packages: app::packages::Packages::default(),
+            folders: app::folders::Looks::default(),
             events,
             work: Notify::new(),
             nodes: nodes::Nodes::default(),

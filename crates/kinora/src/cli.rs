@@ -22,6 +22,7 @@ macro_rules! tell {
 
 mod doctor;
 mod encode;
+mod folders;
 mod hub;
 mod interrupt;
 mod jobs;
@@ -81,6 +82,8 @@ pub enum Command {
     Media(media::MediaArgs),
     /// Look at the nodes of a hub and steer them
     Nodes(nodes::NodesArgs),
+    /// Let files that come into folders become jobs
+    Folders(folders::FoldersArgs),
     /// Let programs be told what happens
     Webhooks(webhooks::WebhooksArgs),
     /// Let a hub look at all bytes that it stores, and show what was damaged
@@ -116,6 +119,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Jobs(args) => report(jobs::run(&args, config).await),
         Command::Media(args) => report(media::run(&args, config).await),
         Command::Nodes(args) => report(nodes::run(&args).await),
+        Command::Folders(args) => report(folders::run(&args).await),
         Command::Webhooks(args) => report(webhooks::run(&args).await),
         Command::Scrub(args) => report(scrub::run(&args).await),
         Command::Presets { json } => {

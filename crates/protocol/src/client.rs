@@ -18,6 +18,7 @@ use crate::id::{Digest, JobId, NodeId};
 use crate::proof::Proof;
 use crate::routes;
 
+mod folders;
 mod link;
 mod upload;
 mod webhooks;

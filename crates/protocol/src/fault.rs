@@ -24,6 +24,16 @@ pub const HUB_POINTS: [&str; 14] = [
     "finish.after",
 ];
 
+/// Those of a hub that watches a folder.
+pub const FOLDER_POINTS: [&str; 6] = [
+    "folder.noted",
+    "folder.submitted",
+    "replace.checked",
+    "replace.kept",
+    "replace.linked",
+    "replace.placed",
+];
+
 /// Those of a worker.
 pub const WORKER_POINTS: [&str; 4] = ["work.before", "result.before", "result.after", "told.after"];
 

@@ -65,6 +65,13 @@ uuid_id! {
     now_v7
 }
 
+uuid_id! {
+    /// One folder that is watched. Ordered by creation time.
+    FolderId,
+    /// A new id.
+    now_v7
+}
+
 /// One machine that runs tasks. Kept by the machine, so it survives restarts.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -13,6 +13,7 @@ pub mod encode;
 pub mod error;
 pub mod event;
 pub mod fault;
+pub mod folder;
 pub mod id;
 pub mod job;
 pub mod live;
@@ -29,5 +30,5 @@ pub mod task;
 pub mod webhook;
 
 pub use error::{ErrorCode, Failure};
-pub use id::{Attempt, DeliveryId, Digest, JobId, NodeId, TaskId, UploadId, WebhookId};
+pub use id::{Attempt, DeliveryId, Digest, FolderId, JobId, NodeId, TaskId, UploadId, WebhookId};
 pub use rational::Rational;

@@ -1,6 +1,6 @@
 //! Paths of the HTTP surface, said once for hub, worker and clients.
 
-use crate::id::{Attempt, Digest, JobId, NodeId, TaskId, UploadId, WebhookId};
+use crate::id::{Attempt, Digest, FolderId, JobId, NodeId, TaskId, UploadId, WebhookId};
 
 /// Where nodes open their WebSocket.
 pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
@@ -47,6 +47,19 @@ pub fn webhook(webhook: WebhookId) -> String {
 /// Something of a webhook, or something to be done to it.
 pub fn of_webhook(webhook: WebhookId, what: &str) -> String {
     format!("{WEBHOOKS}/{webhook}/{what}")
+}
+
+/// Folders that are watched.
+pub const FOLDERS: &str = "/api/v1/folders";
+
+/// One folder.
+pub fn folder(folder: FolderId) -> String {
+    format!("{FOLDERS}/{folder}")
+}
+
+/// Something of a folder, or something to be done to it.
+pub fn of_folder(folder: FolderId, what: &str) -> String {
+    format!("{FOLDERS}/{folder}/{what}")
 }
 
 /// One job.

@@ -6,6 +6,7 @@
 //! The types here are the same for every backend; [`Store`] is the one on SQLite.
 
 mod error;
+mod folder;
 mod job;
 mod lease;
 mod media;
@@ -17,6 +18,7 @@ mod upload;
 mod webhook;
 
 pub use error::{Result, StoreError};
+pub use folder::{FolderFileRow, FolderRow, Undertaking};
 pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};
 pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,

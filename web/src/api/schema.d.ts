@@ -21,6 +21,76 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/folders": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All folders that are watched, oldest first. */
+        get: operations["listFolders"];
+        put?: never;
+        /** Watches a folder: each file that comes into it becomes a job. */
+        post: operations["newFolder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/folders/{folder}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A folder that is watched. */
+        get: operations["showFolder"];
+        put?: never;
+        post?: never;
+        /** Watches it no more. Its files stay as they are. */
+        delete: operations["deleteFolder"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/folders/{folder}/files": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Files that were taken up, those that changed last first: 500 at the most. */
+        get: operations["listFolderFiles"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/folders/{folder}/{verb}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets files be taken up again, or not any more, or tries again what failed. */
+        post: operations["actOnFolder"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs": {
         parameters: {
             query?: never;
@@ -802,6 +872,21 @@ export interface components {
              */
             max_content: number;
         };
+        /** @description What becomes of results. */
+        Delivery: {
+            /** @enum {string} */
+            to: "hub";
+        } | {
+            /** @description The folder, on the hub's machine. */
+            path: string;
+            /** @enum {string} */
+            to: "folder";
+        } | {
+            /** @description Where the sources go; they are deleted when absent. */
+            originals?: string | null;
+            /** @enum {string} */
+            to: "replace";
+        };
         /**
          * Format: uuid
          * @description One delivery of a webhook. Ordered by creation time.
@@ -941,6 +1026,86 @@ export interface components {
             detail?: string;
             /** @description One sentence that names the thing and the reason. */
             message: string;
+        };
+        /** @description Files of a folder, by what became of them. */
+        FileCounts: {
+            /**
+             * Format: int64
+             * @description The result is where it belongs.
+             */
+            done: number;
+            /**
+             * Format: int64
+             * @description Something went wrong.
+             */
+            failed: number;
+            /**
+             * Format: int64
+             * @description They still change, or wait for their turn.
+             */
+            waiting: number;
+            /**
+             * Format: int64
+             * @description There is a job.
+             */
+            working: number;
+        };
+        /**
+         * @description What became of a file.
+         * @enum {string}
+         */
+        FileState: "working" | "done" | "failed";
+        /** @description A file that was taken up. */
+        FolderFile: {
+            /** @description BLAKE3 of its content: none is taken up twice. */
+            digest: components["schemas"]["Digest"];
+            /** @description What went wrong. */
+            error?: string | null;
+            job?: components["schemas"]["JobId"] | null;
+            /** @description Its path below the folder, when it was taken up. */
+            name: string;
+            /** @description Where the result is, unless the hub keeps it. */
+            result?: string | null;
+            /**
+             * Format: int64
+             * @description Bytes.
+             */
+            size: number;
+            /** @description What became of it. */
+            state: components["schemas"]["FileState"];
+            /**
+             * Format: int64
+             * @description When this last changed.
+             */
+            updated_ms: number;
+        };
+        /**
+         * Format: uuid
+         * @description One folder that is watched. Ordered by creation time.
+         */
+        FolderId: string;
+        /**
+         * @description What can be told to a watched folder.
+         * @enum {string}
+         */
+        FolderVerb: "enable" | "disable" | "retry";
+        /** @description A folder that is watched. */
+        FolderView: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /** @description Whether files are taken up. */
+            enabled: boolean;
+            /** @description Why it could not be looked at last time. */
+            error?: string | null;
+            /** @description Its files. */
+            files: components["schemas"]["FileCounts"];
+            /** @description What was asked for, with what is usual where nothing was said. */
+            folder: components["schemas"]["NewFolder"];
+            /** @description Its id. */
+            id: components["schemas"]["FolderId"];
         };
         /** @description A half-open range of output frames. */
         FrameRange: {
@@ -1228,6 +1393,36 @@ export interface components {
              */
             file: string;
         };
+        /** @description A folder to be watched. */
+        NewFolder: {
+            /** @description Extensions of files that are taken up, without dots; those of videos when absent. */
+            extensions?: string[] | null;
+            /**
+             * Format: int32
+             * @description Jobs of this folder at once, 1 to 1000; 2 when absent.
+             */
+            jobs?: number | null;
+            /** @description The folder on the hub's machine, below one that it allows. */
+            path: string;
+            /** @description What the recipe is where it says nothing. */
+            preset?: string | null;
+            /**
+             * Format: int32
+             * @description Priority of its jobs: greater runs first.
+             */
+            priority?: number;
+            /** @description What to do with each file. */
+            recipe?: components["schemas"]["Recipe"];
+            /** @description What becomes of results. */
+            result?: components["schemas"]["Delivery"];
+            /**
+             * Format: int32
+             * @description A file is taken up when it stayed as it is for so many seconds, 1 to 86400; 10 when absent.
+             */
+            settle_seconds?: number | null;
+            /** @description Only nodes that have all of these work on its jobs. */
+            tags?: components["schemas"]["Tags"];
+        };
         /** @description A job as it is submitted. */
         NewJob: {
             /**
@@ -1386,6 +1581,58 @@ export interface components {
                  * @description Its position among all events of the hub: what comes later has a greater one.
                  */
                 seq: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_FolderFile: {
+            /** @description The entries. */
+            items: {
+                /** @description BLAKE3 of its content: none is taken up twice. */
+                digest: components["schemas"]["Digest"];
+                /** @description What went wrong. */
+                error?: string | null;
+                job?: components["schemas"]["JobId"] | null;
+                /** @description Its path below the folder, when it was taken up. */
+                name: string;
+                /** @description Where the result is, unless the hub keeps it. */
+                result?: string | null;
+                /**
+                 * Format: int64
+                 * @description Bytes.
+                 */
+                size: number;
+                /** @description What became of it. */
+                state: components["schemas"]["FileState"];
+                /**
+                 * Format: int64
+                 * @description When this last changed.
+                 */
+                updated_ms: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_FolderView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /** @description Whether files are taken up. */
+                enabled: boolean;
+                /** @description Why it could not be looked at last time. */
+                error?: string | null;
+                /** @description Its files. */
+                files: components["schemas"]["FileCounts"];
+                /** @description What was asked for, with what is usual where nothing was said. */
+                folder: components["schemas"]["NewFolder"];
+                /** @description Its id. */
+                id: components["schemas"]["FolderId"];
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
@@ -2283,6 +2530,250 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ClusterView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listFolders: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_FolderView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newFolder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewFolder"];
+            };
+        };
+        responses: {
+            /** @description It is watched from now on */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showFolder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the folder */
+                folder: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteFolder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the folder */
+                folder: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listFolderFiles: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the folder */
+                folder: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_FolderFile"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    actOnFolder: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the folder */
+                folder: string;
+                /** @description What to do */
+                verb: components["schemas"]["FolderVerb"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FolderView"];
                 };
             };
             /** @description Refused */

@@ -168,7 +168,7 @@ impl Hub {
         Ok(real)
     }
 
-    fn ensure_allowed(&self, asked: &Path, real: &Path) -> Asked<()> {
+    pub(super) fn ensure_allowed(&self, asked: &Path, real: &Path) -> Asked<()> {
         let folders = &self.inner.settings.allowed_folders;
         if folders.iter().any(|folder| real.starts_with(folder)) {
             return Ok(());

@@ -1,6 +1,7 @@
 //! What the OpenAPI document says beside the routes: what it is of, and forms that no type stands for.
 
 use kinora_protocol::api::{JobVerb, NodeVerb, Problem, WebhookVerb};
+use kinora_protocol::folder::FolderVerb;
 use utoipa::{OpenApi, ToSchema};
 
 /// The document without its paths, which the router adds.
@@ -11,12 +12,13 @@ use utoipa::{OpenApi, ToSchema};
         description = "A self-hosted video processing cluster. Errors are RFC 9457 problem documents with a stable `code`; what creates takes an `Idempotency-Key`. \
                        Uploads that stop and go on speak tus 1.0 at `/api/v1/uploads`; watchers and nodes use WebSockets (docs/hub.md)."
     ),
-    components(schemas(Problem, JobVerb, NodeVerb, WebhookVerb)),
+    components(schemas(Problem, FolderVerb, JobVerb, NodeVerb, WebhookVerb)),
     tags(
         (name = "health", description = "Whether it runs and can do its work"),
         (name = "system", description = "The hub itself"),
         (name = "media", description = "What it keeps, and what is known about that"),
         (name = "jobs", description = "What it does"),
+        (name = "folders", description = "Folders whose files become jobs as they come"),
         (name = "nodes", description = "Who does it"),
         (name = "webhooks", description = "Who is told what happens")
     )

@@ -4,6 +4,8 @@ use clap::Args;
 use kinora_protocol::Failure;
 use kinora_protocol::client::Client;
 
+use super::print_json;
+
 /// Which hub.
 #[derive(Debug, Args)]
 pub struct HubAddress {
@@ -16,6 +18,15 @@ pub struct HubAddress {
 }
 
 impl HubAddress {
+    /// Prints an answer as JSON, or as `plain` does it.
+    pub fn show<T: serde::Serialize>(&self, value: &T, plain: impl FnOnce(&T)) {
+        if self.json {
+            print_json(value);
+        } else {
+            plain(value);
+        }
+    }
+
     /// The client for it.
     pub fn client(&self) -> Result<Client, Failure> {
         Client::new(&self.hub)

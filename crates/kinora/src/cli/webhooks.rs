@@ -5,7 +5,6 @@ use kinora_protocol::api::WebhookVerb;
 use kinora_protocol::webhook::{DeliveryView, NewWebhook, WebhookEvent, WebhookView};
 use kinora_protocol::{DeliveryId, ErrorCode, Failure, WebhookId};
 
-use super::print_json;
 use super::remote::HubAddress;
 
 /// Flags of `kinora webhooks`.
@@ -77,7 +76,7 @@ impl OneWebhook {
 
     async fn tell(&self, verb: WebhookVerb) -> Result<(), Failure> {
         let view = self.hub.client()?.tell_webhook(self.id()?, verb).await?;
-        shown(&self.hub, &view, line);
+        self.hub.show(&view, line);
         Ok(())
     }
 }
@@ -88,26 +87,18 @@ fn event(text: &str) -> Result<WebhookEvent, String> {
     known.into_iter().find(|event| event.name() == text).ok_or_else(|| format!("write {}", names.join(", ")))
 }
 
-fn shown<T: serde::Serialize>(hub: &HubAddress, value: &T, line: impl FnOnce(&T)) {
-    if hub.json {
-        print_json(value);
-    } else {
-        line(value);
-    }
-}
-
 /// Runs it.
 pub async fn run(args: &WebhooksArgs) -> Result<(), Failure> {
     match &args.command {
         WebhooksCommand::Ls { hub } => {
             let page = hub.client()?.webhooks().await?;
-            shown(hub, &page, |page| page.items.iter().for_each(line));
+            hub.show(&page, |page| page.items.iter().for_each(line));
             Ok(())
         }
         WebhooksCommand::Add { url, events, secret, hub } => {
             let wanted = NewWebhook { url: url.clone(), events: events.clone(), secret: secret.clone() };
             let made = hub.client()?.new_webhook(&wanted).await?;
-            shown(hub, &made, |made| {
+            hub.show(&made, |made| {
                 say!("{}", made.id);
                 say!("secret: {}", made.secret.as_deref().unwrap_or_default());
             });
@@ -119,14 +110,14 @@ pub async fn run(args: &WebhooksArgs) -> Result<(), Failure> {
         WebhooksCommand::Disable(one) => one.tell(WebhookVerb::Disable).await,
         WebhooksCommand::Log(one) => {
             let page = one.hub.client()?.deliveries(one.id()?).await?;
-            shown(&one.hub, &page, |page| page.items.iter().for_each(delivery));
+            one.hub.show(&page, |page| page.items.iter().for_each(delivery));
             Ok(())
         }
         WebhooksCommand::Replay { delivery: text, one } => {
             let unknown = |_| Failure::new(ErrorCode::BadInput, format!("there is no delivery {text:?}"));
             let id: DeliveryId = text.parse().map_err(unknown)?;
             let view = one.hub.client()?.replay_delivery(one.id()?, id).await?;
-            shown(&one.hub, &view, delivery);
+            one.hub.show(&view, delivery);
             Ok(())
         }
     }

@@ -6,6 +6,7 @@ mod backup;
 mod convert;
 mod descriptions;
 mod fault;
+mod folders;
 mod graph;
 mod jobs;
 mod lease;

@@ -9,13 +9,14 @@ use super::fault::Fault;
 use crate::error::StoreError;
 
 /// One step per version: step n brings a file from version n to n + 1.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_cluster.sql"),
     include_str!("migrations/0003_views.sql"),
     include_str!("migrations/0004_uploads.sql"),
     include_str!("migrations/0005_descriptions.sql"),
     include_str!("migrations/0006_webhooks.sql"),
+    include_str!("migrations/0007_folders.sql"),
 ];
 
 /// `KNRA`: tells our files from other people's.

@@ -1,0 +1,34 @@
+-- Folders that are watched.
+CREATE TABLE folders (
+  id         TEXT NOT NULL PRIMARY KEY,
+  folder     TEXT NOT NULL,
+  enabled    INTEGER NOT NULL,
+  created_ms INTEGER NOT NULL
+) STRICT;
+
+-- What files in them are, as long as they are not written to. Those that are gone stay: a share may be away for a while.
+CREATE TABLE folder_marks (
+  folder      TEXT NOT NULL REFERENCES folders(id) ON DELETE CASCADE,
+  name        TEXT NOT NULL,
+  size        INTEGER NOT NULL,
+  modified_ns INTEGER NOT NULL,
+  PRIMARY KEY (folder, name)
+) STRICT, WITHOUT ROWID;
+
+-- Contents that were taken up: each once.
+CREATE TABLE folder_files (
+  folder        TEXT NOT NULL REFERENCES folders(id) ON DELETE CASCADE,
+  digest        TEXT NOT NULL,
+  name          TEXT NOT NULL,
+  size          INTEGER NOT NULL,
+  modified_ns   INTEGER NOT NULL,
+  state         TEXT NOT NULL,
+  job           TEXT,
+  result        TEXT,
+  result_digest TEXT,
+  error         TEXT,
+  updated_ms    INTEGER NOT NULL,
+  PRIMARY KEY (folder, digest)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX folder_files_open ON folder_files(folder, state);
+CREATE INDEX folder_files_made ON folder_files(folder, result_digest) WHERE result_digest IS NOT NULL;
