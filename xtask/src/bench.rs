@@ -31,6 +31,8 @@ enum What {
     Cluster,
     /// How fast a hub hands out and takes back work, and how it comes back after it was killed.
     Engine,
+    /// How fast a hub takes files in, gives them out and answers.
+    Service,
     /// How much memory Kinora's own process needs for a file of many gigabytes.
     Memory(memory::Args),
     /// What fast verification costs.
@@ -43,6 +45,7 @@ pub fn run(args: &Args) -> Result<()> {
         What::Encode(args) => encode::run(args),
         What::Cluster => cargo_bench("cluster"),
         What::Engine => cargo_bench("engine"),
+        What::Service => cargo_bench("service"),
         What::Memory(args) => memory::run(args),
         What::Verify(args) => verify::run(args),
     }

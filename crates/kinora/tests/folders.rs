@@ -15,6 +15,7 @@ use kinora_protocol::fault::FOLDER_POINTS;
 use kinora_protocol::folder::{Delivery, FileState, FolderFile, FolderVerb, FolderView, NewFolder};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::{Container, Verify};
+use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, recipe};
 use support::{PATIENCE, Place, eight, kinora, run, same_frames, short};
 
@@ -119,13 +120,34 @@ async fn what_settles_becomes_a_job_and_nothing_twice() -> Result<()> {
     quiet(&hub, view.id, 2, 0).await?;
     same_frames(&eight()?, &place.at("made/again.mp4"))?;
     ensure!(jobs(&hub).await? == 2);
+    // It takes the place of our own result of before; nobody else's is overwritten.
+    std::fs::copy(support::other_eight()?, wanted.path.join("again.mp4"))?;
+    quiet(&hub, view.id, 3, 0).await?;
+    same_frames(&support::other_eight()?, &place.at("made/again.mp4"))?;
+    std::fs::write(place.at("made/late.mp4"), "somebody else's")?;
     // Nothing is taken up while it may not be.
     hub.client.tell_folder(view.id, FolderVerb::Disable).await?;
     std::fs::copy(support::long_gops()?, wanted.path.join("late.mp4"))?;
     tokio::time::sleep(Duration::from_secs(4)).await;
-    ensure!(jobs(&hub).await? == 2);
+    ensure!(jobs(&hub).await? == 3);
     hub.client.tell_folder(view.id, FolderVerb::Enable).await?;
-    quiet(&hub, view.id, 3, 0).await?;
+    quiet(&hub, view.id, 3, 1).await?;
+    ensure!(
+        all(&place.at("made"))? == ["again.mp4", "late.mp4", "of/summer/a.mp4"],
+        "{:?}",
+        all(&place.at("made"))?
+    );
+    ensure!(std::fs::read_to_string(place.at("made/late.mp4"))? == "somebody else's");
+    // The hub knows where the result of a job is, though it was moved.
+    let job = hub
+        .client
+        .folder_files(view.id)
+        .await?
+        .items
+        .into_iter()
+        .find_map(|file| file.job)
+        .context("no job")?;
+    hub.client.fetch(job, &place.at("fetched.mp4")).await?;
     hub.client.delete_folder(view.id).await?;
     ensure!(hub.client.folders().await?.items.is_empty());
     Ok(())
@@ -157,12 +179,16 @@ async fn results_take_the_place_of_their_sources() -> Result<()> {
     same_frames(&short()?, &wanted.path.join("sub/other.mp4"))?;
     let mode = std::fs::metadata(wanted.path.join("sub/other.mp4"))?.permissions().mode();
     ensure!(mode & 0o777 == 0o604, "{mode:o}");
-    // The results are no sources, now or after a new start.
+    // The results are no sources: now, after a new start, and when the folder is watched anew.
     tokio::time::sleep(Duration::from_secs(3)).await;
     drop(hub);
     let hub = start(&place, &[])?;
     tokio::time::sleep(Duration::from_secs(4)).await;
     ensure!(quiet(&hub, view.id, 2, 0).await?.len() == 2 && jobs(&hub).await? == 2);
+    hub.client.delete_folder(view.id).await?;
+    let view = hub.client.new_folder(&wanted).await?;
+    until(&hub, view.id, |view| view.files.waiting == 2).await?;
+    ensure!(quiet(&hub, view.id, 0, 0).await?.is_empty() && jobs(&hub).await? == 2);
     Ok(())
 }
 
@@ -170,28 +196,40 @@ async fn results_take_the_place_of_their_sources() -> Result<()> {
 async fn what_goes_wrong_leaves_its_source() -> Result<()> {
     let place = Place::new()?;
     let hub = start(&place, &[])?;
-    let extensions = Some(vec!["mov".to_owned(), "avi".to_owned()]);
+    let extensions = Some(vec!["mov".to_owned(), "mkv".to_owned()]);
     let wanted = NewFolder { extensions, ..folder(&place, Delivery::Replace { originals: None })? };
     let at = |name: &str| wanted.path.join(name);
     std::fs::write(at("none.mov"), "this is no video")?;
     std::fs::copy(short()?, at("taken.mov"))?;
     std::fs::write(at("taken.mp4"), "somebody else's")?;
+    let mut attached = ffmpeg::ffmpeg();
+    attached.arg("-i").arg(short()?).arg("-attach").arg(place.file("words.txt", "carried along")?);
+    let attached = attached.args(["-metadata:s:t", "mimetype=text/plain", "-c", "copy"]).arg(at("more.mkv"));
+    ensure!(attached.status()?.success());
     let view = hub.client.new_folder(&wanted).await?;
-    let files = quiet(&hub, view.id, 0, 2).await?;
+    let files = quiet(&hub, view.id, 0, 3).await?;
     let error = |files: &[FolderFile], name: &str| -> Result<String> {
         let file = files.iter().find(|file| file.name == name).context("no such file")?;
         file.error.clone().context("no error")
     };
     ensure!(error(&files, "taken.mov")?.contains("taken.mp4 already"), "{files:?}");
-    ensure!(all(&wanted.path)? == ["none.mov", "taken.mov", "taken.mp4"], "{:?}", all(&wanted.path)?);
+    // An MP4 does not hold what is attached: without originals it would be lost.
+    ensure!(error(&files, "more.mkv")?.contains("1 attachments are left out"), "{files:?}");
+    let hidden =
+        |files: Vec<String>| files.into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>();
+    let here = || Ok::<_, anyhow::Error>(hidden(all(&wanted.path)?));
+    ensure!(here()? == ["more.mkv", "none.mov", "taken.mov", "taken.mp4"], "{:?}", here()?);
     ensure!(std::fs::read_to_string(at("taken.mp4"))? == "somebody else's");
     // What is in the way goes: it can be done. What is no video stays none.
     std::fs::remove_file(at("taken.mp4"))?;
     hub.client.tell_folder(view.id, FolderVerb::Retry).await?;
-    let files = quiet(&hub, view.id, 1, 1).await?;
+    let files = quiet(&hub, view.id, 1, 2).await?;
     ensure!(!error(&files, "none.mov")?.is_empty(), "{files:?}");
-    ensure!(all(&wanted.path)? == ["none.mov", "taken.mp4"], "{:?}", all(&wanted.path)?);
+    ensure!(here()? == ["more.mkv", "none.mov", "taken.mp4"], "{:?}", here()?);
     same_frames(&short()?, &at("taken.mp4"))?;
+    // Nothing hidden is left when it is not watched any more.
+    hub.client.delete_folder(view.id).await?;
+    ensure!(all(&wanted.path)? == here()?, "{:?}", all(&wanted.path)?);
     Ok(())
 }
 
@@ -218,10 +256,12 @@ async fn a_source_that_is_written_to_meanwhile_stays() -> Result<()> {
 
 /// The hub dies at a point, and another goes on: the source or its successor is there at every moment, and at the end it is the
 /// successor.
-async fn dies_at(point: &str) -> Result<()> {
+async fn dies_at(point: &str, in_place: bool) -> Result<()> {
     let place = Place::new()?;
-    let wanted = folder(&place, Delivery::Replace { originals: Some(place.at("originals")) })?;
-    let (source, result) = (wanted.path.join("a.m4v"), wanted.path.join("a.mp4"));
+    let originals = (!in_place).then(|| place.at("originals"));
+    let wanted = folder(&place, Delivery::Replace { originals })?;
+    let source = wanted.path.join(if in_place { "a.mp4" } else { "a.m4v" });
+    let result = wanted.path.join("a.mp4");
     let mut hub = start(&place, &[("KINORA_FAULT", point)])?;
     let view = hub.client.new_folder(&wanted).await?;
     std::fs::copy(short()?, &source)?;
@@ -232,7 +272,8 @@ async fn dies_at(point: &str) -> Result<()> {
     quiet(&hub, view.id, 1, 0).await?;
     ensure!(all(&wanted.path)? == ["a.mp4"], "{point}: {:?}", all(&wanted.path)?);
     same_frames(&short()?, &result)?;
-    ensure!(is(&place.at("originals/a.m4v"), &short()?)? && jobs(&hub).await? == 1, "{point}");
+    ensure!(in_place || is(&place.at("originals/a.m4v"), &short()?)?, "{point}");
+    ensure!(!is(&result, &short()?)? && jobs(&hub).await? == 1, "{point}");
     Ok(())
 }
 
@@ -243,7 +284,9 @@ async fn a_hub_that_is_killed_loses_nothing() -> Result<()> {
         return Ok(());
     }
     for point in FOLDER_POINTS {
-        dies_at(point).await.with_context(|| point.to_owned())?;
+        for in_place in [false, true] {
+            dies_at(point, in_place).await.with_context(|| format!("{point}, in place: {in_place}"))?;
+        }
     }
     Ok(())
 }
@@ -265,6 +308,8 @@ async fn the_command_line_and_what_is_refused() -> Result<()> {
     refused(&["add", "/etc"], "not below an allowed folder")?;
     refused(&["add", &said(&place.at("gone"))], "gone")?;
     refused(&["add", &here, "--into", &said(&films.join("made"))], "taken for sources")?;
+    refused(&["add", &said(place.path())], "the hub's own files")?;
+    refused(&["add", &here, "--into", &said(&place.at("data/made"))], "the hub's own files")?;
     refused(&["add", &here, "--into", "/etc/made"], "not below an allowed folder")?;
     refused(&["add", &here, "--into", &said(&place.at("data/../made"))], "..")?;
     refused(&["add", &here, "--replace", "--keep-originals", &here], "taken up again")?;
@@ -295,7 +340,7 @@ async fn the_command_line_and_what_is_refused() -> Result<()> {
     let away: PathBuf = place.at("away");
     std::fs::rename(&films, &away)?;
     let view = until(&hub, view.id, |view| view.error.is_some()).await?;
-    ensure!(view.error.is_some_and(|why| why.contains("cannot be read")));
+    ensure!(view.error.is_some_and(|why| why.contains("No such file")));
     std::fs::rename(&away, &films)?;
     until(&hub, view.id, |view| view.error.is_none()).await?;
     ensure!(jobs(&hub).await? == 1, "what was there before is no news");

@@ -15,7 +15,7 @@ use support::cluster::Hub;
 use support::cutting::Cutting;
 use support::{PATIENCE, Place, clients, loud};
 
-const SIZE: u64 = 120 << 20;
+const SIZE: u64 = 500 << 20;
 const CUTS: u64 = 10;
 /// What a hub may have to be sent again after each break: what it had not made safe.
 const UNSAFE: u64 = 17 << 20;

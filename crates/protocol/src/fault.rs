@@ -25,14 +25,8 @@ pub const HUB_POINTS: [&str; 14] = [
 ];
 
 /// Those of a hub that watches a folder.
-pub const FOLDER_POINTS: [&str; 6] = [
-    "folder.noted",
-    "folder.submitted",
-    "replace.checked",
-    "replace.kept",
-    "replace.linked",
-    "replace.placed",
-];
+pub const FOLDER_POINTS: [&str; 5] =
+    ["folder.noted", "folder.submitted", "replace.checked", "replace.kept", "replace.placed"];
 
 /// Those of a worker.
 pub const WORKER_POINTS: [&str; 4] = ["work.before", "result.before", "result.after", "told.after"];

@@ -2,21 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kinora_plan::{params, presets, sizing};
 use kinora_protocol::folder::{
-    Delivery, FileState, FolderFile, FolderView, NewFolder, USUAL_EXTENSIONS, USUAL_JOBS,
-    USUAL_SETTLE_SECONDS,
+    Delivery, FolderFile, FolderView, NewFolder, USUAL_EXTENSIONS, USUAL_JOBS, USUAL_SETTLE_SECONDS,
 };
-use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::{Container, Verify};
 use kinora_protocol::{ErrorCode, Failure, FolderId};
-use kinora_store::{FolderFileRow, FolderRow, Undertaking};
+use kinora_store::{FolderFileRow, FolderRow};
 
 use super::media::Asked;
 use crate::{Hub, Result, now_ms};
 
+mod deliver;
 mod look;
 mod replace;
 mod scan;
@@ -111,7 +110,7 @@ impl Hub {
     }
 
     /// A folder that may be named, as it really is.
-    fn allowed_folder(&self, path: &Path) -> Asked<PathBuf> {
+    pub(super) fn allowed_folder(&self, path: &Path) -> Asked<PathBuf> {
         let real = path.canonicalize().map_err(|e| bad(format!("{}: {e}", path.display())))?;
         self.ensure_allowed(path, &real)?;
         if real.to_str().is_none() {
@@ -161,6 +160,15 @@ impl Hub {
                 Delivery::Replace { originals: Some(originals) }
             }
         };
+        let data = self.inner.data.canonicalize().unwrap_or_else(|_| self.inner.data.clone());
+        for place in [Some(path.as_path()), result.folder()].into_iter().flatten() {
+            if overlap(place, &data) {
+                let (place, data) = (place.display(), data.display());
+                return Err(bad(format!(
+                    "{place}: the hub's own files are in {data}; choose a folder elsewhere"
+                )));
+            }
+        }
         Ok(NewFolder { path, result, ..folder })
     }
 
@@ -236,16 +244,21 @@ impl Hub {
         Ok(Some(rows.into_iter().map(file_view).collect()))
     }
 
-    /// Watches a folder no more, and forgets what became of its files. Jobs go on, except those whose results were to take the
-    /// place of their sources: they are cancelled. Whether there was one.
+    /// Watches a folder no more, and forgets what became of its files. What is under way ends, unless the hub keeps the results.
+    /// Whether there was one.
     ///
     /// # Errors
     /// When the store cannot keep it.
     pub async fn delete_folder(&self, folder: FolderId) -> Result<bool> {
         let Some(row) = self.store().folder(folder).await? else { return Ok(false) };
-        // Nothing more is taken up meanwhile.
-        self.store().enable_folder(folder, false).await?;
-        self.drop_undertakings(&row).await?;
+        let looking = {
+            let mut looks = self.looks();
+            let look = looks.entry(folder).or_default();
+            look.gone.cancel();
+            Arc::clone(&look.looking)
+        };
+        let _nobody_looks = looking.lock().await;
+        self.drop_leftovers(&row).await?;
         self.looks().remove(&folder);
         Ok(self.store().drop_folder(folder).await?)
     }
@@ -255,20 +268,9 @@ impl Hub {
     /// # Errors
     /// When the store fails.
     pub async fn retry_folder(&self, folder: FolderId) -> Result<bool> {
-        if self.store().folder(folder).await?.is_none() {
-            return Ok(false);
-        }
-        for Undertaking { file, job } in self.store().folder_failures(folder).await? {
-            let (Some(id), Some((phase, _))) = (file.job, job) else {
-                // It had no job, or that was forgotten: as if it had just come.
-                self.store().drop_folder_file(&file).await?;
-                continue;
-            };
-            if matches!(phase, JobPhase::Failed | JobPhase::Cancelled) {
-                self.retry(id).await?;
-            }
-            let file = FolderFileRow { state: FileState::Working, error: None, updated_ms: now_ms(), ..file };
-            self.store().put_folder_file(&file, None).await?;
+        let Some(row) = self.store().folder(folder).await? else { return Ok(false) };
+        for undertaking in self.store().folder_failures(folder).await? {
+            self.retry_file(&row, undertaking).await?;
         }
         if let Some(look) = self.looks().get_mut(&folder) {
             look.at_once();

@@ -1,7 +1,7 @@
 //! Folders that are watched: what is in them, and what became of that.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kinora_protocol::folder::{FileCounts, FileState};
 use kinora_protocol::node::FileMark;
@@ -42,11 +42,6 @@ fn file_row(row: &Row<'_>) -> rusqlite::Result<FolderFileRow> {
         error: row.get("error")?,
         updated_ms: row.get("updated_ms")?,
     })
-}
-
-/// As SQLite has numbers; times and sizes stay far below.
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Files of a folder for which a condition holds, with their jobs.
@@ -162,48 +157,82 @@ impl Store {
                  SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM folders WHERE id = ?1)
                  ON CONFLICT (folder, name) DO UPDATE SET size = excluded.size, modified_ns = excluded.modified_ns",
             )?
-            .execute(params![folder.to_string(), name, signed(mark.size), signed(mark.modified_ns)])?;
+            .execute(params![folder.to_string(), name, convert::signed(mark.size), convert::signed(mark.modified_ns)])?;
             Ok(())
         })
         .await
     }
 
-    /// Whether content was taken up in a folder before, or was made there.
+    /// What became of content in a folder.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn folder_knows(&self, folder: FolderId, digest: &Digest) -> Result<bool> {
+    pub async fn folder_file(&self, folder: FolderId, digest: &Digest) -> Result<Option<FolderFileRow>> {
         let digest = digest.to_string();
         self.read(move |conn| {
-            let sql = "SELECT EXISTS (SELECT 1 FROM folder_files WHERE folder = ?1 AND digest = ?2)
-                       OR EXISTS (SELECT 1 FROM folder_files WHERE folder = ?1 AND result_digest = ?2)";
-            let mut query = conn.prepare_cached(sql)?;
-            Ok(query.query_row(params![folder.to_string(), digest], |row| row.get(0))?)
+            let sql = format!("{FILES} FROM folder_files f WHERE f.folder = ?1 AND f.digest = ?2");
+            let mut query = conn.prepare_cached(&sql)?;
+            Ok(query.query_row(params![folder.to_string(), digest], file_row).optional()?)
         })
         .await
     }
 
-    /// Keeps what became of content, over what was kept of it before.
+    /// Whether content was made of a file in any folder, even one that is forgotten.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn is_folder_result(&self, digest: &Digest) -> Result<bool> {
+        let digest = digest.to_string();
+        self.read(move |conn| {
+            let sql = "SELECT EXISTS (SELECT 1 FROM folder_results WHERE digest = ?1)";
+            Ok(conn.prepare_cached(sql)?.query_row([digest], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// What a folder's results with this place were.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn folder_results_at(&self, folder: FolderId, place: &Path) -> Result<Vec<Digest>> {
+        let place = place.to_string_lossy().into_owned();
+        self.read(move |conn| {
+            let sql = "SELECT result_digest FROM folder_files
+                       WHERE folder = ?1 AND result = ?2 AND result_digest IS NOT NULL";
+            let mut query = conn.prepare_cached(sql)?;
+            let rows = query
+                .query_map(params![folder.to_string(), place], |row| convert::digest(row, "result_digest"))?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// Keeps what became of content, over what was kept of it before, and what was `made` of it.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
     pub async fn put_folder_file(&self, file: &FolderFileRow, made: Option<&Digest>) -> Result<()> {
         let (file, made) = (file.clone(), made.map(Digest::to_string));
         self.write(move |conn| {
+            if let Some(made) = &made {
+                conn.prepare_cached("INSERT INTO folder_results (digest) VALUES (?1) ON CONFLICT DO NOTHING")?
+                    .execute([made])?;
+            }
             conn.prepare_cached(
                 "INSERT INTO folder_files
                    (folder, digest, name, size, modified_ns, state, job, result, result_digest, error, updated_ms)
                  SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM folders WHERE id = ?1)
-                 ON CONFLICT (folder, digest) DO UPDATE SET state = excluded.state, job = excluded.job,
-                   result = excluded.result, result_digest = excluded.result_digest, error = excluded.error,
-                   updated_ms = excluded.updated_ms",
+                 ON CONFLICT (folder, digest) DO UPDATE SET name = excluded.name, size = excluded.size,
+                   modified_ns = excluded.modified_ns, state = excluded.state, job = excluded.job,
+                   result = excluded.result, result_digest = coalesce(excluded.result_digest, result_digest),
+                   error = excluded.error, updated_ms = excluded.updated_ms",
             )?
             .execute(params![
                 file.folder.to_string(),
                 file.digest.to_string(),
                 file.name,
-                signed(file.mark.size),
-                signed(file.mark.modified_ns),
+                convert::signed(file.mark.size),
+                convert::signed(file.mark.modified_ns),
                 file.state.name(),
                 file.job.map(|job| job.to_string()),
                 file.result.map(|path| path.to_string_lossy().into_owned()),
@@ -222,7 +251,8 @@ impl Store {
     /// The disk fails or the store is closed.
     pub async fn folder_undertakings(&self, folder: FolderId) -> Result<Vec<Undertaking>> {
         const OPEN: &str = "(f.state = 'working'
-            OR (f.state = 'failed' AND j.phase NOT IN ('Completed', 'Failed', 'Cancelled')))";
+            OR (f.state = 'failed' AND j.phase NOT IN ('Completed', 'Failed', 'Cancelled'))
+            OR (f.state = 'failed' AND j.phase = 'Completed' AND j.updated_ms > f.updated_ms))";
         self.read(move |conn| undertakings(conn, folder, OPEN)).await
     }
 

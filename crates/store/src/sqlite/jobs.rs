@@ -1,5 +1,7 @@
 //! Jobs: submission, changes of phase, retry, and looking them up.
 
+use std::path::Path;
+
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::{Failure, JobId};
@@ -61,6 +63,22 @@ impl Store {
             graph::insert(conn, id, &tasks, phase, now_ms)?;
             outbox::put(conn, &Event::Job { job: id, phase, failure: None })?;
             Ok(Submitted::Created(id))
+        })
+        .await
+    }
+
+    /// Notes that the result of a job was moved.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn set_output(&self, job: JobId, output: &Path) -> Result<()> {
+        let output = convert::json(&output)?;
+        self.write(move |conn| {
+            conn.prepare_cached(
+                "UPDATE jobs SET request = json_set(request, '$.output', json(?2)) WHERE id = ?1",
+            )?
+            .execute(params![job.to_string(), output])?;
+            Ok(())
         })
         .await
     }

@@ -1,32 +1,65 @@
-//! A result takes the place of its source. Each step can be done again after a crash in its middle, and at every moment the source or
-//! its verified successor is there. It knows files only, no folders and no jobs.
+//! A result gets its name, and perhaps its source goes. Each step can be done again after a crash in its middle; nobody else's file
+//! is overwritten; at every moment the source or its verified successor is there. It knows files only, no folders and no jobs.
 
+use std::fs::Metadata;
 use std::io::{Error, ErrorKind, Result as IoResult};
 use std::path::{Path, PathBuf};
 
 use kinora_protocol::node::FileMark;
 use kinora_protocol::{Digest, fault};
 use tokio::fs;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
 
-/// What takes whose place.
+/// A result that is to get its name.
 #[derive(Debug, Clone)]
-pub(super) struct Swap {
-    /// The source.
-    pub(super) source: PathBuf,
-    /// What it was when it was taken up.
-    pub(super) mark: FileMark,
-    /// The result, under a name of its own.
+pub(super) struct Placing {
+    /// The result, hidden beside its place.
     pub(super) made: PathBuf,
     /// BLAKE3 of the result.
     pub(super) digest: Digest,
     /// Where it belongs; the place of the source itself if that has the right extension.
     pub(super) place: PathBuf,
-    /// Where the source is kept; nowhere when absent.
+    /// What earlier results of ours there were: they may go.
+    pub(super) former: Vec<Digest>,
+    /// The source that goes when it is there.
+    pub(super) source: Option<Leaving>,
+}
+
+/// A source that goes.
+#[derive(Debug, Clone)]
+pub(super) struct Leaving {
+    /// Where it is.
+    pub(super) path: PathBuf,
+    /// What it was when it was taken up.
+    pub(super) mark: FileMark,
+    /// BLAKE3 of its content then.
+    pub(super) digest: Digest,
+    /// Where it is kept; nowhere when absent.
     pub(super) kept: Option<PathBuf>,
+}
+
+/// Why a result does not get its name. The source stays.
+#[derive(Debug)]
+pub(super) enum Unplaced {
+    /// Something is in the way; when it is gone, it can be done.
+    InTheWay(String),
+    /// It will never be of use.
+    Useless(String),
+    /// The disk fails.
+    Disk(Error),
+}
+
+impl From<Error> for Unplaced {
+    fn from(error: Error) -> Self {
+        Self::Disk(error)
+    }
+}
+
+fn in_the_way(path: &Path) -> Unplaced {
+    Unplaced::InTheWay(format!("there is a {} already", path.display()))
 }
 
 /// BLAKE3 of a file.
@@ -42,134 +75,223 @@ pub(super) async fn digest(path: &Path) -> IoResult<Digest> {
     }
 }
 
-async fn mark(path: &Path) -> IoResult<FileMark> {
-    Ok(FileMark::from(&fs::metadata(path).await?))
+/// What a regular file is now; a link is none.
+pub(super) async fn mark(path: &Path) -> IoResult<FileMark> {
+    let facts = fs::symlink_metadata(path).await?;
+    if facts.is_file() { Ok(FileMark::from(&facts)) } else { Err(Error::other("it is no file any more")) }
 }
 
-/// Whether it is there and holds this.
-async fn holds(path: &Path, wanted: &Digest) -> IoResult<bool> {
+/// What a file holds, if it is there.
+async fn held(path: &Path) -> IoResult<Option<Digest>> {
     match digest(path).await {
-        Ok(found) => Ok(found == *wanted),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Names in a folder have to survive a power cut.
-async fn sync_folder(of: &Path) -> IoResult<()> {
+/// Names in a folder have to survive a power cut, where a file system can see to that.
+async fn sync_folder(of: &Path) {
     #[cfg(unix)]
-    if let Some(folder) = of.parent() {
-        fs::File::open(folder).await?.sync_all().await?;
+    if let Some(folder) = of.parent()
+        && let Ok(folder) = fs::File::open(folder).await
+    {
+        let _ = folder.sync_all().await;
     }
     #[cfg(not(unix))]
     let _ = of;
-    Ok(())
 }
 
-async fn remove(path: &Path) -> IoResult<()> {
-    match fs::remove_file(path).await {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-        _ => sync_folder(path).await,
-    }
-}
-
-/// A second name for a file, never one that is taken. Where a file has one name only, it is a copy.
-async fn link(from: &Path, to: &Path) -> IoResult<()> {
-    match fs::hard_link(from, to).await {
-        Ok(()) => sync_folder(to).await,
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Err(error),
-        Err(_) => {
-            let name = to.file_name().unwrap_or_default().to_string_lossy();
-            let part = to.with_file_name(format!(".{name}.part"));
-            let mut copy = fs::File::create(&part).await?;
-            tokio::io::copy(&mut fs::File::open(from).await?, &mut copy).await?;
-            copy.sync_all().await?;
-            if fs::try_exists(to).await? {
-                return Err(Error::from(ErrorKind::AlreadyExists));
-            }
-            fs::rename(&part, to).await?;
-            sync_folder(to).await
+/// Another name for a file, never one that is taken.
+fn rename_to_new(from: &Path, to: &Path) -> IoResult<()> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(error) if !is_unsupported(error) => return Err(error.into()),
+            Err(_) => {}
         }
     }
+    // A file system that cannot do both at once.
+    if to.try_exists()? {
+        return Err(Error::from(ErrorKind::AlreadyExists));
+    }
+    std::fs::rename(from, to)
 }
 
-impl Swap {
+/// Two files take each other's place. `false` where a file system cannot do that.
+fn exchange(one: &Path, other: &Path) -> IoResult<bool> {
+    #[cfg(any(target_os = "linux", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE) {
+            Ok(()) => Ok(true),
+            Err(error) if is_unsupported(error) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+    #[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+    {
+        let _ = (one, other);
+        Ok(false)
+    }
+}
+
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
+fn is_unsupported(error: rustix::io::Errno) -> bool {
+    use rustix::io::Errno;
+    [Errno::INVAL, Errno::NOSYS, Errno::NOTSUP].contains(&error)
+}
+
+/// A second name was refused because of where the files are, not because of what they are.
+fn wants_copy(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::CrossesDevices | ErrorKind::Unsupported | ErrorKind::TooManyLinks)
+        // What file systems without such names say.
+        || error.kind() == ErrorKind::PermissionDenied
+}
+
+/// A copy that is checked before it gets its name, with the source's times and permissions.
+async fn copy(from: &Path, to: &Path, wanted: &Digest) -> IoResult<()> {
+    let part = to.with_file_name(format!(".kinora-{}.part", &wanted.as_str()[..16]));
+    let _ = fs::remove_file(&part).await;
+    let copied = async {
+        let facts: Metadata = fs::metadata(from).await?;
+        let mut out = fs::OpenOptions::new().write(true).create_new(true).open(&part).await?;
+        tokio::io::copy(&mut fs::File::open(from).await?, &mut out).await?;
+        out.flush().await?;
+        let out = out.into_std().await;
+        out.set_permissions(facts.permissions())?;
+        if let Ok(time) = facts.modified() {
+            out.set_modified(time)?;
+        }
+        out.sync_all()?;
+        if digest(&part).await? != *wanted {
+            return Err(Error::other("its copy is not what it was when it was taken up"));
+        }
+        rename_to_new(&part, to)
+    };
+    let outcome = copied.await;
+    if outcome.is_err() {
+        let _ = fs::remove_file(&part).await;
+    }
+    outcome
+}
+
+impl Placing {
     /// Does it, or what is left to do of it.
     ///
     /// # Errors
-    /// Why the source stays as it is, in words; or the disk fails.
-    pub(super) async fn run(&self) -> IoResult<()> {
-        let in_place = self.place == self.source;
-        if fs::try_exists(&self.made).await? {
-            self.check(in_place).await?;
+    /// Why the result is not where it belongs and the source stays as it is.
+    pub(super) async fn run(&self) -> Result<(), Unplaced> {
+        let made = held(&self.made).await?;
+        if made.as_ref() == Some(&self.digest) {
+            self.check().await?;
             fault::point("replace.checked");
-            if let Some(kept) = &self.kept {
-                self.keep(kept).await?;
-                fault::point("replace.kept");
+            if let Some(source) = &self.source {
+                source.keep().await?;
             }
-            if in_place {
-                fs::rename(&self.made, &self.place).await?;
-            } else {
-                match link(&self.made, &self.place).await {
-                    // From before a crash.
-                    Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-                    outcome => outcome?,
-                }
-                fault::point("replace.linked");
-                fs::remove_file(&self.made).await?;
-            }
-            sync_folder(&self.place).await?;
+            fault::point("replace.kept");
+            self.put().await?;
+            sync_folder(&self.place).await;
             fault::point("replace.placed");
-        } else if !holds(&self.place, &self.digest).await? {
-            return Err(Error::other(format!("its result {} is gone", self.made.display())));
+        } else if held(&self.place).await?.as_ref() != Some(&self.digest) {
+            return Err(Unplaced::Useless(match made {
+                Some(_) => "what is on the disk is not what was verified".to_owned(),
+                None => format!("its result {} is gone", self.made.display()),
+            }));
         }
-        // Whoever has written to the source meanwhile keeps what was written.
-        if !in_place && mark(&self.source).await.is_ok_and(|now| now == self.mark) {
-            remove(&self.source).await?;
+        // It is there.
+        if let Some(source) = &self.source {
+            // Where the two were exchanged, the source is where the result was.
+            let left = if self.in_place() { &self.made } else { &source.path };
+            // Whoever has written to it meanwhile keeps what was written.
+            if mark(left).await.is_ok_and(|now| now == source.mark) {
+                fs::remove_file(left).await?;
+                sync_folder(left).await;
+            }
         }
         Ok(())
     }
 
-    /// Everything is as it has to be.
-    async fn check(&self, in_place: bool) -> IoResult<()> {
-        let refused =
-            |why: String| Err(Error::other(format!("{why}; its result is {}", self.made.display())));
-        match mark(&self.source).await {
-            Ok(now) if now == self.mark => {}
-            Ok(_) => return refused("it changed while it was worked on".to_owned()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return refused("it is gone".to_owned());
-            }
-            Err(error) => return Err(error),
-        }
-        if !in_place && fs::try_exists(&self.place).await? && !holds(&self.place, &self.digest).await? {
-            return refused(format!("there is a {} already", self.place.display()));
-        }
-        if !holds(&self.made, &self.digest).await? {
-            return refused("what is on the disk is not what was verified".to_owned());
-        }
-        // Who may read the source may read its successor.
-        fs::set_permissions(&self.made, fs::metadata(&self.source).await?.permissions()).await
+    fn in_place(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.path == self.place)
     }
 
-    /// The source gets a second name elsewhere.
-    async fn keep(&self, kept: &Path) -> IoResult<()> {
-        if let Some(folder) = kept.parent() {
-            fs::create_dir_all(folder).await?;
+    /// Everything is as it has to be.
+    async fn check(&self) -> Result<(), Unplaced> {
+        if let Some(source) = &self.source {
+            source.check().await?;
+            // Who may read the source may read its successor.
+            fs::set_permissions(&self.made, fs::metadata(&source.path).await?.permissions()).await?;
         }
-        match link(&self.source, kept).await {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                if holds(kept, &digest(&self.source).await?).await? {
-                    return Ok(());
-                }
-                Err(Error::other(format!(
-                    "there is another {} already; its result is {}",
-                    kept.display(),
-                    self.made.display()
-                )))
+        if !self.in_place()
+            && let Some(there) = held(&self.place).await?
+            && there != self.digest
+            && !self.former.contains(&there)
+        {
+            return Err(in_the_way(&self.place));
+        }
+        Ok(())
+    }
+
+    /// The result gets its name.
+    async fn put(&self) -> Result<(), Unplaced> {
+        if let Some(source) = self.source.as_ref().filter(|_| self.in_place()) {
+            if !exchange(&self.made, &self.place)? {
+                source.check().await?;
+                return Ok(fs::rename(&self.made, &self.place).await?);
             }
-            outcome => outcome,
+            // What came out is looked at: nothing can be written to it by its name any more.
+            if mark(&self.made).await.is_ok_and(|now| now == source.mark) {
+                return Ok(());
+            }
+            exchange(&self.made, &self.place)?;
+            return source.check().await;
         }
+        match rename_to_new(&self.made, &self.place) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                let there = held(&self.place).await?;
+                if there.is_some_and(|there| there == self.digest || self.former.contains(&there)) {
+                    return Ok(fs::rename(&self.made, &self.place).await?);
+                }
+                Err(in_the_way(&self.place))
+            }
+            outcome => Ok(outcome?),
+        }
+    }
+}
+
+impl Leaving {
+    /// It is what it was.
+    async fn check(&self) -> Result<(), Unplaced> {
+        match mark(&self.path).await {
+            Ok(now) if now == self.mark => Ok(()),
+            Ok(_) => Err(Unplaced::Useless("it changed while it was worked on".to_owned())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Unplaced::Useless("it is gone".to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// It gets a second name elsewhere.
+    async fn keep(&self) -> Result<(), Unplaced> {
+        let Some(kept) = &self.kept else { return Ok(()) };
+        let linked = match fs::hard_link(&self.path, kept).await {
+            Err(error) if wants_copy(&error) => copy(&self.path, kept, &self.digest).await,
+            outcome => outcome,
+        };
+        match linked {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                if held(kept).await?.as_ref() != Some(&self.digest) {
+                    return Err(in_the_way(kept));
+                }
+            }
+            outcome => outcome?,
+        }
+        sync_folder(kept).await;
+        self.check().await
     }
 }
 
@@ -179,32 +301,44 @@ mod tests {
 
     struct Files {
         folder: tempfile::TempDir,
-        swap: Swap,
+        placing: Placing,
     }
 
     /// `a.mkv`, whose result belongs at `place`.
     async fn files(place: &str, keep: bool) -> Files {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
+        std::fs::create_dir(at("kept")).unwrap();
         std::fs::write(at("a.mkv"), "source").unwrap();
         std::fs::write(at(".made"), "result").unwrap();
-        let swap = Swap {
-            source: at("a.mkv"),
+        let source = Leaving {
+            path: at("a.mkv"),
             mark: mark(&at("a.mkv")).await.unwrap(),
+            digest: digest(&at("a.mkv")).await.unwrap(),
+            kept: keep.then(|| at("kept/a.mkv")),
+        };
+        let placing = Placing {
             made: at(".made"),
             digest: digest(&at(".made")).await.unwrap(),
             place: at(place),
-            kept: keep.then(|| at("kept/a.mkv")),
+            former: Vec::new(),
+            source: Some(source),
         };
-        Files { folder, swap }
+        Files { folder, placing }
     }
 
     impl Files {
+        fn at(&self, name: &str) -> PathBuf {
+            self.folder.path().join(name)
+        }
+
         fn all(&self) -> Vec<(String, String)> {
             let mut found = Vec::new();
             for place in ["", "kept"] {
-                let Ok(entries) = std::fs::read_dir(self.folder.path().join(place)) else { continue };
-                for entry in entries.flatten().filter(|entry| entry.path().is_file()) {
+                for entry in std::fs::read_dir(self.at(place)).unwrap().flatten() {
+                    if !entry.path().is_file() {
+                        continue;
+                    }
                     let name = entry.path().strip_prefix(self.folder.path()).unwrap().display().to_string();
                     found.push((name, std::fs::read_to_string(entry.path()).unwrap()));
                 }
@@ -227,10 +361,10 @@ mod tests {
             ("a.mkv", true, named(&[("a.mkv", "result"), ("kept/a.mkv", "source")])),
         ] {
             let files = files(place, keep).await;
-            files.swap.run().await.unwrap();
+            files.placing.run().await.unwrap();
             assert_eq!(files.all(), left);
             // Once more, as after a crash.
-            files.swap.run().await.unwrap();
+            files.placing.run().await.unwrap();
             assert_eq!(files.all(), left);
         }
     }
@@ -238,36 +372,78 @@ mod tests {
     #[tokio::test]
     async fn it_goes_on_in_the_middle() {
         let half = files("a.mp4", true).await;
-        std::fs::create_dir(half.folder.path().join("kept")).unwrap();
-        std::fs::hard_link(&half.swap.source, half.folder.path().join("kept/a.mkv")).unwrap();
-        std::fs::hard_link(&half.swap.made, &half.swap.place).unwrap();
-        half.swap.run().await.unwrap();
+        std::fs::hard_link(half.at("a.mkv"), half.at("kept/a.mkv")).unwrap();
+        std::fs::rename(half.at(".made"), half.at("a.mp4")).unwrap();
+        half.placing.run().await.unwrap();
         assert_eq!(half.all(), named(&[("a.mp4", "result"), ("kept/a.mkv", "source")]));
+        // Exchanged, and no further.
+        let half = files("a.mkv", false).await;
+        exchange(&half.at(".made"), &half.at("a.mkv")).unwrap();
+        half.placing.run().await.unwrap();
+        assert_eq!(half.all(), named(&[("a.mkv", "result")]));
+    }
+
+    #[tokio::test]
+    async fn without_a_source_it_only_gets_its_name() {
+        let files = files("made.mp4", false).await;
+        let placing = Placing { source: None, ..files.placing.clone() };
+        placing.run().await.unwrap();
+        assert_eq!(files.all(), named(&[("a.mkv", "source"), ("made.mp4", "result")]));
+        // An earlier result of ours goes, nobody else's.
+        std::fs::write(files.at(".made"), "newer").unwrap();
+        let newer = Placing { digest: digest(&files.at(".made")).await.unwrap(), ..placing.clone() };
+        assert!(matches!(newer.run().await, Err(Unplaced::InTheWay(_))));
+        Placing { former: vec![placing.digest], ..newer }.run().await.unwrap();
+        assert_eq!(files.all(), named(&[("a.mkv", "source"), ("made.mp4", "newer")]));
+    }
+
+    #[tokio::test]
+    async fn a_copy_is_what_it_was_copied_from() {
+        let files = files("a.mp4", false).await;
+        let (from, to) = (files.at("a.mkv"), files.at("kept/a.mkv"));
+        std::fs::write(files.at("kept/.a.mkv.part"), "somebody else's").unwrap();
+        copy(&from, &to, &digest(&from).await.unwrap()).await.unwrap();
+        assert_eq!(mark(&from).await.unwrap(), mark(&to).await.unwrap());
+        let other = copy(&from, &files.at("kept/b.mkv"), &files.placing.digest).await;
+        assert!(other.unwrap_err().to_string().contains("not what it was"));
+        let taken = copy(&from, &to, &digest(&from).await.unwrap()).await;
+        assert_eq!(taken.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        let left: Vec<_> = files.all().into_iter().filter(|(name, _)| name.starts_with("kept")).collect();
+        assert_eq!(left, named(&[("kept/.a.mkv.part", "somebody else's"), ("kept/a.mkv", "source")]));
     }
 
     #[tokio::test]
     async fn the_source_stays_when_anything_is_amiss() {
         let refused = async |files: &Files, why: &str| {
             let before = files.all();
-            let error = files.swap.run().await.unwrap_err().to_string();
+            let error = format!("{:?}", files.placing.run().await.unwrap_err());
             assert!(error.contains(why), "{error}");
             assert_eq!(files.all(), before);
         };
         let taken = files("a.mp4", false).await;
-        std::fs::write(&taken.swap.place, "another").unwrap();
-        refused(&taken, "already").await;
-        let written = files("a.mkv", false).await;
-        std::fs::write(&written.swap.source, "written again").unwrap();
-        refused(&written, "changed").await;
+        std::fs::write(taken.at("a.mp4"), "another").unwrap();
+        refused(&taken, "InTheWay").await;
+        // It came after everything was checked.
+        let error = taken.placing.put().await.unwrap_err();
+        assert!(matches!(error, Unplaced::InTheWay(_)), "{error:?}");
+        assert_eq!(taken.all().len(), 3);
+        for place in ["a.mkv", "a.mp4"] {
+            let written = files(place, true).await;
+            std::fs::write(written.at("a.mkv"), "written again").unwrap();
+            refused(&written, "changed").await;
+        }
+        let late = files("a.mkv", false).await;
+        std::fs::write(late.at("a.mkv"), "written after the check").unwrap();
+        assert!(matches!(late.placing.put().await, Err(Unplaced::Useless(_))));
+        assert_eq!(late.all(), named(&[(".made", "result"), ("a.mkv", "written after the check")]));
         let damaged = files("a.mp4", false).await;
-        std::fs::write(&damaged.swap.made, "rotten").unwrap();
+        std::fs::write(damaged.at(".made"), "rotten").unwrap();
         refused(&damaged, "verified").await;
         let gone = files("a.mp4", false).await;
-        std::fs::remove_file(&gone.swap.made).unwrap();
+        std::fs::remove_file(gone.at(".made")).unwrap();
         refused(&gone, "gone").await;
         let other = files("a.mp4", true).await;
-        std::fs::create_dir(other.folder.path().join("kept")).unwrap();
-        std::fs::write(other.folder.path().join("kept/a.mkv"), "another").unwrap();
-        refused(&other, "another").await;
+        std::fs::write(other.at("kept/a.mkv"), "another").unwrap();
+        refused(&other, "InTheWay").await;
     }
 }

@@ -31,4 +31,9 @@ CREATE TABLE folder_files (
   PRIMARY KEY (folder, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX folder_files_open ON folder_files(folder, state);
-CREATE INDEX folder_files_made ON folder_files(folder, result_digest) WHERE result_digest IS NOT NULL;
+CREATE INDEX folder_files_results ON folder_files(folder, result);
+
+-- What was made of files: it is no source, in whichever folder it is found, also when that is watched anew.
+CREATE TABLE folder_results (
+  digest TEXT NOT NULL PRIMARY KEY
+) STRICT, WITHOUT ROWID;
