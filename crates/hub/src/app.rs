@@ -17,6 +17,7 @@ pub mod media;
 pub mod nodes;
 mod outgoing;
 pub(crate) mod packages;
+pub(crate) mod proxies;
 mod publish;
 pub mod scrub;
 pub mod tasks;

@@ -27,7 +27,9 @@ mod metadata;
 mod nodes;
 mod openapi;
 mod problem;
+mod proxies;
 mod ranges;
+mod reading;
 mod system;
 mod uploads;
 mod webhooks;
@@ -59,6 +61,10 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(media::import))
         .routes(routes!(media::show, media::delete))
         .routes(routes!(media::content))
+        .routes(routes!(proxies::list))
+        .routes(routes!(proxies::make, proxies::content))
+        .routes(routes!(proxies::hls_list))
+        .routes(routes!(proxies::hls_file))
         .routes(routes!(metadata::show, metadata::describe))
         .routes(routes!(metadata::thumbnail))
         .routes(routes!(metadata::vtt))

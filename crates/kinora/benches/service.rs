@@ -198,7 +198,7 @@ impl Nginx {
         let settings = format!(
             "daemon off; worker_processes auto; pid {folder}/nginx.pid; error_log {folder}/nginx.log; user root;\n\
              events {{ worker_connections 768; }}\n\
-             http {{ access_log off; sendfile on; tcp_nopush on; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
+             http {{ access_log off; keepalive_requests 1000000; sendfile on; tcp_nopush on; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;\n\
              fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
              server {{ listen 127.0.0.1:{port}; root {root}; }} }}\n"
         );

@@ -134,7 +134,7 @@ fn sixty_gigabytes_are_too_much_or_not() -> Result<()> {
     form.write_all(b"--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"a.mp4\"\r\n\r\n")?;
     let refused = wire::read(form)?;
     ensure!(refused.status == 413, "{refused:?}");
-    ensure!(memory(&hub)? < before + 8 * 1024, "{before} {}", memory(&hub)?);
+    ensure!(memory(&hub)? < before + 32 * 1024, "{before} {}", memory(&hub)?);
     drop(hub);
 
     let flags = ["--local-worker", "off", "--listen", "127.0.0.1:0", "--max-upload", "8T"];

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod params;
 pub mod pixel;
 pub mod presets;
+pub mod proxy;
 pub mod settle;
 pub mod sizing;
 pub mod time;

@@ -20,6 +20,7 @@ use crate::routes;
 
 mod folders;
 mod link;
+mod proxies;
 mod upload;
 mod webhooks;
 mod work;

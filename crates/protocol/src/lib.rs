@@ -21,6 +21,7 @@ pub mod machine;
 pub mod media;
 pub mod node;
 pub mod proof;
+pub mod proxy;
 pub mod rational;
 pub mod recipe;
 pub mod routes;

@@ -233,6 +233,7 @@ impl Hub {
                 if let Err(error) = tokio::fs::remove_file(&path).await {
                     tracing::warn!("{}: {error}", path.display());
                 }
+                self.drop_proxies(media).await?;
                 Some(Ok(()))
             }
         })

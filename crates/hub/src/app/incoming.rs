@@ -1,10 +1,20 @@
-//! Bytes that come over the network into a file: hashed on the way, durable at the end. It must not know what they are.
+//! Bytes that come over the network into a file: hashed on the way, durable at the end. They are written and hashed on other threads
+//! while the next ones come. It must not know what they are.
 
+use std::fs::File;
+use std::io::{Result as IoResult, Write as _};
+use std::sync::Arc;
+
+use blake3::Hasher;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use kinora_protocol::Digest;
-use tokio::fs::File;
-use tokio::io::AsyncWriteExt as _;
+use tokio::task::JoinHandle;
+
+/// Bytes that are handed over at once: many may upload, and each has two such heaps at the most.
+const BATCH: usize = 256 << 10;
+/// After so many bytes the disk is told to take them, while more come.
+const SYNC_EVERY: u64 = 32 << 20;
 
 /// Why a file did not arrive.
 pub(crate) enum Lost {
@@ -22,22 +32,194 @@ impl From<std::io::Error> for Lost {
     }
 }
 
+/// A file that bytes flow into.
+pub(crate) struct Sink {
+    file: Arc<File>,
+    hash: Hash,
+    /// A batch that is being written.
+    writing: Option<JoinHandle<IoResult<()>>>,
+    /// Bytes of before that are on their way to the disk, so that little is left to do at the end.
+    syncing: Option<JoinHandle<IoResult<()>>>,
+    batch: Vec<Bytes>,
+    waiting: usize,
+    /// Bytes since the disk was last told to take them.
+    unsynced: u64,
+}
+
+/// Where the hasher is.
+enum Hash {
+    Here(Box<Hasher>),
+    Away(JoinHandle<Box<Hasher>>),
+    /// Bytes of before are not in it: nothing more comes to it.
+    None,
+}
+
+async fn ended<T>(work: JoinHandle<T>) -> IoResult<T> {
+    work.await.map_err(std::io::Error::other)
+}
+
+impl Sink {
+    /// Writes from where `file` stands. What comes is added to `hasher`.
+    pub(crate) fn new(file: File, hasher: Option<Hasher>) -> Self {
+        Self {
+            file: Arc::new(file),
+            hash: hasher.map_or(Hash::None, |hasher| Hash::Here(Box::new(hasher))),
+            writing: None,
+            syncing: None,
+            batch: Vec::new(),
+            waiting: 0,
+            unsynced: 0,
+        }
+    }
+
+    /// Takes a piece.
+    pub(crate) async fn write(&mut self, piece: Bytes) -> IoResult<()> {
+        self.waiting += piece.len();
+        self.batch.push(piece);
+        if self.waiting >= BATCH { self.hand_over().await } else { Ok(()) }
+    }
+
+    /// Lets other threads write and hash what came, each on its own.
+    async fn hand_over(&mut self) -> IoResult<()> {
+        self.put().await?;
+        let batch: Arc<[Bytes]> = std::mem::take(&mut self.batch).into();
+        self.unsynced += std::mem::take(&mut self.waiting) as u64;
+        self.hash = match std::mem::replace(&mut self.hash, Hash::None) {
+            Hash::Here(mut hasher) => {
+                let batch = Arc::clone(&batch);
+                Hash::Away(tokio::task::spawn_blocking(move || {
+                    for piece in batch.iter() {
+                        hasher.update(piece);
+                    }
+                    hasher
+                }))
+            }
+            other => other,
+        };
+        let file = Arc::clone(&self.file);
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            batch.iter().try_for_each(|piece| (&*file).write_all(piece))
+        }));
+        Ok(())
+    }
+
+    /// Waits until what was handed over is written and hashed.
+    async fn put(&mut self) -> IoResult<()> {
+        self.hash = match std::mem::replace(&mut self.hash, Hash::None) {
+            Hash::Away(work) => Hash::Here(ended(work).await?),
+            other => other,
+        };
+        if let Some(work) = self.writing.take() {
+            ended(work).await??;
+        }
+        Ok(())
+    }
+
+    /// Lets the disk take bytes every so often, while more come. That it cannot is heard by the one who asked for it, and by nobody
+    /// else: whoever uses this ends with [`Self::sync`].
+    async fn sync_ahead(&mut self) -> IoResult<()> {
+        if self.unsynced < SYNC_EVERY || self.syncing.as_ref().is_some_and(|work| !work.is_finished()) {
+            return Ok(());
+        }
+        self.synced().await?;
+        self.unsynced = 0;
+        self.syncing = Some(tokio::spawn(sync(Arc::clone(&self.file))));
+        Ok(())
+    }
+
+    async fn synced(&mut self) -> IoResult<()> {
+        match self.syncing.take() {
+            Some(work) => ended(work).await?,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until all of it is written; gives the file.
+    pub(crate) async fn written(&mut self) -> IoResult<&Arc<File>> {
+        if !self.batch.is_empty() {
+            self.hand_over().await?;
+        }
+        self.put().await?;
+        Ok(&self.file)
+    }
+
+    /// Makes all that came safe.
+    async fn sync(&mut self) -> IoResult<()> {
+        self.written().await?;
+        self.synced().await?;
+        sync(Arc::clone(&self.file)).await
+    }
+
+    /// What was hashed does not count any more.
+    pub(crate) async fn forget_hash(&mut self) {
+        let _ = self.written().await;
+        self.hash = Hash::None;
+    }
+
+    /// All that came is written and hashed: the hasher, unless there is none.
+    pub(crate) async fn into_hasher(mut self) -> Option<Hasher> {
+        self.written().await.ok()?;
+        match self.hash {
+            Hash::Here(hasher) => Some(*hasher),
+            Hash::Away(_) | Hash::None => None,
+        }
+    }
+}
+
+/// Makes what was written to a file safe.
+pub(crate) async fn sync(file: Arc<File>) -> IoResult<()> {
+    ended(tokio::task::spawn_blocking(move || file.sync_data())).await?
+}
+
 /// Writes all pieces, `most` bytes of them; gives their size and BLAKE3.
 pub(crate) async fn fill(
-    file: &mut File,
+    file: File,
     mut pieces: impl Stream<Item = Result<Bytes, String>> + Unpin,
     most: u64,
 ) -> Result<(u64, Digest), Lost> {
-    let mut hasher = blake3::Hasher::new();
+    let (mut sink, mut size) = (Sink::new(file, Some(Hasher::new())), 0);
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(Lost::Cut)?;
-        if hasher.count() + piece.len() as u64 > most {
+        size += piece.len() as u64;
+        if size > most {
             return Err(Lost::TooLong);
         }
-        hasher.update(&piece);
-        file.write_all(&piece).await?;
+        sink.write(piece).await?;
+        sink.sync_ahead().await?;
     }
-    file.flush().await?;
-    file.sync_all().await?;
-    Ok((hasher.count(), Digest::from_bytes(hasher.finalize().as_bytes())))
+    sink.sync().await?;
+    let hasher = sink.into_hasher().await.ok_or_else(|| std::io::Error::other("writing stopped"))?;
+    Ok((size, Digest::from_bytes(hasher.finalize().as_bytes())))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_comes_is_written_and_hashed() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let pieces: Vec<Bytes> = (0..50_u8).map(|n| Bytes::from(vec![n; 20_000 + usize::from(n)])).collect();
+        let all: Vec<u8> = pieces.concat();
+        let come = || stream::iter(pieces.clone().into_iter().map(Ok));
+        // Nothing comes, too.
+        let Ok((0, digest)) = fill(file.reopen().unwrap(), stream::empty(), 0).await else { panic!() };
+        assert_eq!(digest, Digest::from_bytes(blake3::hash(b"").as_bytes()));
+        let Ok((size, digest)) = fill(file.reopen().unwrap(), come(), u64::MAX).await else { panic!() };
+        assert_eq!(size, all.len() as u64);
+        assert_eq!(digest, Digest::from_bytes(blake3::hash(&all).as_bytes()));
+        assert_eq!(std::fs::read(file.path()).unwrap(), all);
+        let most = all.len() as u64 - 1;
+        assert!(matches!(fill(file.reopen().unwrap(), come(), most).await, Err(Lost::TooLong)));
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_told() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reading = File::open(file.path()).unwrap();
+        let pieces = stream::iter((0..10).map(|_| Ok(Bytes::from(vec![1; BATCH]))));
+        assert!(matches!(fill(reading, pieces, u64::MAX).await, Err(Lost::Disk(_))));
+    }
 }

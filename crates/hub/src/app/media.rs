@@ -86,8 +86,8 @@ impl Hub {
         }
         self.room_for(announced.min(most))?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
-        let mut file = tokio::fs::File::from_std(growing.reopen().map_err(disk)?);
-        let (size, digest) = incoming::fill(&mut file, pieces, most).await.map_err(|lost| match lost {
+        let file = growing.reopen().map_err(disk)?;
+        let (size, digest) = incoming::fill(file, pieces, most).await.map_err(|lost| match lost {
             Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
             Lost::TooLong => Unfit::TooLong(most),
             Lost::Disk(error) => disk(error),

@@ -282,11 +282,11 @@ impl Hub {
             if let Some(checksum) = &mut checksum {
                 checksum.update(&piece);
             }
-            if let Err(unfit) = growing.write(&piece).await {
+            if let Err(unfit) = growing.write(piece).await {
                 break Err(unfit);
             }
-            if checksum.is_none() && growing.unsafe_bytes() >= SYNC_EVERY {
-                growing.keep().await?;
+            if checksum.is_none() {
+                growing.keep_up().await?;
             }
         };
         let in_one_piece = checksum.is_some();
@@ -299,7 +299,8 @@ impl Hub {
             Err(Unfit::Interrupted) if !in_one_piece => growing.keep().await?,
             Err(_) => growing.take_back().await,
         }
-        ended.map(|()| growing.row)
+        let row = growing.end().await;
+        ended.map(|()| row)
     }
 
     /// Drops an upload and its bytes. Media that it became stays. Whether there was one.

@@ -145,8 +145,8 @@ impl Hub {
         let disk = |error: std::io::Error| {
             Denied::Disk(Failure::new(ErrorCode::Disk, format!("the hub cannot keep the result: {error}")))
         };
-        let mut file = tokio::fs::File::create(growing).await.map_err(disk)?;
-        let (size, digest) = incoming::fill(&mut file, body, u64::MAX).await.map_err(|lost| match lost {
+        let file = tokio::fs::File::create(growing).await.map_err(disk)?.into_std().await;
+        let (size, digest) = incoming::fill(file, body, u64::MAX).await.map_err(|lost| match lost {
             Lost::TooLong => disk(std::io::ErrorKind::FileTooLarge.into()),
             Lost::Cut(why) => {
                 let why = format!("the result was cut off: {why}");
@@ -154,7 +154,6 @@ impl Hub {
             }
             Lost::Disk(error) => disk(error),
         })?;
-        drop(file);
         if let Some(expected) = expected.filter(|e| *e != digest) {
             let why = format!("the result arrived with BLAKE3 {digest} and was sent with {expected}");
             return Err(Denied::Garbled(Failure::new(ErrorCode::BadInput, why)));

@@ -1,10 +1,9 @@
 //! Files over HTTP: whole, in parts, or not at all because the client has them already (RFC 9110). What may be read by whom is
 //! decided before.
 
-use std::io::SeekFrom;
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
@@ -13,15 +12,11 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use kinora_protocol::ErrorCode;
-use tokio::fs::File;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
 
 use super::problem::Refusal;
 use super::ranges::{self, Asked};
+use super::reading;
 
-/// Bytes read at a time.
-const PIECE: usize = 512 << 10;
 /// Between parts; no media has this line, and if it had, lengths are given.
 const BOUNDARY: &str = "kinora-part-7d1f3c9a0b54";
 
@@ -49,8 +44,13 @@ pub(super) async fn serve(
         let why = format!("{}: {error}", offer.name);
         Refusal::new(StatusCode::GONE, ErrorCode::Disk, why)
     };
-    let file = File::open(offer.path).await.map_err(gone)?;
-    let facts = file.metadata().await.map_err(gone)?;
+    let path = offer.path.to_owned();
+    let opened = tokio::task::spawn_blocking(move || {
+        let file = File::open(path)?;
+        let facts = file.metadata()?;
+        Ok((file, facts))
+    });
+    let (file, facts) = opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?;
     let place = offer.within.clone().unwrap_or(0..facts.len());
     let (size, modified) = (place.end.min(facts.len()).saturating_sub(place.start), facts.modified().ok());
     let kind = kind(if offer.within.is_some() { Path::new(offer.name) } else { offer.path });
@@ -70,7 +70,7 @@ pub(super) async fn serve(
                     answer
                 }
                 Asked::Whole => {
-                    let body = part(file, place.start..place.start + size, head_only).await.map_err(gone)?;
+                    let body = part(file, place.start..place.start + size, head_only);
                     one(StatusCode::OK, kind, size, body)
                 }
                 Asked::Parts(ranges) => match ranges.as_slice() {
@@ -78,7 +78,7 @@ pub(super) async fn serve(
                         let length = range.end - range.start;
                         let said = format!("bytes {}-{}/{size}", range.start, range.end - 1);
                         let bytes = place.start + range.start..place.start + range.end;
-                        let body = part(file, bytes, head_only).await.map_err(gone)?;
+                        let body = part(file, bytes, head_only);
                         let mut answer = one(StatusCode::PARTIAL_CONTENT, kind, length, body);
                         set(answer.headers_mut(), header::CONTENT_RANGE, &said);
                         answer
@@ -124,15 +124,8 @@ fn one(status: StatusCode, kind: &'static str, length: u64, body: Body) -> Respo
     answer
 }
 
-async fn part(mut file: File, range: Range<u64>, head_only: bool) -> std::io::Result<Body> {
-    if head_only {
-        return Ok(Body::empty());
-    }
-    if range.start > 0 {
-        file.seek(SeekFrom::Start(range.start)).await?;
-    }
-    let pieces = ReaderStream::with_capacity(file.take(range.end - range.start), PIECE);
-    Ok(Body::from_stream(pieces))
+fn part(file: File, range: Range<u64>, head_only: bool) -> Body {
+    if head_only { Body::empty() } else { Body::from_stream(reading::pieces(file, range)) }
 }
 
 /// Several ranges in one answer, each with a head of its own. They count from a place in the file.
@@ -170,15 +163,9 @@ fn in_turn(
     parts: Vec<(String, Range<u64>)>,
     end: String,
 ) -> impl Stream<Item = std::io::Result<Bytes>> {
-    let file = Arc::new(file);
-    let pieces = stream::iter(parts).then(move |(head, range)| {
-        let file = Arc::clone(&file);
-        async move {
-            let mut file = file.try_clone().await?;
-            file.seek(SeekFrom::Start(range.start)).await?;
-            let pieces = ReaderStream::with_capacity(file.take(range.end - range.start), PIECE);
-            std::io::Result::Ok(stream::iter([Ok(Bytes::from(head))]).chain(pieces))
-        }
+    let pieces = stream::iter(parts).map(move |(head, range)| {
+        let pieces = reading::pieces(file.try_clone()?, range);
+        std::io::Result::Ok(stream::iter([Ok(Bytes::from(head))]).chain(pieces))
     });
     pieces.try_flatten().chain(stream::iter([Ok(Bytes::from(end))]))
 }

@@ -237,7 +237,7 @@ pub(super) async fn package_list(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    within(&hub, &job, &file, &method, &headers).await
+    within(&hub, id(&job)?, &file, &method, &headers).await
 }
 
 /// A file of one of its tracks: a playlist or a segment.
@@ -255,17 +255,18 @@ pub(super) async fn package_file(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    within(&hub, &job, &format!("{track}/{file}"), &method, &headers).await
+    within(&hub, id(&job)?, &format!("{track}/{file}"), &method, &headers).await
 }
 
-async fn within(
+/// A file of a result that is a package.
+pub(super) async fn within(
     hub: &Hub,
-    job: &str,
+    job: JobId,
     name: &str,
     method: &Method,
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
-    let found = hub.file_within(id(job)?, name).await??;
+    let found = hub.file_within(job, name).await??;
     let found = found.ok_or_else(|| Refusal::not_found(format!("{name:?} in the package of job {job}")))?;
     // A file of a package is known by the package and its place there.
     let tag = format!("{}-{}", found.digest, found.place.start);

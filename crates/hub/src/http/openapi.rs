@@ -2,6 +2,7 @@
 
 use kinora_protocol::api::{JobVerb, NodeVerb, Problem, WebhookVerb};
 use kinora_protocol::folder::FolderVerb;
+use kinora_protocol::proxy::ProxyKind;
 use utoipa::{OpenApi, ToSchema};
 
 /// The document without its paths, which the router adds.
@@ -12,7 +13,7 @@ use utoipa::{OpenApi, ToSchema};
         description = "A self-hosted video processing cluster. Errors are RFC 9457 problem documents with a stable `code`; what creates takes an `Idempotency-Key`. \
                        Uploads that stop and go on speak tus 1.0 at `/api/v1/uploads`; watchers and nodes use WebSockets (docs/hub.md)."
     ),
-    components(schemas(Problem, FolderVerb, JobVerb, NodeVerb, WebhookVerb)),
+    components(schemas(Problem, FolderVerb, JobVerb, NodeVerb, ProxyKind, WebhookVerb)),
     tags(
         (name = "health", description = "Whether it runs and can do its work"),
         (name = "system", description = "The hub itself"),

@@ -3,6 +3,7 @@
 use clap::{Args, Subcommand};
 use kinora_protocol::api::{Import, MediaView, MetadataView};
 use kinora_protocol::media::{MediaFacts, StreamKind, Verdict};
+use kinora_protocol::proxy::{ProxyKind, ProxyState};
 use kinora_protocol::{Digest, ErrorCode, Failure};
 
 use super::print_json;
@@ -46,8 +47,24 @@ pub enum MediaCommand {
         #[command(flatten)]
         hub: HubAddress,
     },
+    /// Show how media can be played in a browser, and make forms of it that browsers play
+    Proxies(ProxiesArgs),
     /// Forget media; its bytes are deleted
     Rm(OneMedia),
+}
+
+/// Flags of `kinora media proxies`.
+#[derive(Debug, Args)]
+pub struct ProxiesArgs {
+    /// The media
+    #[command(flatten)]
+    pub one: OneMedia,
+    /// Make these, separated by commas: mp4, webm, hls
+    #[arg(long, value_name = "KIND,…", value_delimiter = ',')]
+    pub make: Vec<ProxyKind>,
+    /// Wait until they are made
+    #[arg(long)]
+    pub wait: bool,
 }
 
 /// Media and its hub.
@@ -105,8 +122,42 @@ pub async fn run(args: &MediaArgs, config: &Config) -> Result<(), Failure> {
             }
             Ok(())
         }
+        MediaCommand::Proxies(args) => proxies(args, config).await,
         MediaCommand::Rm(one) => one.hub.client()?.delete_media(&one.id().await?).await,
     }
+}
+
+async fn proxies(args: &ProxiesArgs, config: &Config) -> Result<(), Failure> {
+    let (client, media) = (args.one.hub.client()?, args.one.id().await?);
+    let mut jobs = Vec::new();
+    for kind in &args.make {
+        jobs.extend(client.make_proxy(&media, *kind).await?.job);
+    }
+    for job in jobs.into_iter().filter(|_| args.wait) {
+        watch::follow(&client, job, Out::of(config, args.one.hub.json)).await?;
+    }
+    let view = client.proxies(&media).await?;
+    args.one.hub.show(&view, |view| {
+        say!(
+            "{}",
+            match view.plays {
+                Some(true) => "it plays as it is",
+                Some(false) => "browsers do not play it as it is",
+                None => "not looked at yet",
+            }
+        );
+        for proxy in &view.proxies {
+            let state = match proxy.state {
+                ProxyState::Absent => "absent",
+                ProxyState::Working => "working",
+                ProxyState::Ready => "ready",
+                ProxyState::Failed => "failed",
+            };
+            let more = proxy.url.as_ref().or(proxy.error.as_ref()).map(|more| format!("  {more}"));
+            say!("{:<5} {state}{}", proxy.kind.name(), more.unwrap_or_default());
+        }
+    });
+    Ok(())
 }
 
 fn line(media: &MediaView) {

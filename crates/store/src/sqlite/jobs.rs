@@ -67,6 +67,15 @@ impl Store {
         .await
     }
 
+    /// The job that was submitted with a key.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn job_with_key(&self, key: &str) -> Result<Option<JobId>> {
+        let key = key.to_owned();
+        self.read(move |conn| job_by_key(conn, Some(&key))).await
+    }
+
     /// Notes that the result of a job was moved.
     ///
     /// # Errors

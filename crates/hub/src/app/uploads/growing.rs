@@ -1,13 +1,16 @@
 //! The file of an upload while bytes come. What is safe is decided here; when it has to be, by the caller.
 
-use std::io;
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{Error, ErrorKind, Result as IoResult, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use kinora_store::UploadRow;
-use tokio::fs::File;
-use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 
-use super::{Fit, KEPT_MS, Unfit, disk};
+use super::super::incoming::{self, Sink};
+use super::{Fit, KEPT_MS, SYNC_EVERY, Unfit, disk};
 use crate::{Hub, now_ms};
 
 /// A file that grows, and how much of it is safe.
@@ -15,72 +18,102 @@ pub(super) struct Growing<'a> {
     hub: &'a Hub,
     pub(super) row: UploadRow,
     path: PathBuf,
-    file: File,
+    sink: Sink,
     /// Bytes that were written.
     pub(super) at: u64,
     hasher: &'a mut blake3::Hasher,
+    /// Bytes that are being made safe.
+    keeping: Option<JoinHandle<Fit<u64>>>,
+}
+
+/// The file, where it goes on.
+fn open(path: &Path, offset: u64) -> IoResult<File> {
+    let fresh = offset == 0;
+    let mut file = File::options().write(true).create(fresh).truncate(fresh).open(path)?;
+    if file.metadata()?.len() < offset {
+        return Err(Error::new(ErrorKind::UnexpectedEof, "bytes that were safe are gone"));
+    }
+    // What was written and not acknowledged is sent again.
+    file.set_len(offset)?;
+    file.seek(SeekFrom::Start(offset))?;
+    Ok(file)
 }
 
 impl<'a> Growing<'a> {
     pub(super) async fn open(hub: &'a Hub, row: UploadRow, hasher: &'a mut blake3::Hasher) -> Fit<Self> {
         let path = hub.upload_path(row.id);
-        let open = async || {
-            let fresh = row.offset == 0;
-            let mut file = File::options().write(true).create(fresh).truncate(fresh).open(&path).await?;
-            if file.metadata().await?.len() < row.offset {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "bytes that were safe are gone"));
-            }
-            // What was written and not acknowledged is sent again.
-            file.set_len(row.offset).await?;
-            file.seek(io::SeekFrom::Start(row.offset)).await?;
-            io::Result::Ok(file)
-        };
-        let file = open().await.map_err(|e| disk(&path, &e))?;
-        if hasher.count() != row.offset {
-            // It went on in an earlier life of the hub: at its end it is hashed as a whole.
-            hasher.reset();
-        }
-        Ok(Self { hub, at: row.offset, row, path, file, hasher })
+        let (named, offset) = (path.clone(), row.offset);
+        let opened = tokio::task::spawn_blocking(move || open(&named, offset)).await;
+        let file = opened.map_err(Error::other).flatten().map_err(|e| disk(&path, &e))?;
+        // It may have gone on in an earlier life of the hub: at its end it is hashed as a whole.
+        let hashed = std::mem::take(hasher);
+        let sink = Sink::new(file, Some(hashed).filter(|hashed| hashed.count() == row.offset));
+        Ok(Self { hub, at: row.offset, row, path, sink, hasher, keeping: None })
     }
 
-    fn is_hashed(&self) -> bool {
-        self.hasher.count() == self.at
-    }
-
-    pub(super) async fn write(&mut self, piece: &[u8]) -> Fit<()> {
-        let hashed = self.is_hashed();
-        self.file.write_all(piece).await.map_err(|e| disk(&self.path, &e))?;
-        if hashed {
-            self.hasher.update(piece);
-        }
+    pub(super) async fn write(&mut self, piece: Bytes) -> Fit<()> {
         self.at += piece.len() as u64;
+        self.sink.write(piece).await.map_err(|e| disk(&self.path, &e))
+    }
+
+    /// Makes what was written safe every so often, while more comes.
+    pub(super) async fn keep_up(&mut self) -> Fit<()> {
+        let unsafe_bytes = self.at - self.row.offset;
+        if unsafe_bytes < SYNC_EVERY {
+            return Ok(());
+        }
+        match &self.keeping {
+            Some(keeping) if !keeping.is_finished() && unsafe_bytes < 2 * SYNC_EVERY => return Ok(()),
+            Some(_) => self.kept().await?,
+            None => {}
+        }
+        self.keeping = Some(self.start_to_keep().await?);
         Ok(())
     }
 
-    pub(super) fn unsafe_bytes(&self) -> u64 {
-        self.at - self.row.offset
+    async fn start_to_keep(&mut self) -> Fit<JoinHandle<Fit<u64>>> {
+        let file = Arc::clone(self.sink.written().await.map_err(|e| disk(&self.path, &e))?);
+        self.row.expires_ms = now_ms() + KEPT_MS;
+        let UploadRow { id, length, expires_ms, .. } = self.row;
+        let (hub, path, at) = (self.hub.clone(), self.path.clone(), self.at);
+        Ok(tokio::spawn(async move {
+            incoming::sync(file).await.map_err(|e| disk(&path, &e))?;
+            let kept = hub.store().grow_upload(id, at, length, expires_ms).await;
+            kept.map_err(|error| Unfit::Disk(crate::HubError::from(error).into()))?;
+            Ok(at)
+        }))
+    }
+
+    /// Waits until what was to be kept is.
+    async fn kept(&mut self) -> Fit<()> {
+        if let Some(keeping) = self.keeping.take() {
+            self.row.offset = keeping.await.map_err(|e| disk(&self.path, &Error::other(e)))??;
+        }
+        Ok(())
     }
 
     /// Makes everything that was written safe, and says so.
     pub(super) async fn keep(&mut self) -> Fit<()> {
-        let synced = match self.file.flush().await {
-            Ok(()) => self.file.sync_data().await,
-            Err(error) => Err(error),
-        };
-        synced.map_err(|e| disk(&self.path, &e))?;
-        self.row.expires_ms = now_ms() + KEPT_MS;
-        let UploadRow { id, length, expires_ms, .. } = self.row;
-        let kept = self.hub.store().grow_upload(id, self.at, length, expires_ms).await;
-        kept.map_err(|error| Unfit::Disk(crate::HubError::from(error).into()))?;
-        self.row.offset = self.at;
-        Ok(())
+        self.kept().await?;
+        self.keeping = Some(self.start_to_keep().await?);
+        self.kept().await
+    }
+
+    /// Nothing more comes: what was hashed counts for the next request.
+    pub(super) async fn end(self) -> UploadRow {
+        *self.hasher = self.sink.into_hasher().await.unwrap_or_default();
+        self.row
     }
 
     /// Takes back what was not acknowledged.
     pub(super) async fn take_back(&mut self) {
-        let _ = self.file.flush().await;
-        let _ = self.file.set_len(self.row.offset).await;
-        self.hasher.reset();
+        let _ = self.kept().await;
+        // What could not be written is told once, and does not keep the rest from being taken back.
+        let _ = self.sink.written().await;
+        if let Ok(file) = self.sink.written().await {
+            let _ = file.set_len(self.row.offset);
+        }
+        self.sink.forget_hash().await;
         self.at = self.row.offset;
     }
 }

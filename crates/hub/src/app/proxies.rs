@@ -1,0 +1,105 @@
+//! Proxies of media: jobs like any other, found by the media and the kind. They go with their media.
+
+use kinora_plan::proxy;
+use kinora_protocol::api::{NewJob, Source};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::media::Verdict;
+use kinora_protocol::proxy::{ProxiesView, ProxyKind, ProxyState, ProxyView};
+use kinora_protocol::{Digest, Failure, JobId, routes};
+use kinora_store::JobRow;
+
+use super::media::Asked;
+use crate::{Hub, Result};
+
+/// What the job of a proxy is found by. No key of a client's has the first character.
+fn key(media: &Digest, kind: ProxyKind) -> String {
+    format!("\nproxy {} {media}", kind.name())
+}
+
+fn view(media: &Digest, kind: ProxyKind, row: Option<JobRow>) -> ProxyView {
+    let media_type = kind.media_type().to_owned();
+    let Some(row) = row else {
+        return ProxyView { kind, media_type, state: ProxyState::Absent, job: None, url: None, error: None };
+    };
+    let (state, error) = match row.phase {
+        JobPhase::Completed => (ProxyState::Ready, None),
+        JobPhase::Cancelled => (ProxyState::Failed, Some("its job was cancelled".to_owned())),
+        JobPhase::Failed => (ProxyState::Failed, row.failure.map(|failure: Failure| failure.message)),
+        _ => (ProxyState::Working, None),
+    };
+    let url = (state == ProxyState::Ready).then(|| match kind {
+        ProxyKind::Hls => routes::of_media(media, "hls/master.m3u8"),
+        ProxyKind::Mp4 | ProxyKind::Webm => routes::of_media(media, &format!("proxies/{}", kind.name())),
+    });
+    ProxyView { kind, media_type, state, job: Some(row.id), url, error }
+}
+
+impl Hub {
+    async fn proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<JobRow>> {
+        match self.store().job_with_key(&key(media, kind)).await? {
+            Some(job) => self.job(job).await,
+            None => Ok(None),
+        }
+    }
+
+    /// How media can be played in a browser; `None` when there is no such media.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn proxies(&self, media: &Digest) -> Result<Option<ProxiesView>> {
+        let Some(row) = self.media_row(media).await? else { return Ok(None) };
+        let plays = row.verdict.map(|verdict| match verdict {
+            Verdict::Admitted(facts) => proxy::plays(&facts),
+            Verdict::Refused(_) => false,
+        });
+        let mut proxies = Vec::with_capacity(ProxyKind::ALL.len());
+        for kind in ProxyKind::ALL {
+            proxies.push(view(media, kind, self.proxy(media, kind).await?));
+        }
+        Ok(Some(ProxiesView { media: media.clone(), plays, proxies }))
+    }
+
+    /// Makes a proxy, unless it is there or under way; one that failed is tried again. `None` when there is no such media.
+    ///
+    /// # Errors
+    /// When the store fails; that it cannot be made is the inner error.
+    pub async fn make_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<Asked<ProxyView>>> {
+        if self.media_row(media).await?.is_none() {
+            return Ok(None);
+        }
+        let recipe = proxy::recipe(kind);
+        let extension = recipe.container.map_or("mp4", |container| container.extension());
+        let job = NewJob {
+            recipe,
+            name: Some(format!("proxy.{extension}")),
+            ..NewJob::of(Source::Media(media.clone()))
+        };
+        if let Err(failure) = self.submit_api(job, Some(key(media, kind))).await? {
+            return Ok(Some(Err(failure)));
+        }
+        let row = self.proxy(media, kind).await?;
+        if let Some(JobRow { id, phase: JobPhase::Failed | JobPhase::Cancelled, .. }) = row {
+            self.retry(id).await?;
+        }
+        Ok(Some(Ok(view(media, kind, self.proxy(media, kind).await?))))
+    }
+
+    /// The job whose result is a proxy that can be played.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn ready_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<JobId>> {
+        let row = self.proxy(media, kind).await?;
+        Ok(row.filter(|row| row.phase == JobPhase::Completed).map(|row| row.id))
+    }
+
+    /// Forgets the proxies of media that is gone.
+    pub(super) async fn drop_proxies(&self, media: &Digest) -> Result<()> {
+        for kind in ProxyKind::ALL {
+            if let Some(row) = self.proxy(media, kind).await? {
+                self.delete_job(row.id).await?;
+            }
+        }
+        Ok(())
+    }
+}
