@@ -39,6 +39,8 @@ pub struct Evidence<'a> {
     pub ffmpeg: &'a str,
     /// What was found on the way.
     pub notes: Vec<String>,
+    /// Those of them that say what is not in the result.
+    pub lost: Vec<String>,
 }
 
 /// Writes the report. `verified` is true only when checks were asked for and every one held; a job whose checks did not
@@ -97,6 +99,7 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
             digest: evidence.package.digest.clone(),
         },
         notes: evidence.notes,
+        lost: evidence.lost,
     }
 }
 

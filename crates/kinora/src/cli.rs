@@ -34,7 +34,7 @@ mod remote;
 mod scrub;
 mod size;
 mod submit;
-mod values;
+pub mod values;
 mod watch;
 mod webhooks;
 mod worker;
@@ -49,6 +49,16 @@ pub struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
+}
+
+impl Arguments {
+    /// A hub in the place of another system's server takes what is set for that, where its flags say nothing.
+    pub fn take_environment(&mut self, config: &mut Config) -> Result<(), Failure> {
+        let Command::Hub(args) = &mut self.command else { return Ok(()) };
+        let other = config.environment_of(&self.global, &args.environment_of)?;
+        args.fill(other);
+        Ok(())
+    }
 }
 
 /// Flags that every command takes.
@@ -71,7 +81,7 @@ pub enum Command {
     /// Split, encode in parallel, join and prove
     Encode(Box<encode::EncodeArgs>),
     /// Serve jobs over HTTP, with a worker of its own
-    Hub(hub::HubArgs),
+    Hub(Box<hub::HubArgs>),
     /// Let this machine work for a hub
     Worker(worker::WorkerArgs),
     /// Give a hub a file and a recipe

@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::Global;
+use kinora_protocol::Failure;
+use other::{Other, System};
+
+pub mod other;
 
 /// Settings of this process.
 #[derive(Debug, Clone)]
@@ -44,6 +48,16 @@ impl Config {
             host: host().unwrap_or_else(|| "worker".to_owned()),
             draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
         }
+    }
+
+    /// Takes over what the environment of other systems says; a filter that the user set himself stays.
+    pub fn environment_of(&mut self, global: &Global, systems: &[System]) -> Result<Other, Failure> {
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let other = Other::read(systems, set)?;
+        if let Some(log) = other.log.clone().filter(|_| !global.verbose && set("KINORA_LOG").is_none()) {
+            self.log = log;
+        }
+        Ok(other)
     }
 
     /// In builds for tests: the process kills itself at the point in `KINORA_FAULT`, when it has passed it as often as is

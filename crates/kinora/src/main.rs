@@ -9,8 +9,12 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let arguments = cli::Arguments::parse();
-    let config = config::Config::read(&arguments.global);
+    let mut arguments = cli::Arguments::parse();
+    let mut config = config::Config::read(&arguments.global);
+    if let Err(failure) = arguments.take_environment(&mut config) {
+        cli::complain(&failure);
+        return ExitCode::FAILURE;
+    }
     config.start_log();
     config::Config::set_faults();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

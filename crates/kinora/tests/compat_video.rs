@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use support::cluster::Hub;
 use support::wire::{self, Answer};
-use support::{PATIENCE, Place, decoded, short, video_entry};
+use support::{PATIENCE, Place, decoded, kinora, run, short, video_entry};
 
 const BOUNDARY: &str = "----as-a-browser-has-it";
 
@@ -217,5 +217,35 @@ async fn videos_of_edge() -> Result<()> {
     ensure!(status == 404, "{said}");
     let gpus = get(&hub, "/api/video/gpu/status")?;
     ensure!(gpus["gpu_available"].is_boolean() && gpus["gpus"].is_array(), "{gpus}");
+    Ok(())
+}
+
+#[test]
+fn the_environment_of_other_systems() -> Result<()> {
+    let place = Place::new()?;
+    let listen = ["--local-worker", "off", "--listen", "127.0.0.1:0"];
+    let set =
+        [("MAX_FILE_SIZE_MB", "1"), ("ALLOWED_ORIGINS", "https://studio.example"), ("RABBITMQ_URL", "x")];
+    let longest = |hub: &Hub| -> Result<String> {
+        let told = wire::ask(&hub.address, "OPTIONS", "/api/v1/uploads", &[])?;
+        Ok(told.header("tus-max-size")?.to_owned())
+    };
+    // It is anybody's environment until somebody says whose it is.
+    let hub = Hub::start_with(&place, &listen, &set)?;
+    ensure!(longest(&hub)? == "50000000000");
+    drop(hub);
+    let hub = Hub::start_with(&place, &[&listen[..], &["--environment-of", "service"]].concat(), &set)?;
+    ensure!(longest(&hub)? == (1 << 20).to_string());
+    let origin = [("origin", "https://studio.example")];
+    let permitted = wire::ask(&hub.address, "GET", "/api/v1/system", &origin)?;
+    ensure!(permitted.header("access-control-allow-origin")? == "https://studio.example", "{permitted:?}");
+    drop(hub);
+    let flags = [&listen[..], &["--environment-of", "service", "--max-upload", "7M"]].concat();
+    ensure!(longest(&Hub::start_with(&place, &flags, &set)?)? == "7000000", "a flag goes over it");
+    let wrong = run(kinora()
+        .args(["hub", "--environment-of", "service,edge", "--data"])
+        .arg(place.at("data"))
+        .env("EDGE_VIDEO_CHUNK_SIZE", "long"))?;
+    ensure!(wrong.code == Some(1) && wrong.stderr.contains("EDGE_VIDEO_CHUNK_SIZE is \"long\""), "{wrong:?}");
     Ok(())
 }

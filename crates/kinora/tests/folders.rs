@@ -200,6 +200,11 @@ async fn what_goes_wrong_leaves_its_source() -> Result<()> {
     let wanted = NewFolder { extensions, ..folder(&place, Delivery::Replace { originals: None })? };
     let at = |name: &str| wanted.path.join(name);
     std::fs::write(at("none.mov"), "this is no video")?;
+    // A source that is damaged in its middle is not deleted, whatever is made of it.
+    let mut damaged = std::fs::read(eight()?)?;
+    let middle = damaged.len() / 2;
+    damaged[middle..middle + 20_000].fill(0x55);
+    std::fs::write(at("damaged.mov"), damaged)?;
     std::fs::copy(short()?, at("taken.mov"))?;
     std::fs::write(at("taken.mp4"), "somebody else's")?;
     let mut attached = ffmpeg::ffmpeg();
@@ -207,7 +212,11 @@ async fn what_goes_wrong_leaves_its_source() -> Result<()> {
     let attached = attached.args(["-metadata:s:t", "mimetype=text/plain", "-c", "copy"]).arg(at("more.mkv"));
     ensure!(attached.status()?.success());
     let view = hub.client.new_folder(&wanted).await?;
-    let files = quiet(&hub, view.id, 0, 3).await?;
+    let files = quiet(&hub, view.id, 0, 4).await?;
+    eprintln!(
+        "{}",
+        files.iter().find(|f| f.name == "damaged.mov").and_then(|f| f.error.clone()).unwrap_or_default()
+    );
     let error = |files: &[FolderFile], name: &str| -> Result<String> {
         let file = files.iter().find(|file| file.name == name).context("no such file")?;
         file.error.clone().context("no error")
@@ -218,15 +227,21 @@ async fn what_goes_wrong_leaves_its_source() -> Result<()> {
     let hidden =
         |files: Vec<String>| files.into_iter().filter(|name| !name.starts_with('.')).collect::<Vec<_>>();
     let here = || Ok::<_, anyhow::Error>(hidden(all(&wanted.path)?));
-    ensure!(here()? == ["more.mkv", "none.mov", "taken.mov", "taken.mp4"], "{:?}", here()?);
+    ensure!(here()? == ["damaged.mov", "more.mkv", "none.mov", "taken.mov", "taken.mp4"], "{:?}", here()?);
     ensure!(std::fs::read_to_string(at("taken.mp4"))? == "somebody else's");
     // What is in the way goes: it can be done. What is no video stays none.
     std::fs::remove_file(at("taken.mp4"))?;
     hub.client.tell_folder(view.id, FolderVerb::Retry).await?;
-    let files = quiet(&hub, view.id, 1, 2).await?;
+    let files = quiet(&hub, view.id, 1, 3).await?;
     ensure!(!error(&files, "none.mov")?.is_empty(), "{files:?}");
-    ensure!(here()? == ["more.mkv", "none.mov", "taken.mp4"], "{:?}", here()?);
+    ensure!(here()? == ["damaged.mov", "more.mkv", "none.mov", "taken.mp4"], "{:?}", here()?);
     same_frames(&short()?, &at("taken.mp4"))?;
+    // Another source of the same stem: the result that is there is all there is of the first.
+    std::fs::copy(eight()?, at("taken.mkv"))?;
+    let files = quiet(&hub, view.id, 1, 4).await?;
+    ensure!(error(&files, "taken.mkv")?.contains("taken.mp4 already"), "{files:?}");
+    same_frames(&short()?, &at("taken.mp4"))?;
+    std::fs::remove_file(at("taken.mkv"))?;
     // Nothing hidden is left when it is not watched any more.
     hub.client.delete_folder(view.id).await?;
     ensure!(all(&wanted.path)? == here()?, "{:?}", all(&wanted.path)?);

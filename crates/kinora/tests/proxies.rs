@@ -92,6 +92,7 @@ async fn what_browsers_do_not_play_becomes_what_they_do() -> Result<()> {
     // It is sent as media is, and its index is in front.
     let part = wire::ask(&hub.address, "GET", &format!("{path}/proxies/mp4"), &[("range", "bytes=0-4095")])?;
     ensure!(part.status == 206 && part.header("content-type")? == "video/mp4", "{part:?}");
+    ensure!(part.header("cache-control")? == "private, no-cache", "{part:?}");
     ensure!(part.body.windows(4).any(|four| four == b"moov"), "its index is behind its pictures");
     in_a_browser(&[url(ProxyKind::Mp4)?, url(ProxyKind::Webm)?])?;
 

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use kinora_plan::streams::subtitle_codec;
 use kinora_plan::time::GUARD_SECONDS;
 use kinora_protocol::media::{Stream, StreamKind};
 use kinora_protocol::recipe::{AudioCodec, Container, Verify};
 use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
 use crate::command::hls::{self as command, Begins};
-use crate::command::package::{out_hz, subtitle_codec};
+use crate::command::package::out_hz;
 use crate::encode::blocking;
 use crate::error::MediaError;
 use crate::fragments::{self, Held};

@@ -14,5 +14,6 @@ pub mod presets;
 pub mod proxy;
 pub mod settle;
 pub mod sizing;
+pub mod streams;
 pub mod time;
 pub mod window;

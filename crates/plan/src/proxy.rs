@@ -38,8 +38,9 @@ fn preset(name: &str) -> Recipe {
     presets::find(name).map(|preset| preset.recipe).unwrap_or_default()
 }
 
-/// Whether all browsers play a file as it is. Where its index is does not count: they ask for it.
-pub fn plays(facts: &MediaFacts) -> bool {
+/// Whether all browsers play a file as it is, under a name with this extension, which is what they are told of its kind. Where its
+/// index is does not count: they ask for it.
+pub fn plays(facts: &MediaFacts, extension: &str) -> bool {
     let Some((stream, video)) = facts.video() else { return false };
     let codecs = |known: &[&str]| {
         let sound =
@@ -47,9 +48,10 @@ pub fn plays(facts: &MediaFacts) -> bool {
         sound && stream.codec.as_deref().is_some_and(|codec| known.contains(&codec))
     };
     let plain = ["yuv420p", "yuvj420p"].contains(&video.pix_fmt.as_str());
-    let mp4 = facts.is_format("mp4") && codecs(&["h264", "aac", "mp3"]);
-    // Matroska says of itself that it is WebM, too.
-    let webm = facts.is_format("webm") && codecs(&["vp8", "vp9", "av1", "opus", "vorbis"]);
+    let mp4 =
+        ["mp4", "m4v"].contains(&extension) && facts.is_format("mp4") && codecs(&["h264", "aac", "mp3"]);
+    let webm =
+        extension == "webm" && facts.is_format("webm") && codecs(&["vp8", "vp9", "av1", "opus", "vorbis"]);
     plain && (mp4 || webm)
 }
 
@@ -101,9 +103,12 @@ mod tests {
     #[test]
     fn what_browsers_play() {
         let (mp4, mkv) = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm");
-        assert!(plays(&facts(mp4, "h264", "yuv420p", Some("aac"))));
-        assert!(plays(&facts(mp4, "h264", "yuv420p", None)));
-        assert!(plays(&facts(mkv, "vp9", "yuv420p", Some("opus"))));
+        assert!(plays(&facts(mp4, "h264", "yuv420p", Some("aac")), "mp4"));
+        assert!(plays(&facts(mp4, "h264", "yuv420p", None), "m4v"));
+        assert!(plays(&facts(mkv, "vp9", "yuv420p", Some("opus")), "webm"));
+        // ffmpeg calls them the same; browsers do not.
+        assert!(!plays(&facts(mkv, "vp9", "yuv420p", Some("opus")), "mkv"));
+        assert!(!plays(&facts(mp4, "h264", "yuv420p", None), "mov"));
         for (format, codec, pix_fmt, sound) in [
             (mp4, "hevc", "yuv420p", Some("aac")),
             (mp4, "h264", "yuv420p10le", Some("aac")),
@@ -112,7 +117,8 @@ mod tests {
             (mkv, "h264", "yuv420p", Some("aac")),
             ("avi", "h264", "yuv420p", None),
         ] {
-            assert!(!plays(&facts(format, codec, pix_fmt, sound)), "{format} {codec} {pix_fmt} {sound:?}");
+            let facts = facts(format, codec, pix_fmt, sound);
+            assert!(!plays(&facts, "mp4") && !plays(&facts, "webm"), "{format} {codec} {pix_fmt} {sound:?}");
         }
     }
 

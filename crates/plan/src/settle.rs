@@ -4,7 +4,7 @@
 use kinora_protocol::encode::{
     AudioSettings, EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings,
 };
-use kinora_protocol::media::{MediaFacts, StreamKind, VideoFacts};
+use kinora_protocol::media::{MediaFacts, VideoFacts};
 use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, VideoCodec};
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
@@ -13,6 +13,7 @@ use crate::filters;
 use crate::ladder;
 use crate::params;
 use crate::pixel::PixelFormat;
+use crate::streams;
 
 /// A settled recipe and what the user should know about it.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,7 +78,7 @@ pub(crate) fn one(
     let Some((_, video)) = facts.video() else { return Err(refuse("the file has no video stream")) };
     let audio = audio_settings(audio, facts, container)?;
     let settled = |video| Settled { video, audio, container, verify: recipe.verify };
-    note_losses(facts, container, &mut notes);
+    notes.extend(streams::left_out(facts, container));
     if wish.codec == Some(VideoCodec::Copy) {
         filters::check_copy(&recipe.video)?;
         return Ok(Outcome { settled: settled(None), notes });
@@ -440,28 +441,5 @@ fn can_copy(codec: &str, container: Container) -> bool {
         Container::Mkv => codec != "unknown",
         Container::Webm => ["opus", "vorbis"].contains(&codec),
         Container::Hls => false,
-    }
-}
-
-fn note_losses(facts: &MediaFacts, container: Container, notes: &mut Vec<String>) {
-    let attachments = facts.streams.iter().filter(|s| s.kind == StreamKind::Attachment).count();
-    if attachments > 0 && container != Container::Mkv {
-        notes.push(format!("{attachments} attachments are left out: only .mkv holds them"));
-    }
-    for stream in &facts.streams {
-        let codec = stream.codec.as_deref().unwrap_or("unknown");
-        let bitmap = ["hdmv_pgs_subtitle", "dvd_subtitle", "dvb_subtitle", "xsub"].contains(&codec);
-        match stream.kind {
-            StreamKind::Subtitle if bitmap && container != Container::Mkv => {
-                notes.push(format!(
-                    "subtitle stream {} ({codec}) is left out: only .mkv holds it",
-                    stream.index
-                ));
-            }
-            StreamKind::Cover => {
-                notes.push(format!("the cover picture (stream {}) is left out", stream.index))
-            }
-            _ => {}
-        }
     }
 }

@@ -34,6 +34,9 @@ pub struct Proof {
     pub output: OutputProof,
     /// What was found and mended or accepted on the way.
     pub notes: Vec<String>,
+    /// Those of the notes that say what of the source is not in the result: streams that do not fit, parts that are damaged.
+    #[serde(default)]
+    pub lost: Vec<String>,
 }
 
 /// What the source is.

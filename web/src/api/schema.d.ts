@@ -1965,6 +1965,8 @@ export interface components {
             ffmpeg: string;
             /** @description Job. */
             job: components["schemas"]["JobId"];
+            /** @description Those of the notes that say what of the source is not in the result: streams that do not fit, parts that are damaged. */
+            lost?: string[];
             /** @description What was found and mended or accepted on the way. */
             notes: string[];
             /** @description The result. */

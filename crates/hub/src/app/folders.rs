@@ -258,9 +258,14 @@ impl Hub {
             Arc::clone(&look.looking)
         };
         let _nobody_looks = looking.lock().await;
-        self.drop_leftovers(&row).await?;
+        let dropped = async {
+            self.drop_leftovers(&row).await?;
+            Ok(self.store().drop_folder(folder).await?)
+        };
+        let dropped = dropped.await;
+        // Of one that is still there a new look is taken.
         self.looks().remove(&folder);
-        Ok(self.store().drop_folder(folder).await?)
+        dropped
     }
 
     /// Tries again what failed. Whether there is such a folder.

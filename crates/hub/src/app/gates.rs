@@ -191,10 +191,10 @@ impl Hub {
         let spec = package_spec(&claimed.spec)
             .ok_or_else(|| HubError::Inconsistent(format!("task {} is no package", claimed.lease.task)))?;
         let chunks = chunks(&rows);
-        let mut notes = spec.notes.clone();
+        let (mut lost, mut notes) = (spec.notes.clone(), Vec::new());
         for chunk in &chunks {
             match judge::chunk(chunk.spec, chunk.out) {
-                Verdict::Damaged { note } => notes.push(note),
+                Verdict::Damaged { note } => lost.push(note),
                 _ if chunk.spec.preroll != Preroll::Normal && chunks.len() > 1 => notes.push(format!(
                     "chunk {}: its first attempt was flagged; it was decoded again from further back",
                     chunk.spec.ordinal
@@ -202,7 +202,7 @@ impl Hub {
                 _ => {}
             }
         }
-        notes.extend(judge::seams(&neighbours(&chunks)).notes);
+        lost.extend(judge::seams(&neighbours(&chunks)).notes);
         if spec.settled.verify == Verify::Off {
             notes.push("the checks were switched off".to_owned());
         }
@@ -218,7 +218,8 @@ impl Hub {
                 .collect(),
             package,
             ffmpeg: &spec.build,
-            notes,
+            notes: [lost.clone(), notes].concat(),
+            lost,
         }))
     }
 }

@@ -13,6 +13,8 @@ use tokio::task::JoinHandle;
 
 /// Bytes that are handed over at once: many may upload, and each has two such heaps at the most.
 const BATCH: usize = 256 << 10;
+/// Pieces that are handed over at once, however short they are.
+const MOST_PIECES: usize = 512;
 /// After so many bytes the disk is told to take them, while more come.
 const SYNC_EVERY: u64 = 32 << 20;
 
@@ -76,7 +78,8 @@ impl Sink {
     pub(crate) async fn write(&mut self, piece: Bytes) -> IoResult<()> {
         self.waiting += piece.len();
         self.batch.push(piece);
-        if self.waiting >= BATCH { self.hand_over().await } else { Ok(()) }
+        let many = self.waiting >= BATCH || self.batch.len() >= MOST_PIECES;
+        if many { self.hand_over().await } else { Ok(()) }
     }
 
     /// Lets other threads write and hash what came, each on its own.

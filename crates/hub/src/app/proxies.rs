@@ -48,8 +48,9 @@ impl Hub {
     /// When the store cannot be read.
     pub async fn proxies(&self, media: &Digest) -> Result<Option<ProxiesView>> {
         let Some(row) = self.media_row(media).await? else { return Ok(None) };
-        let plays = row.verdict.map(|verdict| match verdict {
-            Verdict::Admitted(facts) => proxy::plays(&facts),
+        let extension = row.path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+        let plays = row.verdict.as_ref().map(|verdict| match verdict {
+            Verdict::Admitted(facts) => proxy::plays(facts, extension),
             Verdict::Refused(_) => false,
         });
         let mut proxies = Vec::with_capacity(ProxyKind::ALL.len());
@@ -64,6 +65,8 @@ impl Hub {
     /// # Errors
     /// When the store fails; that it cannot be made is the inner error.
     pub async fn make_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<Asked<ProxyView>>> {
+        // Its media does not go meanwhile.
+        let _nobody_deletes = self.inner.library.lock().await;
         if self.media_row(media).await?.is_none() {
             return Ok(None);
         }
@@ -89,6 +92,9 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn ready_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<JobId>> {
+        if self.media_row(media).await?.is_none() {
+            return Ok(None);
+        }
         let row = self.proxy(media, kind).await?;
         Ok(row.filter(|row| row.phase == JobPhase::Completed).map(|row| row.id))
     }

@@ -285,8 +285,10 @@ impl Hub {
             if let Err(unfit) = growing.write(piece).await {
                 break Err(unfit);
             }
-            if checksum.is_none() {
-                growing.keep_up().await?;
+            if checksum.is_none()
+                && let Err(unfit) = growing.keep_up().await
+            {
+                break Err(unfit);
             }
         };
         let in_one_piece = checksum.is_some();
@@ -294,10 +296,14 @@ impl Hub {
             (Ok(()), Some(checksum)) if checksum.fails() => Err(Unfit::Checksum),
             (ended, _) => ended,
         };
-        match &ended {
-            Ok(()) => growing.keep().await?,
-            Err(Unfit::Interrupted) if !in_one_piece => growing.keep().await?,
-            Err(_) => growing.take_back().await,
+        let ended = match ended {
+            Ok(()) => growing.keep().await,
+            Err(Unfit::Interrupted) if !in_one_piece => growing.keep().await.and(Err(Unfit::Interrupted)),
+            Err(unfit) => Err(unfit),
+        };
+        if !matches!(ended, Ok(()) | Err(Unfit::Interrupted)) || (in_one_piece && ended.is_err()) {
+            // Nothing is under way when the next request comes.
+            growing.take_back().await;
         }
         let row = growing.end().await;
         ended.map(|()| row)

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use kinora_protocol::proxy::{ProxiesView, ProxyKind, ProxyView};
 use kinora_protocol::{Digest, JobId};
@@ -15,6 +15,12 @@ use crate::Hub;
 
 fn kind(text: &str) -> Result<ProxyKind, Refusal> {
     text.parse().map_err(|_| Refusal::not_found(format!("{text:?} as a kind of proxy")))
+}
+
+/// The same address gives something else when a proxy was forgotten and made again: it is asked for with what one has.
+fn changing(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    response
 }
 
 async fn ready(hub: &Hub, media: &Digest, kind: ProxyKind) -> Result<JobId, Refusal> {
@@ -77,7 +83,7 @@ pub(super) async fn content(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let job = ready(&hub, &id(&media)?, kind(&name)?).await?;
-    jobs::result(&hub, job, false, &method, &headers).await
+    jobs::result(&hub, job, false, &method, &headers).await.map(changing)
 }
 
 /// A file of its HLS proxy: master.m3u8, manifest.mpd.
@@ -96,7 +102,7 @@ pub(super) async fn hls_list(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let job = ready(&hub, &id(&media)?, ProxyKind::Hls).await?;
-    jobs::within(&hub, job, &file, &method, &headers).await
+    jobs::within(&hub, job, &file, &method, &headers).await.map(changing)
 }
 
 /// A file of one of the tracks of its HLS proxy.
@@ -115,5 +121,5 @@ pub(super) async fn hls_file(
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let job = ready(&hub, &id(&media)?, ProxyKind::Hls).await?;
-    jobs::within(&hub, job, &format!("{track}/{file}"), &method, &headers).await
+    jobs::within(&hub, job, &format!("{track}/{file}"), &method, &headers).await.map(changing)
 }

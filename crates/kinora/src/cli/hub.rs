@@ -19,6 +19,7 @@ use super::interrupt::interruption;
 use super::size;
 use super::values::{Span, origin, seconds, span_or_never, tags};
 use crate::config::Config;
+use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
 use flags::{ClusterFlags, DefaultFlags};
 
@@ -52,8 +53,10 @@ pub struct HubArgs {
     #[arg(long, value_name = "TIME", default_value = "30d", value_parser = span_or_never)]
     pub scrub_every: Span,
     /// Longest file that is taken over the network, for example 8T
-    #[arg(long, value_name = "SIZE", default_value = "50G", value_parser = size::parse)]
-    pub max_upload: u64,
+    ///
+    /// [default: 50G]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub max_upload: Option<u64>,
     /// Let the hub fetch media from this host though it is not on the internet; may be repeated
     #[arg(long, value_name = "HOST")]
     pub import_from: Vec<String>,
@@ -77,12 +80,39 @@ pub struct HubArgs {
     /// How long workers that do not say otherwise measure each encoder at their first start [default: 1]
     #[arg(long, alias = "benchmark-duration", value_name = "S", value_parser = seconds)]
     pub benchmark_seconds: Option<f64>,
+    /// Take what is set in the environment for these systems, separated by commas, where no flag says otherwise
+    #[arg(long, value_enum, value_name = "SYSTEM,…", value_delimiter = ',')]
+    pub environment_of: Vec<System>,
     /// What jobs are made with
     #[command(flatten)]
     pub defaults: DefaultFlags,
     /// Flags of the other system
     #[command(flatten)]
     pub cluster: ClusterFlags,
+}
+
+impl HubArgs {
+    /// Takes what the environment of other systems says, where these flags say nothing.
+    pub fn fill(&mut self, other: Other) {
+        for name in &other.unused {
+            tell!("kinora hub: {name} is set, and means nothing here");
+        }
+        self.max_upload = self.max_upload.or(other.max_upload);
+        if self.allow_origin.is_empty() {
+            self.allow_origin = other.origins;
+        }
+        self.defaults.deadline = self.defaults.deadline.or(other.deadline);
+        self.defaults.chunk_seconds = self.defaults.chunk_seconds.or(other.chunk_seconds);
+        if self.listen == usual_listen() && self.cluster.port.is_none() {
+            let host = other.host.unwrap_or(self.listen.ip());
+            self.listen = SocketAddr::new(host, other.port.unwrap_or(self.listen.port()));
+        }
+    }
+}
+
+/// Where a hub listens that is told nothing.
+fn usual_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8000))
 }
 
 /// When it is found out what is to be known about media.
@@ -173,7 +203,7 @@ fn setup(
             stall_seconds: Some(args.stall_timeout),
         },
         cluster: args.cluster.defaults()?,
-        longest_upload: Some(args.max_upload),
+        longest_upload: args.max_upload,
         serves: true,
         describe: args.metadata == Metadata::Auto,
         import_from: args.import_from.clone(),
@@ -199,7 +229,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         }
         allowed_folders.push(real);
     }
-    let listen = args.cluster.listen(args.listen, SocketAddr::from(([127, 0, 0, 1], 8000)));
+    let listen = args.cluster.listen(args.listen, usual_listen());
     let listener = TcpListener::bind(listen)
         .await
         .map_err(|e| Failure::new(ErrorCode::Busy, format!("the hub cannot listen on {listen}: {e}")))?;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use kinora_plan::streams::subtitle_codec;
 use kinora_plan::time::{self, GUARD_SECONDS};
 use kinora_protocol::media::{Stream, StreamKind};
 use kinora_protocol::recipe::{AudioCodec, Container};
@@ -10,9 +11,6 @@ use kinora_protocol::task::PackageSpec;
 
 use super::chunk::colr;
 use super::{Args, input};
-
-/// Text subtitle codecs that can be turned into one another.
-const TEXT_SUBTITLES: [&str; 7] = ["subrip", "ass", "ssa", "webvtt", "mov_text", "text", "srt"];
 
 /// Where two chunks meet, decode times of B-frame streams may overlap by a few ticks.
 pub const MONOTONE: &str = "setts=pts=PTS:dts=if(eq(N\\,0)\\,DTS\\,max(DTS\\,PREV_OUTDTS+1))";
@@ -133,18 +131,6 @@ fn subtitles<'a>(args: &mut Args, spec: &'a PackageSpec, inputs: &Inputs) -> Vec
         kept.push(stream);
     }
     kept
-}
-
-/// How a subtitle stream is written in a container; `None` when it cannot be.
-pub fn subtitle_codec(stream: &Stream, container: Container) -> Option<&'static str> {
-    let codec = stream.codec.as_deref()?;
-    let text = TEXT_SUBTITLES.contains(&codec);
-    match container {
-        Container::Mp4 | Container::Mov => text.then_some("mov_text"),
-        Container::Webm | Container::Hls => text.then_some("webvtt"),
-        Container::Mkv if codec == "mov_text" => Some("srt"),
-        Container::Mkv => Some("copy"),
-    }
 }
 
 fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&Stream]) {

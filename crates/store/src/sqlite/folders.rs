@@ -190,18 +190,16 @@ impl Store {
         .await
     }
 
-    /// What a folder's results with this place were.
+    /// What results of a source with this name and place were, in whichever folder that was.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn folder_results_at(&self, folder: FolderId, place: &Path) -> Result<Vec<Digest>> {
-        let place = place.to_string_lossy().into_owned();
+    pub async fn folder_results_at(&self, place: &Path, name: &str) -> Result<Vec<Digest>> {
+        let (place, name) = (place.to_string_lossy().into_owned(), name.to_owned());
         self.read(move |conn| {
-            let sql = "SELECT result_digest FROM folder_files
-                       WHERE folder = ?1 AND result = ?2 AND result_digest IS NOT NULL";
+            let sql = "SELECT digest FROM folder_results WHERE place = ?1 AND name = ?2";
             let mut query = conn.prepare_cached(sql)?;
-            let rows = query
-                .query_map(params![folder.to_string(), place], |row| convert::digest(row, "result_digest"))?;
+            let rows = query.query_map(params![place, name], |row| convert::digest(row, "digest"))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -214,18 +212,21 @@ impl Store {
     pub async fn put_folder_file(&self, file: &FolderFileRow, made: Option<&Digest>) -> Result<()> {
         let (file, made) = (file.clone(), made.map(Digest::to_string));
         self.write(move |conn| {
+            let place = file.result.map(|path| path.to_string_lossy().into_owned());
             if let Some(made) = &made {
-                conn.prepare_cached("INSERT INTO folder_results (digest) VALUES (?1) ON CONFLICT DO NOTHING")?
-                    .execute([made])?;
+                conn.prepare_cached(
+                    "INSERT INTO folder_results (digest, place, name) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (digest) DO UPDATE SET place = excluded.place, name = excluded.name",
+                )?
+                .execute(params![made, place, file.name])?;
             }
             conn.prepare_cached(
                 "INSERT INTO folder_files
-                   (folder, digest, name, size, modified_ns, state, job, result, result_digest, error, updated_ms)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM folders WHERE id = ?1)
+                   (folder, digest, name, size, modified_ns, state, job, result, error, updated_ms)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10 WHERE EXISTS (SELECT 1 FROM folders WHERE id = ?1)
                  ON CONFLICT (folder, digest) DO UPDATE SET name = excluded.name, size = excluded.size,
                    modified_ns = excluded.modified_ns, state = excluded.state, job = excluded.job,
-                   result = excluded.result, result_digest = coalesce(excluded.result_digest, result_digest),
-                   error = excluded.error, updated_ms = excluded.updated_ms",
+                   result = excluded.result, error = excluded.error, updated_ms = excluded.updated_ms",
             )?
             .execute(params![
                 file.folder.to_string(),
@@ -235,8 +236,7 @@ impl Store {
                 convert::signed(file.mark.modified_ns),
                 file.state.name(),
                 file.job.map(|job| job.to_string()),
-                file.result.map(|path| path.to_string_lossy().into_owned()),
-                made,
+                place,
                 file.error,
                 file.updated_ms
             ])?;

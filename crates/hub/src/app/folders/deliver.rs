@@ -7,12 +7,11 @@ use kinora_protocol::folder::{Delivery, FileState, NewFolder};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::FileMark;
 use kinora_protocol::proof::Proof;
-use kinora_protocol::task::Preroll;
-use kinora_protocol::{Failure, fault};
+use kinora_protocol::{Digest, Failure, fault};
 use kinora_store::{FolderFileRow, FolderRow, Undertaking};
 
 use super::container_of;
-use super::replace::{Leaving, Placing, Unplaced};
+use super::replace::{self, Leaving, Placing, Unplaced};
 use crate::{Hub, Result, now_ms};
 
 /// Where the result belongs; nowhere in particular when the hub keeps it.
@@ -45,19 +44,6 @@ async fn make_folder(base: &Path, file: &Path) -> std::io::Result<()> {
         return Err(std::io::Error::other(format!("{} leads elsewhere", there.display())));
     }
     tokio::fs::create_dir_all(folder).await
-}
-
-/// What of the source is not in its result: it has to be kept then.
-fn lost(proof: &Proof) -> Option<String> {
-    let alone = proof.chunks.len() <= 1;
-    // That a chunk was decoded again from further back is noted, and loses nothing.
-    let again = proof.chunks.iter().filter(|chunk| !alone && chunk.preroll != Preroll::Normal).count();
-    (proof.notes.len() > again).then(|| {
-        format!(
-            "not all of it would be left ({}): keep the originals (--keep-originals), or choose another container",
-            proof.notes.join("; ")
-        )
-    })
 }
 
 impl Hub {
@@ -139,18 +125,20 @@ impl Hub {
                 Ok(source) => source,
                 Err(why) => return self.file_failed(file, why).await,
             };
-            let former = self.store().folder_results_at(row.id, &place).await?;
+            let former = self.former_results(row, &file.name, &place).await?;
             let digest = output.digest.clone();
-            let placing = Placing { made: made.clone(), digest, place: place.clone(), former, source };
+            let placing = Placing { made, digest, place: place.clone(), former, source };
             match placing.run().await {
                 Ok(()) => {}
                 Err(Unplaced::Useless(why)) => {
-                    let _ = tokio::fs::remove_file(made).await;
+                    placing.drop_made().await;
                     return self.file_failed(file, why).await;
                 }
                 Err(Unplaced::InTheWay(why)) => {
-                    return self.file_failed(file, format!("{why}; its result is {}", made.display())).await;
+                    let made = placing.made.display();
+                    return self.file_failed(file, format!("{why}; its result is {made}")).await;
                 }
+                Err(Unplaced::Stranded(why)) => return self.file_failed(file, why).await,
                 Err(Unplaced::Disk(error)) => return self.file_failed(file, error.to_string()).await,
             }
             let name = place.strip_prefix(&row.folder.path).ok().and_then(Path::to_str);
@@ -161,6 +149,19 @@ impl Hub {
         }
         let file = FolderFileRow { state: FileState::Done, error: None, updated_ms: now_ms(), ..file };
         Ok(self.store().put_folder_file(&file, Some(&output.digest)).await?)
+    }
+
+    /// Results of ours that a newer one of the same source may take the place of. Where sources go, they are all there is.
+    pub(super) async fn former_results(
+        &self,
+        row: &FolderRow,
+        name: &str,
+        place: &Path,
+    ) -> Result<Vec<Digest>> {
+        match row.folder.result {
+            Delivery::Folder { .. } => Ok(self.store().folder_results_at(place, name).await?),
+            Delivery::Hub | Delivery::Replace { .. } => Ok(Vec::new()),
+        }
     }
 
     /// The source, if it goes; or why it must not.
@@ -187,8 +188,11 @@ impl Hub {
             make_folder(&row.folder.path, &path).await
         };
         folders.await.map_err(|error| error.to_string())?;
-        if let Some(why) = lost(proof).filter(|_| kept.is_none()) {
-            return Err(why);
+        if kept.is_none() && !proof.lost.is_empty() {
+            let lost = proof.lost.join("; ");
+            return Err(format!(
+                "not all of it would be left ({lost}): keep the originals (--keep-originals), or choose another container"
+            ));
         }
         Ok(Some(Leaving { path, mark: file.mark, digest: file.digest.clone(), kept }))
     }
@@ -196,17 +200,15 @@ impl Hub {
     /// Tries once more what failed with a file.
     pub(super) async fn retry_file(&self, row: &FolderRow, undertaking: Undertaking) -> Result<()> {
         let Undertaking { file, job } = undertaking;
-        let made = made(&row.folder, &file);
         match (file.job, job) {
             (Some(id), Some((JobPhase::Failed | JobPhase::Cancelled, _))) => {
                 self.retry(id).await?;
                 self.file_goes_on(file).await
             }
-            // The result waits for its place.
-            (Some(_), Some((JobPhase::Completed, _))) if made.as_ref().is_some_and(|made| made.exists()) => {
-                self.file_goes_on(file).await
-            }
             (Some(id), Some((JobPhase::Completed, _))) => {
+                if self.result_is_there(&row.folder, &file).await? {
+                    return self.file_goes_on(file).await;
+                }
                 self.delete_job(id).await?;
                 Ok(self.store().drop_folder_file(&file).await?)
             }
@@ -214,5 +216,27 @@ impl Hub {
             // It had no job, or that was forgotten: as if it had just come.
             (None, _) | (Some(_), None) => Ok(self.store().drop_folder_file(&file).await?),
         }
+    }
+
+    /// Whether the result of a file is where its job left it, or where it belongs.
+    async fn result_is_there(&self, folder: &NewFolder, file: &FolderFileRow) -> Result<bool> {
+        let (Some(job), Some(made)) = (file.job, made(folder, file)) else { return Ok(false) };
+        let Ok(output) = self.output_of(job).await? else { return Ok(false) };
+        let place = place(folder, &file.name);
+        for path in [Some(made), place].into_iter().flatten() {
+            if replace::digest(&path).await.is_ok_and(|digest| digest == output.made.digest) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Drops a result that waits for its place, and nothing else.
+    pub(super) async fn drop_waiting(&self, folder: &NewFolder, file: &FolderFileRow) -> Result<()> {
+        let (Some(job), Some(made)) = (file.job, made(folder, file)) else { return Ok(()) };
+        if let Ok(output) = self.output_of(job).await? {
+            replace::remove_if(&made, &output.made.digest).await;
+        }
+        Ok(())
     }
 }

@@ -250,15 +250,21 @@ impl Hub {
         result: Option<&Path>,
         working: &[Undertaking],
     ) -> Result<Option<String>> {
+        if let Delivery::Replace { originals: Some(originals) } = &row.folder.result {
+            let kept = originals.join(name);
+            if tokio::fs::symlink_metadata(&kept).await.is_ok() {
+                return Ok(Some(format!("there is a {} already", kept.display())));
+            }
+        }
         let Some(result) = result.filter(|result| *result != row.folder.path.join(name)) else {
             return Ok(None);
         };
         let promised = working.iter().any(|other| other.file.result.as_deref() == Some(result));
-        let there = tokio::fs::try_exists(result).await.unwrap_or(false);
-        let ours = there && {
-            let former = self.store().folder_results_at(row.id, result).await?;
-            replace::digest(result).await.is_ok_and(|digest| former.contains(&digest))
-        };
+        let there = tokio::fs::symlink_metadata(result).await.is_ok();
+        let former = self.former_results(row, name, result).await?;
+        let ours = there
+            && !former.is_empty()
+            && replace::digest(result).await.is_ok_and(|digest| former.contains(&digest));
         let taken = promised || (there && !ours);
         Ok(taken.then(|| format!("there is a {} already", result.display())))
     }
@@ -269,13 +275,13 @@ impl Hub {
             return Ok(());
         }
         let failed = self.store().folder_failures(row.id).await?;
-        for Undertaking { file, .. } in self.undertakings(row.id).await?.into_iter().chain(failed) {
-            if let Some(job) = file.job {
-                self.cancel(job).await?;
+        for Undertaking { file, job } in self.undertakings(row.id).await?.into_iter().chain(failed) {
+            if let (Some(id), Some((phase, _))) = (file.job, job)
+                && !phase.is_final()
+            {
+                self.cancel(id).await?;
             }
-            if let Some(made) = super::deliver::made(&row.folder, &file) {
-                let _ = tokio::fs::remove_file(made).await;
-            }
+            self.drop_waiting(&row.folder, &file).await?;
         }
         Ok(())
     }

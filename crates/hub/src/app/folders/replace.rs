@@ -48,6 +48,8 @@ pub(super) enum Unplaced {
     InTheWay(String),
     /// It will never be of use.
     Useless(String),
+    /// The source is not where it was, through us: where it is now is said.
+    Stranded(String),
     /// The disk fails.
     Disk(Error),
 }
@@ -113,11 +115,27 @@ fn rename_to_new(from: &Path, to: &Path) -> IoResult<()> {
             Err(_) => {}
         }
     }
-    // A file system that cannot do both at once.
-    if to.try_exists()? {
+    rename_without_flags(from, to)
+}
+
+/// The same where a file system cannot do both at once: a second name is never one that is taken, either.
+fn rename_without_flags(from: &Path, to: &Path) -> IoResult<()> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => return std::fs::remove_file(from),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+        Err(_) => {}
+    }
+    if to.symlink_metadata().is_ok() {
         return Err(Error::from(ErrorKind::AlreadyExists));
     }
     std::fs::rename(from, to)
+}
+
+/// Removes a file that holds this, and no other.
+pub(super) async fn remove_if(path: &Path, wanted: &Digest) {
+    if held(path).await.is_ok_and(|held| held.as_ref() == Some(wanted)) {
+        let _ = fs::remove_file(path).await;
+    }
 }
 
 /// Two files take each other's place. `false` where a file system cannot do that.
@@ -196,6 +214,10 @@ impl Placing {
             sync_folder(&self.place).await;
             fault::point("replace.placed");
         } else if held(&self.place).await?.as_ref() != Some(&self.digest) {
+            if let Some(source) = self.source.as_ref().filter(|source| made.as_ref() == Some(&source.digest))
+            {
+                return Err(self.bring_back(source));
+            }
             return Err(Unplaced::Useless(match made {
                 Some(_) => "what is on the disk is not what was verified".to_owned(),
                 None => format!("its result {} is gone", self.made.display()),
@@ -206,12 +228,37 @@ impl Placing {
             // Where the two were exchanged, the source is where the result was.
             let left = if self.in_place() { &self.made } else { &source.path };
             // Whoever has written to it meanwhile keeps what was written.
-            if mark(left).await.is_ok_and(|now| now == source.mark) {
-                fs::remove_file(left).await?;
-                sync_folder(left).await;
+            match mark(left).await {
+                Ok(now) if now == source.mark => {
+                    fs::remove_file(left).await?;
+                    sync_folder(left).await;
+                }
+                Ok(_) if self.in_place() => {
+                    let why =
+                        format!("the source was written to at the last moment: it is {}", left.display());
+                    return Err(Unplaced::Stranded(why));
+                }
+                _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The two were exchanged, and what was put in the place of the source is not there any more: the source goes back.
+    fn bring_back(&self, source: &Leaving) -> Unplaced {
+        match rename_to_new(&self.made, &source.path) {
+            Ok(()) => Unplaced::Useless("its result is gone".to_owned()),
+            Err(_) => Unplaced::Stranded(format!(
+                "{} is not its result any more; the source is {}",
+                self.place.display(),
+                self.made.display()
+            )),
+        }
+    }
+
+    /// Drops the result, unless another file is there.
+    pub(super) async fn drop_made(&self) {
+        remove_if(&self.made, &self.digest).await;
     }
 
     fn in_place(&self) -> bool {
@@ -381,6 +428,37 @@ mod tests {
         exchange(&half.at(".made"), &half.at("a.mkv")).unwrap();
         half.placing.run().await.unwrap();
         assert_eq!(half.all(), named(&[("a.mkv", "result")]));
+    }
+
+    #[tokio::test]
+    async fn a_source_that_was_exchanged_comes_back() {
+        // Somebody takes the result away before the source went; somebody writes another file there.
+        for (another, left) in [
+            (None, named(&[("a.mkv", "source")])),
+            (Some("another"), named(&[(".made", "source"), ("a.mkv", "another")])),
+        ] {
+            let half = files("a.mkv", false).await;
+            exchange(&half.at(".made"), &half.at("a.mkv")).unwrap();
+            std::fs::remove_file(half.at("a.mkv")).unwrap();
+            if let Some(text) = another {
+                std::fs::write(half.at("a.mkv"), text).unwrap();
+            }
+            half.placing.run().await.unwrap_err();
+            half.placing.drop_made().await;
+            assert_eq!(half.all(), left);
+        }
+    }
+
+    #[test]
+    fn names_are_never_taken_without_flags_either() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        std::fs::write(at("a"), "a").unwrap();
+        std::fs::write(at("b"), "b").unwrap();
+        let taken = rename_without_flags(&at("a"), &at("b")).unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        rename_without_flags(&at("a"), &at("c")).unwrap();
+        assert!(!at("a").exists() && std::fs::read(at("c")).unwrap() == b"a");
     }
 
     #[tokio::test]

@@ -18,6 +18,27 @@ fn refuse(reason: String) -> Failure {
     Failure::new(ErrorCode::BadRecipe, reason)
 }
 
+/// A recipe in TOML or JSON; what is wrong with it is said with the field.
+fn read(text: &str, json: bool) -> Result<Recipe, String> {
+    fn told<E: std::fmt::Display>(
+        error: serde_path_to_error::Error<E>,
+        inner: impl Fn(&E) -> String,
+    ) -> String {
+        let (place, why) = (error.path().to_string(), inner(error.inner()));
+        if place == "." || why.contains(&format!("`{place}`")) { why } else { format!("{place}: {why}") }
+    }
+    if json {
+        let mut reader = serde_json::Deserializer::from_str(text);
+        let recipe =
+            serde_path_to_error::deserialize(&mut reader).map_err(|e| told(e, ToString::to_string))?;
+        reader.end().map_err(|e| e.to_string())?;
+        return Ok(recipe);
+    }
+    let reader = toml::Deserializer::parse(text).map_err(|e| e.message().to_owned())?;
+    serde_path_to_error::deserialize(reader)
+        .map_err(|e| told(e, |inner: &toml::de::Error| inner.message().to_owned()))
+}
+
 /// The recipe that is named: a file, or a preset. Of a preset the container is only what there is when the result has no name.
 fn named(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure> {
     let Some(path) = &args.recipe else { return Ok(Recipe::default()) };
@@ -28,7 +49,8 @@ fn named(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure> {
         return Ok(Recipe { container, ..preset.recipe });
     }
     let text = std::fs::read_to_string(path).map_err(|e| refuse(format!("{}: {e}", path.display())))?;
-    toml::from_str(&text).map_err(|e| refuse(format!("{}: {}", path.display(), e.message())))
+    read(&text, path.extension().is_some_and(|e| e.eq_ignore_ascii_case("json")))
+        .map_err(|why| refuse(format!("{}: {why}", path.display())))
 }
 
 /// The recipe that is named, if there is one, with the flags over it; the container from the name of the result, where nobody
@@ -78,4 +100,25 @@ pub fn build(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure
     kinora_plan::params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or(""))
         .map_err(|reason| refuse(format!("ffmpeg parameters: {reason}")))?;
     Ok(recipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_name_the_field() {
+        for (text, json, field) in [
+            ("[video]\ncrf = \"low\"\n", false, "video.crf"),
+            ("[video]\ncodex = 1\n", false, "codex"),
+            ("[ladder]\nrenditions = [{ scale = \"x\" }]\n", false, "ladder.renditions[0].scale"),
+            ("video = [", false, ""),
+            (r#"{"video": {"crf": "low"}}"#, true, "video.crf"),
+            (r#"{"audio": {"codec": "mp3"}}"#, true, "audio.codec"),
+        ] {
+            let why = read(text, json).expect_err("an error");
+            assert!(why.contains(field), "{text}: {why}");
+        }
+        assert_eq!(read("[video]\ncrf = 20\n", false), read(r#"{"video": {"crf": 20}}"#, true));
+    }
 }

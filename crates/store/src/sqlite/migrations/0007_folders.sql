@@ -25,15 +25,16 @@ CREATE TABLE folder_files (
   state         TEXT NOT NULL,
   job           TEXT,
   result        TEXT,
-  result_digest TEXT,
   error         TEXT,
   updated_ms    INTEGER NOT NULL,
   PRIMARY KEY (folder, digest)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX folder_files_open ON folder_files(folder, state);
-CREATE INDEX folder_files_results ON folder_files(folder, result);
 
 -- What was made of files: it is no source, in whichever folder it is found, also when that is watched anew.
 CREATE TABLE folder_results (
-  digest TEXT NOT NULL PRIMARY KEY
+  digest TEXT NOT NULL PRIMARY KEY,
+  place  TEXT,
+  name   TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX folder_results_at ON folder_results(place, name);
