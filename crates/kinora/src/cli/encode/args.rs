@@ -95,7 +95,7 @@ pub struct RecipeArgs {
     /// How the result is checked [default: fast]
     #[arg(long, value_enum, help_heading = "Checks and state")]
     pub verify: Option<VerifyArg>,
-    /// A preset (see `kinora presets`) or a file with a recipe (TOML); flags go over it
+    /// A preset (see `kinora presets`) or a file with a recipe (TOML or JSON); flags go over it
     #[arg(long, value_name = "NAME|FILE", help_heading = "Checks and state")]
     pub recipe: Option<PathBuf>,
 }
