@@ -125,6 +125,15 @@ async fn what_settles_becomes_a_job_and_nothing_twice() -> Result<()> {
     quiet(&hub, view.id, 3, 0).await?;
     same_frames(&support::other_eight()?, &place.at("made/again.mp4"))?;
     std::fs::write(place.at("made/late.mp4"), "somebody else's")?;
+    // Another folder with the same names, whose results go to the same place.
+    let other = NewFolder { path: place.at("films2"), ..wanted.clone() };
+    std::fs::create_dir(&other.path)?;
+    std::fs::copy(support::long_gops()?, other.path.join("again.mp4"))?;
+    let second = hub.client.new_folder(&other).await?;
+    let files = quiet(&hub, second.id, 0, 1).await?;
+    ensure!(files[0].error.as_ref().is_some_and(|why| why.contains("again.mp4 already")), "{files:?}");
+    same_frames(&support::other_eight()?, &place.at("made/again.mp4"))?;
+    hub.client.delete_folder(second.id).await?;
     // Nothing is taken up while it may not be.
     hub.client.tell_folder(view.id, FolderVerb::Disable).await?;
     std::fs::copy(support::long_gops()?, wanted.path.join("late.mp4"))?;

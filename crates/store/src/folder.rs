@@ -43,6 +43,15 @@ pub struct FolderFileRow {
     pub updated_ms: i64,
 }
 
+/// What was made of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FolderResult {
+    /// BLAKE3 of the result.
+    pub digest: Digest,
+    /// The whole path of the file.
+    pub source: PathBuf,
+}
+
 /// A file that was taken up, with how its job stands.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Undertaking {

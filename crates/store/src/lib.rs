@@ -18,7 +18,7 @@ mod upload;
 mod webhook;
 
 pub use error::{Result, StoreError};
-pub use folder::{FolderFileRow, FolderRow, Undertaking};
+pub use folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};
 pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,

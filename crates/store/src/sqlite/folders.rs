@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::fault::Fault;
 use super::{Store, convert};
 use crate::error::Result;
-use crate::folder::{FolderFileRow, FolderRow, Undertaking};
+use crate::folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 
 const SELECT: &str = "SELECT id, folder, enabled, created_ms FROM folders";
 const FILES: &str = "SELECT f.folder, f.digest, f.name, f.size, f.modified_ns, f.state, f.job, f.result, f.error, f.updated_ms";
@@ -42,6 +42,11 @@ fn file_row(row: &Row<'_>) -> rusqlite::Result<FolderFileRow> {
         error: row.get("error")?,
         updated_ms: row.get("updated_ms")?,
     })
+}
+
+/// A path as a column; those of watched folders are text.
+fn text(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
 }
 
 /// Files of a folder for which a condition holds, with their jobs.
@@ -190,16 +195,16 @@ impl Store {
         .await
     }
 
-    /// What results of a source with this name and place were, in whichever folder that was.
+    /// What results of a source with this place were, also where the folder was forgotten and is watched anew.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn folder_results_at(&self, place: &Path, name: &str) -> Result<Vec<Digest>> {
-        let (place, name) = (place.to_string_lossy().into_owned(), name.to_owned());
+    pub async fn folder_results_at(&self, place: &Path, source: &Path) -> Result<Vec<Digest>> {
+        let (place, source) = (text(place), text(source));
         self.read(move |conn| {
-            let sql = "SELECT digest FROM folder_results WHERE place = ?1 AND name = ?2";
+            let sql = "SELECT digest FROM folder_results WHERE place = ?1 AND source = ?2";
             let mut query = conn.prepare_cached(sql)?;
-            let rows = query.query_map(params![place, name], |row| convert::digest(row, "digest"))?;
+            let rows = query.query_map(params![place, source], |row| convert::digest(row, "digest"))?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await
@@ -209,16 +214,16 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_folder_file(&self, file: &FolderFileRow, made: Option<&Digest>) -> Result<()> {
-        let (file, made) = (file.clone(), made.map(Digest::to_string));
+    pub async fn put_folder_file(&self, file: &FolderFileRow, made: Option<&FolderResult>) -> Result<()> {
+        let (file, made) = (file.clone(), made.cloned());
         self.write(move |conn| {
-            let place = file.result.map(|path| path.to_string_lossy().into_owned());
+            let place = file.result.as_deref().map(text);
             if let Some(made) = &made {
                 conn.prepare_cached(
-                    "INSERT INTO folder_results (digest, place, name) VALUES (?1, ?2, ?3)
-                     ON CONFLICT (digest) DO UPDATE SET place = excluded.place, name = excluded.name",
+                    "INSERT INTO folder_results (digest, place, source) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (digest) DO UPDATE SET place = excluded.place, source = excluded.source",
                 )?
-                .execute(params![made, place, file.name])?;
+                .execute(params![made.digest.to_string(), place, text(&made.source)])?;
             }
             conn.prepare_cached(
                 "INSERT INTO folder_files

@@ -8,7 +8,7 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::FileMark;
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{Digest, Failure, fault};
-use kinora_store::{FolderFileRow, FolderRow, Undertaking};
+use kinora_store::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 
 use super::container_of;
 use super::replace::{self, Leaving, Placing, Unplaced};
@@ -117,8 +117,10 @@ impl Hub {
             Ok(output) => output.made,
             Err(failure) => return self.file_failed(file, failure.message).await,
         };
+        let source = row.folder.path.join(&file.name);
+        let made_of_it = FolderResult { digest: output.digest.clone(), source };
         // It is no source, whatever happens now.
-        self.store().put_folder_file(&file, Some(&output.digest)).await?;
+        self.store().put_folder_file(&file, Some(&made_of_it)).await?;
         if let (Some(place), Some(made)) = (file.result.clone(), made(&row.folder, &file)) {
             let proof = self.proof(job).await?;
             let source = match self.leaving(row, &file, proof.as_ref()).await {
@@ -148,7 +150,7 @@ impl Hub {
             self.store().set_output(job, &place).await?;
         }
         let file = FolderFileRow { state: FileState::Done, error: None, updated_ms: now_ms(), ..file };
-        Ok(self.store().put_folder_file(&file, Some(&output.digest)).await?)
+        Ok(self.store().put_folder_file(&file, Some(&made_of_it)).await?)
     }
 
     /// Results of ours that a newer one of the same source may take the place of. Where sources go, they are all there is.
@@ -159,7 +161,10 @@ impl Hub {
         place: &Path,
     ) -> Result<Vec<Digest>> {
         match row.folder.result {
-            Delivery::Folder { .. } => Ok(self.store().folder_results_at(place, name).await?),
+            Delivery::Folder { .. } => {
+                let source = row.folder.path.join(name);
+                Ok(self.store().folder_results_at(place, &source).await?)
+            }
             Delivery::Hub | Delivery::Replace { .. } => Ok(Vec::new()),
         }
     }

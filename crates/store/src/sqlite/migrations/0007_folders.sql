@@ -35,6 +35,6 @@ CREATE INDEX folder_files_open ON folder_files(folder, state);
 CREATE TABLE folder_results (
   digest TEXT NOT NULL PRIMARY KEY,
   place  TEXT,
-  name   TEXT NOT NULL
+  source TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX folder_results_at ON folder_results(place, name);
+CREATE INDEX folder_results_at ON folder_results(place, source);
