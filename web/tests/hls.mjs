@@ -1,17 +1,15 @@
 // Plays an HLS package from a hub in Chromium with hls.js: time goes on, seeking works, all renditions decode.
 // node hls.mjs BROWSER http://127.0.0.1:8000/api/v1/jobs/ID/hls/master.m3u8 SECONDS RENDITIONS
-import { execFileSync } from "node:child_process";
 import { readFile } from "node:fs/promises";
 import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const [browserPath, list, seconds, renditions] = process.argv.slice(2);
 const length = Number(seconds);
 const library = await readFile(createRequire(import.meta.url).resolve("hls.js/dist/hls.js"), "utf8");
 const page_of_player = "<!doctype html><video muted width=640 height=360></video><script src=/hls.js></script>";
 
-const which = (name) => execFileSync("sh", ["-c", 'command -v "$0"', name], { encoding: "utf8" }).trim();
-const browser = await chromium.launch({ executablePath: which(browserPath), args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"] });
+const browser = await launch(browserPath);
 try {
   const page = await browser.newPage();
   const origin = new URL(list).origin;

@@ -1,12 +1,10 @@
 // Plays files from a hub in Chromium: time goes on, seeking works, each ends without an error.
 // node play.mjs BROWSER SECONDS URL…
-import { execFileSync } from "node:child_process";
-import { chromium } from "playwright-core";
+import { launch } from "./browser.mjs";
 
 const [browserPath, seconds, ...urls] = process.argv.slice(2);
 const length = Number(seconds);
-const which = (name) => execFileSync("sh", ["-c", 'command -v "$0"', name], { encoding: "utf8" }).trim();
-const browser = await chromium.launch({ executablePath: which(browserPath), args: ["--no-sandbox", "--autoplay-policy=no-user-gesture-required"] });
+const browser = await launch(browserPath);
 try {
   const page = await browser.newPage();
   const origin = new URL(urls[0]).origin;

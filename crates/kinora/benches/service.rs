@@ -19,6 +19,7 @@ use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::recipe::Recipe;
 use kinora_protocol::{Digest, routes};
 use support::cluster::Hub;
+use support::random::Random;
 use support::{Place, cutting::Cutting, loud, wire};
 
 /// Bytes of the file.
@@ -52,17 +53,6 @@ fn main() -> Result<()> {
         runtime.block_on(answers())?;
     }
     Ok(())
-}
-
-/// Numbers that are the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: u64) -> u64 {
-        // Knuth's MMIX constants; the upper bits are good enough.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 16) % end
-    }
 }
 
 /// A file in which no two blocks are alike.

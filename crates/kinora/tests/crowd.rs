@@ -10,6 +10,7 @@ use std::sync::{Arc, Barrier};
 use anyhow::{Context as _, Result, bail, ensure};
 use kinora_protocol::{Digest, routes};
 use support::cluster::Hub;
+use support::random::Random;
 use support::wire::{self, Answer};
 use support::{PATIENCE, Place};
 
@@ -23,17 +24,6 @@ const DROPS: usize = 4;
 const MOST_MEMORY: u64 = 200_000_000 / 1024;
 
 const TUS: (&str, &str) = ("tus-resumable", "1.0.0");
-
-/// Numbers that are the same in each run.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        // Knuth's MMIX constants; the upper bits are good enough.
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        ((self.0 >> 33) as usize) % end
-    }
-}
 
 fn bytes_of(one: usize) -> Vec<u8> {
     let mut bytes = vec![0; SIZE];
@@ -68,7 +58,7 @@ fn upload(hub: &str, bytes: &[u8], random: &mut Random) -> Result<String> {
         let headers = [TUS, kind, ("upload-offset", &offset), ("content-length", &length)];
         let mut stream = wire::open(hub, "PATCH", &path, &headers)?;
         if drops_left > 0 {
-            stream.write_all(&rest[..random.below(rest.len().max(1))])?;
+            stream.write_all(&rest[..usize::try_from(random.below(rest.len().max(1) as u64))?])?;
             continue;
         }
         stream.write_all(rest)?;

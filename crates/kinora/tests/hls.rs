@@ -18,7 +18,7 @@ use kinora_protocol::recipe::{
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, Worker, from_path};
 use support::hls::Master;
-use support::{Place, clip, decoded, eight, kinora, loud, run, wire};
+use support::{Place, browser, clip, decoded, eight, kinora, run, wire};
 
 /// Twelve seconds with B frames, two sounds of which one begins late, and subtitles.
 fn film() -> Result<PathBuf> {
@@ -80,17 +80,8 @@ fn pictures(input: &str, stream: &str) -> Result<Vec<String>> {
 
 /// Chromium plays it with hls.js: time goes on, each rendition is shown, seeking works, it ends, and there is no error.
 fn in_a_browser(list: &str, seconds: u32, renditions: u32) -> Result<()> {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
-    let browser = std::env::var_os("KINORA_TEST_BROWSER");
-    let Some(browser) = browser.filter(|_| web.join("node_modules/playwright-core").is_dir()) else {
-        loud("SKIPPED: HLS in a browser; `cargo xtask test` installs one");
-        return Ok(());
-    };
-    let mut node = Command::new("node");
-    node.arg(web.join("tests/hls.mjs")).arg(browser).arg(list);
-    let ended = node.args([seconds.to_string(), renditions.to_string()]).output()?;
-    ensure!(ended.status.success(), "{ended:?}");
-    Ok(())
+    let args = [list.to_owned(), seconds.to_string(), renditions.to_string()];
+    browser::play("hls.mjs", "HLS in a browser", &args)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,7 +9,7 @@ use kinora_protocol::Digest;
 use kinora_protocol::proxy::{ProxiesView, ProxyKind, ProxyState};
 use kinora_testkit::ffmpeg;
 use support::cluster::Hub;
-use support::{PATIENCE, Place, clip, eight, kinora, loud, run, wire};
+use support::{PATIENCE, Place, browser, clip, eight, kinora, run, wire};
 
 /// What browsers do not play: HEVC of 10 bits with PCM, in Matroska.
 fn film() -> Result<std::path::PathBuf> {
@@ -33,20 +31,6 @@ async fn ready(hub: &Hub, media: &Digest) -> Result<ProxiesView> {
         ensure!(!failed && started.elapsed() < PATIENCE, "{view:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-}
-
-/// Chromium plays each of them: time goes on, seeking works, it ends.
-fn in_a_browser(urls: &[String]) -> Result<()> {
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
-    let browser = std::env::var_os("KINORA_TEST_BROWSER");
-    let Some(browser) = browser.filter(|_| web.join("node_modules/playwright-core").is_dir()) else {
-        loud("SKIPPED: proxies in a browser; `cargo xtask test` installs one");
-        return Ok(());
-    };
-    let ended =
-        Command::new("node").arg(web.join("tests/play.mjs")).arg(browser).arg("6").args(urls).output()?;
-    ensure!(ended.status.success(), "{ended:?}");
-    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -94,7 +78,9 @@ async fn what_browsers_do_not_play_becomes_what_they_do() -> Result<()> {
     ensure!(part.status == 206 && part.header("content-type")? == "video/mp4", "{part:?}");
     ensure!(part.header("cache-control")? == "private, no-cache", "{part:?}");
     ensure!(part.body.windows(4).any(|four| four == b"moov"), "its index is behind its pictures");
-    in_a_browser(&[url(ProxyKind::Mp4)?, url(ProxyKind::Webm)?])?;
+    // Chromium plays each of them: time goes on, seeking works, it ends.
+    let args = ["6".to_owned(), url(ProxyKind::Mp4)?, url(ProxyKind::Webm)?];
+    browser::play("play.mjs", "proxies in a browser", &args)?;
 
     // They go with their media.
     let gone = wire::ask(&hub.address, "DELETE", &path, &[])?;

@@ -14,7 +14,7 @@ use utoipa::IntoParams;
 use super::asked;
 use super::content::{self, Offer};
 use super::media::Wish;
-use super::openapi::Bytes;
+use super::openapi::Sent;
 use super::problem::Refusal;
 use crate::Hub;
 use crate::app::media::Output;
@@ -196,7 +196,7 @@ pub(super) async fn proof(State(hub): State<Hub>, Path(job): Path<String>) -> Re
     operation_id = "jobOutput",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job"), Wish),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn output(
     State(hub): State<Hub>,
@@ -229,7 +229,7 @@ pub(super) async fn result(
     operation_id = "packageList",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job"), ("file" = String, Path, description = "Name of the file")),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn package_list(
     State(hub): State<Hub>,
@@ -247,7 +247,7 @@ pub(super) async fn package_list(
     operation_id = "packageFile",
     tag = "jobs",
     params(("job" = String, Path, description = "Id of the job"), ("track" = String, Path, description = "v0, a0, s0 and so on"), ("file" = String, Path, description = "Name of the file")),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn package_file(
     State(hub): State<Hub>,

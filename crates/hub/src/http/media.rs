@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 
 use super::asked;
 use super::content::{self, Offer};
-use super::openapi::{Bytes, NewFile};
+use super::openapi::{NewFile, Sent};
 use super::problem::Refusal;
 pub(super) use super::uploads::unfit;
 use crate::Hub;
@@ -71,7 +71,7 @@ pub(super) struct Wish {
     operation_id = "mediaContent",
     tag = "media",
     params(("media" = String, Path, description = "Id of the media"), Wish),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn content(
     State(hub): State<Hub>,

@@ -3,7 +3,7 @@
 use kinora_protocol::api::{JobVerb, NodeVerb, Problem, WebhookVerb};
 use kinora_protocol::folder::FolderVerb;
 use kinora_protocol::proxy::ProxyKind;
-use utoipa::{OpenApi, ToSchema};
+use utoipa::{IntoResponses, OpenApi, ToSchema};
 
 /// The document without its paths, which the router adds.
 #[derive(Debug, OpenApi)]
@@ -60,6 +60,22 @@ pub(super) struct Waveform {
 #[schema(value_type = String, format = Binary)]
 #[expect(dead_code, reason = "it says what an answer holds that is sent as a stream")]
 pub(super) struct Bytes(Vec<u8>);
+
+/// What a part or all of a file is answered with.
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "it says what answers there are, which are made as HTTP has them")]
+pub(super) enum Sent {
+    #[response(status = 200, description = "The bytes", content_type = "*/*")]
+    Whole(Bytes),
+    #[response(status = 206, description = "The parts that were asked for")]
+    Parts,
+    #[response(status = 304, description = "The client has it")]
+    NotModified,
+    #[response(status = 412, description = "It is not what the client has")]
+    Failed,
+    #[response(status = 416, description = "There is no such part")]
+    NoPart,
+}
 
 /// The version of tus that is spoken here.
 #[derive(Debug, ToSchema)]

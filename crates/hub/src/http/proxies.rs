@@ -9,7 +9,7 @@ use kinora_protocol::{Digest, JobId};
 
 use super::jobs;
 use super::media::{id, unknown};
-use super::openapi::Bytes;
+use super::openapi::Sent;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -74,7 +74,7 @@ pub(super) async fn make(
     operation_id = "proxyContent",
     tag = "media",
     params(("media" = String, Path, description = "Id of the media"), ("kind" = ProxyKind, Path, description = "Which one")),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn content(
     State(hub): State<Hub>,
@@ -93,7 +93,7 @@ pub(super) async fn content(
     operation_id = "hlsList",
     tag = "media",
     params(("media" = String, Path, description = "Id of the media"), ("file" = String, Path, description = "Name of the file")),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn hls_list(
     State(hub): State<Hub>,
@@ -112,7 +112,7 @@ pub(super) async fn hls_list(
     operation_id = "hlsFile",
     tag = "media",
     params(("media" = String, Path, description = "Id of the media"), ("track" = String, Path, description = "v0, a0, s0 and so on"), ("file" = String, Path, description = "Name of the file")),
-    responses((status = 200, description = "The bytes", body = Bytes, content_type = "*/*"), (status = 206, description = "The parts that were asked for"), (status = 304, description = "The client has it"), (status = 412, description = "It is not what the client has"), (status = 416, description = "There is no such part"), Refusal),
+    responses(Sent, Refusal),
 )]
 pub(super) async fn hls_file(
     State(hub): State<Hub>,

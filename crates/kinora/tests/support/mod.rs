@@ -16,9 +16,11 @@ use kinora_testkit::reference::{Decode, Frame, FrameTimes, Origin, compare_frame
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub mod browser;
 pub mod cluster;
 pub mod cutting;
 pub mod hls;
+pub mod random;
 pub mod wire;
 
 /// Longer than any run here takes; a test that waits so long has found something that hangs.

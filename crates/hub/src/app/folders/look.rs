@@ -261,10 +261,10 @@ impl Hub {
         };
         let promised = working.iter().any(|other| other.file.result.as_deref() == Some(result));
         let there = tokio::fs::symlink_metadata(result).await.is_ok();
-        let former = self.former_results(row, name, result).await?;
-        let ours = there
-            && !former.is_empty()
-            && replace::digest(result).await.is_ok_and(|digest| former.contains(&digest));
+        let ours = there && {
+            let former = self.former_results(row, name, result).await?;
+            !former.is_empty() && replace::digest(result).await.is_ok_and(|digest| former.contains(&digest))
+        };
         let taken = promised || (there && !ours);
         Ok(taken.then(|| format!("there is a {} already", result.display())))
     }

@@ -64,7 +64,7 @@ fn in_the_way(path: &Path) -> Unplaced {
     Unplaced::InTheWay(format!("there is a {} already", path.display()))
 }
 
-/// BLAKE3 of a file.
+/// BLAKE3 of a file of any length: unlike a thread that reads it, this ends when nobody waits for it.
 pub(super) async fn digest(path: &Path) -> IoResult<Digest> {
     let mut file = fs::File::open(path).await?;
     let (mut hasher, mut piece) = (blake3::Hasher::new(), vec![0; PIECE]);
