@@ -32,7 +32,7 @@ pub struct Known<'a> {
 /// The tasks that work on the source.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Expansion {
-    /// Chunks in order; empty when the video is copied.
+    /// Chunks in order; empty when no video is encoded.
     pub chunks: Vec<SourceTask<ChunkSpec>>,
     /// The sound, where it is encoded.
     pub audio: Option<SourceTask<AudioSpec>>,
@@ -74,7 +74,7 @@ const MOST_SECONDS: i64 = 120;
 
 /// Where to look for scene changes before cutting; `None` when nothing needs to be looked at.
 pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
-    let video = known.settled.video.as_ref()?;
+    let video = known.settled.video.encoded()?;
     // Looking costs a decode; where seeking is not possible, that of everything before.
     if matches!(known.index.layout, Layout::Opaque { .. } | Layout::Avi { seekable: false, .. }) {
         return None;
@@ -122,7 +122,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         }),
         AudioCodec::Copy | AudioCodec::None => None,
     };
-    let Some(video) = &known.settled.video else {
+    let Some(video) = known.settled.video.encoded() else {
         return Expansion { chunks: Vec::new(), audio, jobs: 1 };
     };
     let (timeline, sizing, wished) = layout(known, video);

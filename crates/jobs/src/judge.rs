@@ -1,8 +1,9 @@
 //! Whether a finished chunk is what the plan says, and what follows if not. A chunk that was decoded from the start of the
 //! file is right by definition: that is what an unsplit run sees.
 
+use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::Verify;
-use kinora_protocol::task::{ChunkOutput, ChunkSpec, Preroll};
+use kinora_protocol::task::{ChunkOutput, ChunkSpec, Preroll, SoundCheck};
 
 /// The judgement on one chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,4 +126,21 @@ pub fn seams(chunks: &[Neighbour<'_>]) -> Seams {
         }
     }
     found
+}
+
+/// What a file of sound alone may declare more than it has, in µs: some formats are guessed at from their bit rate.
+const GUESSED_US: i64 = 1_000_000;
+
+/// That a file of sound alone has less of it than it declares, if so.
+pub fn short_sound(facts: &MediaFacts, counted: &[SoundCheck]) -> Option<String> {
+    let declared = facts.duration_us.filter(|_| facts.video().is_none())?;
+    let longest = counted.iter().map(|sound| sound.span_us).max()?;
+    let seconds = |us: i64| us as f64 / 1e6;
+    (declared - longest > GUESSED_US.max(declared / 20)).then(|| {
+        format!(
+            "the source declares {:.1} s of sound, and has {:.1} s: it is damaged or was cut off",
+            seconds(declared),
+            seconds(longest)
+        )
+    })
 }

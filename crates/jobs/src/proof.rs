@@ -2,7 +2,7 @@
 
 use kinora_plan::digest;
 use kinora_protocol::JobId;
-use kinora_protocol::encode::{Rate, Settled};
+use kinora_protocol::encode::{Rate, Settled, VideoWork};
 use kinora_protocol::proof::{ChunkProof, OutputProof, PROOF_VERSION, Proof, SourceProof};
 use kinora_protocol::recipe::Verify;
 use kinora_protocol::task::{ChunkCheck, ChunkOutput, ChunkSpec, PackageOutput, ProbeOutput};
@@ -66,12 +66,12 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
             seam,
         });
     }
-    let copied = evidence.settled.video.is_none();
     let decoded = chunks.iter().map(|c| c.counted).sum();
-    let planned = if copied { evidence.indexed_frames } else { chunks.iter().map(|c| c.packets).sum() };
+    let planned = planned(evidence.settled, evidence.indexed_frames, &chunks);
     let seams_hold = chunks.iter().all(|c| c.seam != Some(false));
-    let verified =
-        evidence.settled.verify != Verify::Off && seams_hold && evidence.package.packets == planned;
+    let counted = evidence.settled.video != VideoWork::None || !evidence.package.sound.is_empty();
+    let checked = evidence.settled.verify != Verify::Off && counted;
+    let verified = checked && seams_hold && evidence.package.packets == planned;
     let times = digest::bytes(
         evidence.chunks.iter().map(|c| c.out.source_times.as_str()).collect::<Vec<_>>().join("\n").as_bytes(),
     );
@@ -95,11 +95,21 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
             packets: evidence.package.packets,
             times: evidence.package.times_checked,
             decoded: evidence.package.decoded,
+            sound: evidence.package.sound.clone(),
             size: evidence.package.size,
             digest: evidence.package.digest.clone(),
         },
         notes: evidence.notes,
         lost: evidence.lost,
+    }
+}
+
+/// Video packets that the result is to have.
+fn planned(settled: &Settled, indexed: u64, chunks: &[ChunkProof]) -> u64 {
+    match settled.video {
+        VideoWork::Encode(_) => chunks.iter().map(|c| c.packets).sum(),
+        VideoWork::Copy => indexed,
+        VideoWork::None => 0,
     }
 }
 

@@ -83,11 +83,15 @@ fn what_is_no_video() -> Result<()> {
     refused_file(&place, "cut.mp4", "it is truncated")?;
     let sound = ["-f", "lavfi", "-i", "sine=d=1"];
     ffmpeg::output(ffmpeg::ffmpeg().args(sound).args(["-c:a", "aac"]).arg(place.at("sound.m4a")))?;
-    refused_file(&place, "sound.m4a", "no video stream")?;
+    refused(&place, &place.at("sound.m4a"), &[], &["no video stream", "--codec none"])?;
     let cover = ["-f", "lavfi", "-i", "testsrc2=s=64x64:d=0.04", "-map", "0", "-map", "1", "-c:v", "mjpeg"];
     let kind = ["-c:a", "aac", "-disposition:v:0", "attached_pic"];
     ffmpeg::output(ffmpeg::ffmpeg().args(sound).args(cover).args(kind).arg(place.at("cover.m4a")))?;
-    refused_file(&place, "cover.m4a", "no video stream")
+    refused(&place, &place.at("cover.m4a"), &[], &["no video stream", "--codec none"])?;
+    // Words to a picture, without picture or sound.
+    let words = place.file("words.srt", "1\n00:00:00,000 --> 00:00:01,000\nHello\n")?;
+    ffmpeg::output(ffmpeg::ffmpeg().arg("-i").arg(words).arg(place.at("words.mkv")))?;
+    refused_file(&place, "words.mkv", "neither a video stream nor sound")
 }
 
 /// A list of other files is not opened, whatever it is called. The neighbour is a pipe: who opens it never comes back.

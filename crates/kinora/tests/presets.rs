@@ -26,12 +26,12 @@ fn codecs(path: &std::path::Path) -> Result<String> {
 #[test]
 fn the_list_has_them_all() -> Result<()> {
     let listed = run(kinora().arg("presets"))?;
-    for name in ["web", "hevc-small", "av1", "archive", "lossless", "proxy", "enhance", "ladder"] {
+    for name in ["web", "hevc-small", "av1", "archive", "lossless", "proxy", "enhance", "audio", "ladder"] {
         ensure!(listed.stdout.lines().any(|line| line.starts_with(name)), "{name}: {}", listed.stdout);
     }
     let json = run(kinora().args(["presets", "--json"]))?;
     ensure!(
-        json.stdout.lines().count() == 8 && json.stdout.contains("\"codec\":\"ffv1\""),
+        json.stdout.lines().count() == 9 && json.stdout.contains("\"codec\":\"ffv1\""),
         "{}",
         json.stdout
     );
@@ -77,7 +77,7 @@ async fn a_job_may_name_one() -> Result<()> {
     let place = Place::new()?;
     let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
     let listed = hub.client.presets().await?.items;
-    ensure!(listed.len() == 8 && listed.iter().all(|preset| !preset.title.is_empty()));
+    ensure!(listed.len() == 9 && listed.iter().all(|preset| !preset.title.is_empty()));
     let plain = NewJob::of(job(hub.upload(&short()?).await?).source);
     let unknown = hub.client.submit(&NewJob { preset: Some("film".to_owned()), ..plain.clone() }, None).await;
     let failure = unknown.err().context("it was taken")?;

@@ -99,7 +99,7 @@ pub(crate) async fn package(
     out: &Path,
     control: &Control,
 ) -> Result<PackageOutput, MediaError> {
-    let ladder = spec.settled.video.as_ref().and_then(|video| video.ladder.as_ref());
+    let ladder = spec.settled.video.encoded().and_then(|video| video.ladder.as_ref());
     let segment_ms = ladder.map_or(SEGMENT_MS, |ladder| ladder.segment_ms);
     let making = Making { tools, spec, scratch, control, segment_ms };
     let Some(joined) = inputs.video else {
@@ -132,7 +132,7 @@ pub(crate) async fn package(
         Verify::Off => TimesCheck::Skipped,
         Verify::Fast | Verify::Full => TimesCheck::Exact,
     };
-    Ok(PackageOutput { packets, times_checked, decoded, size, digest })
+    Ok(PackageOutput { packets, times_checked, decoded, sound: Vec::new(), size, digest })
 }
 
 /// What a screen has to know about brightness before it plays.

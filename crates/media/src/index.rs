@@ -22,7 +22,7 @@ const MAX_PACKETS: usize = 80_000_000;
 /// Probes and indexes a file: both at once, as each start of ffprobe takes a tenth of a second and both wait for the disk.
 ///
 /// # Errors
-/// When the file is not media, has no video, no packet, or cannot be read.
+/// When the file is not media, has neither picture nor sound, a video stream without packets, or cannot be read.
 pub async fn probe_and_index(
     tools: &Tools,
     path: &Path,
@@ -32,7 +32,11 @@ pub async fn probe_and_index(
     let (facts, first) = tokio::join!(probe::probe(tools, path, size), scan(tools, path, false, control));
     let facts = facts?;
     let Some((stream, _)) = facts.video() else {
-        return Err(MediaError::bad_input(path, "it has no video stream"));
+        let Some((sound, _)) = facts.audio().next() else {
+            return Err(MediaError::bad_input(path, "it has neither a video stream nor sound"));
+        };
+        let index = sound_alone(&facts, sound.time_base, size);
+        return Ok((facts, index));
     };
     let (mut found, generate) = match first? {
         first if first.missing_times => (scan(tools, path, true, control).await?, true),
@@ -65,6 +69,18 @@ pub async fn probe_and_index(
         layout,
     };
     Ok((facts, index))
+}
+
+/// The index of a file without video: nothing of it is cut.
+fn sound_alone(facts: &MediaFacts, time_base: Rational, size: u64) -> PacketIndex {
+    PacketIndex {
+        clock: clock(facts, time_base),
+        size,
+        packets: Vec::new(),
+        gops: Vec::new(),
+        config: [0; 16],
+        layout: Layout::Opaque { reason: "it is sound alone".to_owned() },
+    }
 }
 
 /// From units of the stream's time base to ticks of its denominator.

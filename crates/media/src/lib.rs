@@ -17,6 +17,7 @@ pub mod package;
 pub mod probe;
 pub mod process;
 pub mod scene;
+mod sound;
 pub mod tools;
 pub mod trial;
 pub mod window;

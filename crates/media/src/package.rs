@@ -5,6 +5,7 @@ use std::path::Path;
 
 use kinora_plan::digest::TimesDigest;
 use kinora_plan::time;
+use kinora_protocol::encode::VideoWork;
 use kinora_protocol::recipe::{Container, Verify};
 use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
@@ -16,6 +17,7 @@ use crate::fragments;
 use crate::hls;
 use crate::inspect::{self, PicturesDigest, Written};
 use crate::process::{self, Control, Invocation};
+use crate::sound;
 use crate::tools::Tools;
 
 /// Inputs of a package, as files.
@@ -74,10 +76,16 @@ async fn checked(
         return Err(MediaError::not_exact("the result", reason));
     }
     let decoded = match verify {
-        Verify::Full => Some(decode(tools, spec, scratch, part, control).await?),
-        Verify::Fast | Verify::Off => None,
+        Verify::Full if spec.settled.video != VideoWork::None => {
+            Some(decode(tools, spec, scratch, part, control).await?)
+        }
+        Verify::Full | Verify::Fast | Verify::Off => None,
     };
-    Ok(PackageOutput { packets, times_checked, decoded, size, digest })
+    let sound = match spec.settled.video {
+        VideoWork::Encode(_) | VideoWork::Copy => Vec::new(),
+        VideoWork::None => sound::check(tools, spec, inputs, scratch, part, control).await?,
+    };
+    Ok(PackageOutput { packets, times_checked, decoded, sound, size, digest })
 }
 
 /// Counts the packets of the result and compares their times.
@@ -106,7 +114,7 @@ async fn check_times(
     let hz = package::out_hz(spec);
     let guard = time::GUARD_SECONDS * hz;
     match spec.settled.container {
-        Container::Mp4 | Container::Mov | Container::Hls => {
+        Container::Mp4 | Container::Mov | Container::Hls | Container::M4a => {
             let base = written.time_base.map_or_else(|| "unknown".to_owned(), |b| b.to_string());
             if base != format!("1/{hz}") {
                 let reason = format!("its time base is {base}, planned was 1/{hz}");
@@ -116,7 +124,7 @@ async fn check_times(
             Ok(TimesCheck::Exact)
         }
         // Matroska keeps milliseconds: the joined file is checked to the tick, the result against it.
-        Container::Mkv | Container::Webm => {
+        Container::Mkv | Container::Webm | Container::Mka | Container::Opus => {
             let joined = joined.to_owned();
             let held = blocking(move || fragments::read(&joined)).await?;
             if i64::from(held.hz) != hz {

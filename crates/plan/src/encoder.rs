@@ -83,7 +83,7 @@ pub fn candidates(codec: VideoCodec) -> &'static [Encoder] {
         VideoCodec::Vp9 => &[Encoder::Vp9],
         VideoCodec::Ffv1 => &[Encoder::Ffv1],
         VideoCodec::Prores => &[Encoder::Prores],
-        VideoCodec::Copy => &[],
+        VideoCodec::Copy | VideoCodec::None => &[],
     }
 }
 
@@ -317,9 +317,10 @@ pub fn fits(codec: VideoCodec, container: Container) -> bool {
         Container::Mov => {
             matches!(codec, VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Prores | VideoCodec::Ffv1)
         }
-        Container::Mkv => codec != VideoCodec::Copy,
+        Container::Mkv => !matches!(codec, VideoCodec::Copy | VideoCodec::None),
         Container::Webm => matches!(codec, VideoCodec::Vp9 | VideoCodec::Av1),
         Container::Hls => matches!(codec, VideoCodec::H264 | VideoCodec::Hevc),
+        Container::M4a | Container::Mka | Container::Opus => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //! them. What one size comes to is settled in `settle`.
 
 use kinora_protocol::encode::{
-    EncodeSettings, Encoder, ExpertParam, Ladder, Rate, Rendition, Settled, VideoSettings,
+    EncodeSettings, Encoder, ExpertParam, Ladder, Rate, Rendition, Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{
@@ -33,8 +33,12 @@ fn refuse(reason: impl Into<String>) -> Failure {
 pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts, available: &[Encoder]) -> Result<Outcome, Failure> {
     let ladder = recipe.ladder.clone().unwrap_or_default();
     let segment_ms = segment_ms(&ladder)?;
-    if recipe.video.codec == Some(VideoCodec::Copy) {
-        return Err(refuse("an HLS package is encoded: a copy has no key frames where segments begin"));
+    match recipe.video.codec {
+        Some(VideoCodec::Copy) => {
+            return Err(refuse("an HLS package is encoded: a copy has no key frames where segments begin"));
+        }
+        Some(VideoCodec::None) => return Err(refuse("an HLS package has pictures: give another codec")),
+        _ => {}
     }
     let wanted = match ladder.renditions {
         Some(named) if (1..=MOST).contains(&named.len()) => named,
@@ -54,7 +58,10 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts, available: &[Encoder])
     let mut seen: Vec<((u32, u32), Rate, bool)> = Vec::new();
     for rendition in wanted {
         let outcome = settle::one(&with(recipe, &rendition), facts, Container::Hls, available)?;
-        let Some(video) = outcome.settled.video.clone() else { continue };
+        let VideoWork::Encode(video) = &outcome.settled.video else {
+            return Err(refuse("the renditions of an HLS package are encoded: give a codec"));
+        };
+        let video = VideoSettings::clone(video);
         let size = video.filters.scale.unwrap_or(source);
         // A source that is lower than two rungs comes to the same size twice, and one of them is enough.
         let capped = matches!(rendition.scale, Some(Scale::AtMost(most)) if source.1 < most);
@@ -78,7 +85,7 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts, available: &[Encoder])
     }
     let (settled, main) = first.ok_or_else(|| refuse("an HLS package needs a rendition"))?;
     let video = VideoSettings { ladder: Some(Ladder { segment_ms, others }), ..main };
-    Ok(Outcome { settled: Settled { video: Some(video), ..settled }, notes })
+    Ok(Outcome { settled: Settled { video: VideoWork::Encode(Box::new(video)), ..settled }, notes })
 }
 
 fn segment_ms(ladder: &LadderRecipe) -> Result<u32, Failure> {
@@ -191,7 +198,7 @@ mod tests {
 
     fn video(recipe: &Recipe, facts: &MediaFacts) -> Result<VideoSettings, String> {
         let outcome = settle(recipe, facts, &Encoder::ALL).map_err(|failure| failure.message)?;
-        Ok(outcome.settled.video.unwrap())
+        Ok(outcome.settled.video.encoded().unwrap().clone())
     }
 
     fn heights(recipe: &Recipe, facts: &MediaFacts) -> Vec<Option<u32>> {
@@ -280,6 +287,7 @@ mod tests {
             refused(&Recipe { video, ..Recipe::default() })
         };
         assert!(codec(VideoCodec::Copy).contains("is encoded"));
+        assert!(codec(VideoCodec::None).contains("has pictures"));
         assert!(codec(VideoCodec::Vp9).contains("does not fit into .tar"));
     }
 }

@@ -14,6 +14,7 @@ pub mod presets;
 pub mod proxy;
 pub mod settle;
 pub mod sizing;
+mod sound;
 pub mod streams;
 pub mod time;
 pub mod window;

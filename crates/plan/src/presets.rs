@@ -90,6 +90,13 @@ pub fn all() -> Vec<PresetView> {
             Container::Mp4,
         ),
         preset(
+            "audio",
+            "the sound alone: AAC in M4A",
+            video(VideoCodec::None),
+            audio(AudioCodec::Aac, Some(192_000)),
+            Container::M4a,
+        ),
+        preset(
             "ladder",
             "adaptive streaming: HLS and DASH in one .tar, H.264 in up to four sizes, and AAC",
             VideoRecipe {
@@ -124,7 +131,12 @@ mod tests {
     fn presets_make_sense() {
         for PresetView { name, recipe, .. } in all() {
             let codec = recipe.video.codec.unwrap();
-            assert!(encoder::fits(codec, recipe.container.unwrap()), "{name}");
+            let container = recipe.container.unwrap();
+            if codec == VideoCodec::None {
+                assert!(container.is_sound_alone(), "{name}");
+                continue;
+            }
+            assert!(encoder::fits(codec, container), "{name}");
             params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or("")).unwrap();
             let encoder = encoder::candidates(codec)[0];
             if let Some(preset) = &recipe.video.preset {

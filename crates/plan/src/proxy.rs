@@ -3,15 +3,37 @@
 
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::proxy::ProxyKind;
-use kinora_protocol::recipe::{AudioCodec, AudioRecipe, Container, Quality, Recipe, Scale, VideoRecipe};
+use kinora_protocol::recipe::{
+    AudioCodec, AudioRecipe, Container, Quality, Recipe, Scale, VideoCodec, VideoRecipe,
+};
 
 use crate::presets;
 
 /// Height of proxies that are one file.
 const MOST_HEIGHT: u32 = 1080;
 
-/// The recipe of a proxy.
-pub fn recipe(kind: ProxyKind) -> Recipe {
+/// The recipe of a proxy. Of sound alone it is the sound, in the same containers.
+///
+/// # Errors
+/// When there is no such proxy of sound alone.
+pub fn recipe(kind: ProxyKind, sound_alone: bool) -> Result<Recipe, String> {
+    let alone = |codec, bitrate, container| Recipe {
+        video: VideoRecipe { codec: Some(VideoCodec::None), ..VideoRecipe::default() },
+        audio: AudioRecipe { codec: Some(codec), bitrate: Some(bitrate) },
+        container: Some(container),
+        ..Recipe::default()
+    };
+    match kind {
+        _ if !sound_alone => Ok(of_video(kind)),
+        ProxyKind::Mp4 => Ok(alone(AudioCodec::Aac, 160_000, Container::Mp4)),
+        ProxyKind::Webm => Ok(alone(AudioCodec::Opus, 128_000, Container::Webm)),
+        ProxyKind::Hls => {
+            Err("an HLS package has pictures, and this is sound alone: use mp4 or webm".to_owned())
+        }
+    }
+}
+
+fn of_video(kind: ProxyKind) -> Recipe {
     match kind {
         ProxyKind::Mp4 => {
             let mut recipe = preset("web");
@@ -41,7 +63,7 @@ fn preset(name: &str) -> Recipe {
 /// Whether all browsers play a file as it is, under a name with this extension, which is what they are told of its kind. Where its
 /// index is does not count: they ask for it.
 pub fn plays(facts: &MediaFacts, extension: &str) -> bool {
-    let Some((stream, video)) = facts.video() else { return false };
+    let Some((stream, video)) = facts.video() else { return plays_alone(facts, extension) };
     let codecs = |known: &[&str]| {
         let sound =
             facts.audio().all(|(stream, _)| stream.codec.as_deref().is_some_and(|c| known.contains(&c)));
@@ -53,6 +75,21 @@ pub fn plays(facts: &MediaFacts, extension: &str) -> bool {
     let webm =
         extension == "webm" && facts.is_format("webm") && codecs(&["vp8", "vp9", "av1", "opus", "vorbis"]);
     plain && (mp4 || webm)
+}
+
+/// The same of sound alone.
+fn plays_alone(facts: &MediaFacts, extension: &str) -> bool {
+    let codecs: &[&str] = match extension {
+        "m4a" | "mp4" if facts.is_format("mp4") => &["aac", "mp3"],
+        "mp3" if facts.is_format("mp3") => &["mp3"],
+        "flac" if facts.is_format("flac") => &["flac"],
+        "wav" if facts.is_format("wav") => &["pcm_u8", "pcm_s16le"],
+        "webm" if facts.is_format("webm") => &["opus", "vorbis"],
+        _ => return false,
+    };
+    let mut streams = facts.audio().peekable();
+    streams.peek().is_some()
+        && streams.all(|(stream, _)| stream.codec.as_deref().is_some_and(|codec| codecs.contains(&codec)))
 }
 
 #[cfg(test)]
@@ -123,9 +160,33 @@ mod tests {
     }
 
     #[test]
+    fn what_sound_browsers_play() {
+        let sound = |format: &str, codec: &str| {
+            let mut facts = facts(format, "", "", Some(codec));
+            facts.streams.remove(0);
+            facts
+        };
+        for (format, codec, extension) in [
+            ("mov,mp4,m4a,3gp,3g2,mj2", "aac", "m4a"),
+            ("mp3", "mp3", "mp3"),
+            ("flac", "flac", "flac"),
+            ("wav", "pcm_s16le", "wav"),
+            ("matroska,webm", "opus", "webm"),
+        ] {
+            assert!(plays(&sound(format, codec), extension), "{format} {codec}");
+            assert!(!plays(&sound(format, codec), "mkv"), "{format} {codec}");
+        }
+        assert!(!plays(&sound("mov,mp4,m4a,3gp,3g2,mj2", "alac"), "m4a"));
+        assert!(!plays(&sound("wav", "pcm_s24le"), "wav"));
+    }
+
+    #[test]
     fn recipes_have_containers() {
         for kind in ProxyKind::ALL {
-            assert!(recipe(kind).container.is_some(), "{kind:?}");
+            assert!(recipe(kind, false).unwrap().container.is_some(), "{kind:?}");
         }
+        let sound = recipe(ProxyKind::Mp4, true).unwrap();
+        assert_eq!((sound.video.codec, sound.container), (Some(VideoCodec::None), Some(Container::Mp4)));
+        assert!(recipe(ProxyKind::Hls, true).unwrap_err().contains("sound alone"));
     }
 }

@@ -2,17 +2,18 @@
 //! the same wherever it is computed.
 
 use kinora_protocol::encode::{
-    AudioSettings, EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings,
+    EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::media::{MediaFacts, VideoFacts};
-use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, VideoCodec};
+use kinora_protocol::recipe::{Container, Quality, Recipe, Scale, VideoCodec};
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
 use crate::filters;
 use crate::ladder;
-use crate::params;
+use crate::params::{self, Parsed};
 use crate::pixel::PixelFormat;
+use crate::sound;
 use crate::streams;
 
 /// A settled recipe and what the user should know about it.
@@ -24,7 +25,7 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
-fn refuse(reason: impl Into<String>) -> Failure {
+pub(crate) fn refuse(reason: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadRecipe, reason)
 }
 
@@ -73,15 +74,27 @@ pub(crate) fn one(
     container: Container,
     available: &[Encoder],
 ) -> Result<Outcome, Failure> {
-    let mut notes = Vec::new();
-    let (mut wish, audio) = wishes(recipe)?;
-    let Some((_, video)) = facts.video() else { return Err(refuse("the file has no video stream")) };
-    let audio = audio_settings(audio, facts, container)?;
+    let expert = recipe.video.ffmpeg_params.as_deref().unwrap_or("");
+    let expert = params::parse(expert).map_err(|reason| refuse(format!("ffmpeg parameters: {reason}")))?;
+    let alone = sound::is_alone(&recipe.video, &expert, container)?;
+    let audio = sound::settle(&recipe.audio, &expert, facts, container)?;
     let settled = |video| Settled { video, audio, container, verify: recipe.verify };
-    notes.extend(streams::left_out(facts, container));
+    let mut notes = streams::left_out(facts, container, alone);
+    if alone {
+        return match facts.audio().next() {
+            Some(_) => Ok(Outcome { settled: settled(VideoWork::None), notes }),
+            None => Err(refuse("the file has no sound, and the recipe leaves the picture out")),
+        };
+    }
+    let Some((_, video)) = facts.video() else {
+        return Err(refuse(
+            "the file has no video stream; for its sound alone use --codec none, or an output of .m4a, .opus or .mka",
+        ));
+    };
+    let mut wish = wishes(recipe, expert)?;
     if wish.codec == Some(VideoCodec::Copy) {
         filters::check_copy(&recipe.video)?;
-        return Ok(Outcome { settled: settled(None), notes });
+        return Ok(Outcome { settled: settled(VideoWork::Copy), notes });
     }
     let (width, height) = upright(video);
     let size = wish.scale.map(|s| resolve(s, width, height));
@@ -90,17 +103,8 @@ pub(crate) fn one(
     let pix_fmt = pixel_format(chosen, asked.as_deref(), video, &mut notes)?;
     let rate = rate(chosen, wish.rate)?;
     check_picture(chosen, rate, pix_fmt, &video.pix_fmt, size.unwrap_or((width, height)))?;
-    if let Some(preset) = &wish.preset {
-        encoder::check_preset(chosen, preset).map_err(|takes| {
-            refuse(format!("{} has no preset {preset:?}; it takes {takes}", chosen.name()))
-        })?;
-    }
-    if wish.fps.is_some_and(|f| !f.is_positive() || f.approx() > 1000.0 || f.num() > 100_000_000) {
-        return Err(refuse("the frame rate must be above 0 and at most 1000"));
-    }
-    if wish.fps.is_some() && scan(video) != Scan::Progressive {
-        notes.push("the frame rate of interlaced pictures is changed without deinterlacing them".to_owned());
-    }
+    check_preset(chosen, wish.preset.as_deref())?;
+    notes.extend(check_rate(wish.fps, video)?);
     let settings = EncodeSettings {
         encoder: chosen,
         rate,
@@ -112,14 +116,31 @@ pub(crate) fn one(
         hdr: video.hdr.clone().filter(|_| PixelFormat::parse(pix_fmt).depth > 8),
         params: wish.params,
     };
-    let aspect = aspect_after(video, (width, height), size);
+    let sample_aspect = aspect_after(video, (width, height), size);
     let filters = filters::settle(&recipe.video, pix_fmt, size.unwrap_or((width, height)))?;
-    let filters = PictureFilters { scale: size, sample_aspect: aspect, ..filters };
+    let filters = PictureFilters { scale: size, sample_aspect, ..filters };
     if filters.sharpen.is_some() && scan(video) != Scan::Progressive {
         notes.push("interlaced pictures are sharpened as whole frames".to_owned());
     }
     let video = VideoSettings { encode: settings, filters, fps: wish.fps, ladder: None };
-    Ok(Outcome { settled: settled(Some(video)), notes })
+    Ok(Outcome { settled: settled(VideoWork::Encode(Box::new(video))), notes })
+}
+
+fn check_preset(chosen: Encoder, preset: Option<&str>) -> Result<(), Failure> {
+    let Some(preset) = preset else { return Ok(()) };
+    encoder::check_preset(chosen, preset)
+        .map_err(|takes| refuse(format!("{} has no preset {preset:?}; it takes {takes}", chosen.name())))
+}
+
+/// Whether a constant frame rate makes sense, and what should be known about it.
+fn check_rate(fps: Option<Rational>, video: &VideoFacts) -> Result<Option<String>, Failure> {
+    let Some(fps) = fps else { return Ok(None) };
+    if !fps.is_positive() || fps.approx() > 1000.0 || fps.num() > 100_000_000 {
+        return Err(refuse("the frame rate must be above 0 and at most 1000"));
+    }
+    let interlaced = scan(video) != Scan::Progressive;
+    Ok(interlaced
+        .then(|| "the frame rate of interlaced pictures is changed without deinterlacing them".to_owned()))
 }
 
 /// The format handed to the encoder: the one asked for or none, else the one closest to the source's.
@@ -187,10 +208,8 @@ fn aspect_after(video: &VideoFacts, from: (u32, u32), to: Option<(u32, u32)>) ->
     (result.num() < 65_536 && result.den() < 65_536).then_some(result)
 }
 
-fn wishes(recipe: &Recipe) -> Result<(Wish, AudioWish), Failure> {
+fn wishes(recipe: &Recipe, parsed: Parsed) -> Result<Wish, Failure> {
     let video = &recipe.video;
-    let expert = video.ffmpeg_params.as_deref().unwrap_or("");
-    let parsed = params::parse(expert).map_err(|reason| refuse(format!("ffmpeg parameters: {reason}")))?;
     let mut codec = video.codec;
     let mut encoder = None;
     for name in video.encoder.iter().chain(&parsed.encoder) {
@@ -217,17 +236,7 @@ fn wishes(recipe: &Recipe) -> Result<(Wish, AudioWish), Failure> {
     if given.next().is_some() {
         return Err(refuse("give only one of a CRF, a bit rate and a quality"));
     }
-    let audio = AudioWish {
-        codec: match parsed.audio.as_deref() {
-            None => recipe.audio.codec,
-            Some("aac") => Some(AudioCodec::Aac),
-            Some("libopus" | "opus") => Some(AudioCodec::Opus),
-            Some("copy") => Some(AudioCodec::Copy),
-            Some(other) => return Err(refuse(format!("unknown audio codec {other:?}: aac, opus or copy"))),
-        },
-        bitrate: parsed.audio_bitrate.or(recipe.audio.bitrate),
-    };
-    let wish = Wish {
+    Ok(Wish {
         codec,
         encoder,
         rate,
@@ -236,13 +245,7 @@ fn wishes(recipe: &Recipe) -> Result<(Wish, AudioWish), Failure> {
         scale: parsed.scale.or(video.scale),
         fps: parsed.fps.or(video.fps),
         params: parsed.params,
-    };
-    Ok((wish, audio))
-}
-
-struct AudioWish {
-    codec: Option<AudioCodec>,
-    bitrate: Option<u32>,
+    })
 }
 
 fn choose(
@@ -392,54 +395,4 @@ fn check_picture(
         )));
     }
     Ok(())
-}
-
-fn audio_settings(
-    wish: AudioWish,
-    facts: &MediaFacts,
-    container: Container,
-) -> Result<AudioSettings, Failure> {
-    if facts.audio().next().is_none() {
-        return Ok(AudioSettings { codec: AudioCodec::None, bitrate: None });
-    }
-    let codec = wish.codec.unwrap_or(match container {
-        Container::Webm => AudioCodec::Opus,
-        Container::Mp4 | Container::Mov | Container::Mkv | Container::Hls => AudioCodec::Aac,
-    });
-    let bad = |what: &str| Err(refuse(format!("{what} does not fit into .{}", container.extension())));
-    match (codec, container) {
-        (AudioCodec::Aac, Container::Webm) => return bad("AAC"),
-        (AudioCodec::Opus, Container::Mov) => return bad("Opus"),
-        (AudioCodec::Opus, Container::Hls) => return Err(refuse("the sound of an HLS package is AAC")),
-        (AudioCodec::Copy, Container::Hls) => {
-            return Err(refuse("the sound of an HLS package is encoded: use AAC"));
-        }
-        (AudioCodec::Copy, _) => {
-            for (stream, _) in facts.audio() {
-                let name = stream.codec.as_deref().unwrap_or("unknown");
-                if !can_copy(name, container) {
-                    return bad(&format!("a copy of the {name} sound"));
-                }
-            }
-        }
-        _ => {}
-    }
-    if wish.bitrate.is_some_and(|b| !(6_000..=1_024_000).contains(&b)) {
-        return Err(refuse("the audio bit rate must be from 6k to 1024k"));
-    }
-    Ok(AudioSettings { codec, bitrate: wish.bitrate })
-}
-
-fn can_copy(codec: &str, container: Container) -> bool {
-    match container {
-        Container::Mp4 => {
-            ["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac", "vorbis", "dts"].contains(&codec)
-        }
-        Container::Mov => {
-            ["aac", "mp3", "mp2", "ac3", "eac3", "alac"].contains(&codec) || codec.starts_with("pcm_")
-        }
-        Container::Mkv => codec != "unknown",
-        Container::Webm => ["opus", "vorbis"].contains(&codec),
-        Container::Hls => false,
-    }
 }

@@ -15,11 +15,13 @@ pub fn subtitle_codec(stream: &Stream, container: Container) -> Option<&'static 
         Container::Webm | Container::Hls => text.then_some("webvtt"),
         Container::Mkv if codec == "mov_text" => Some("srt"),
         Container::Mkv => Some("copy"),
+        Container::M4a | Container::Mka | Container::Opus => None,
     }
 }
 
-/// What of a source its result does not have, a sentence each. Sound is left out only by those who ask for that.
-pub(crate) fn left_out(facts: &MediaFacts, container: Container) -> Vec<String> {
+/// What of a source its result does not have, a sentence each. Sound is left out only by those who ask for that; a picture, where
+/// the result is sound alone.
+pub(crate) fn left_out(facts: &MediaFacts, container: Container, alone: bool) -> Vec<String> {
     let mut told = Vec::new();
     let attachments = facts.streams.iter().filter(|s| s.kind == StreamKind::Attachment).count();
     if attachments > 0 && container != Container::Mkv {
@@ -34,6 +36,9 @@ pub(crate) fn left_out(facts: &MediaFacts, container: Container) -> Vec<String> 
                 told.push(format!("subtitle stream {index} ({codec}) is left out: {hint} holds it"));
             }
             StreamKind::Cover => told.push(format!("the cover picture (stream {index}) is left out")),
+            StreamKind::Video(_) if alone => {
+                told.push(format!("video stream {index} ({codec}) is left out: the result is sound alone"));
+            }
             StreamKind::Video(_) if Some(index) != worked_on => {
                 told.push(format!("video stream {index} ({codec}) is left out: the first one is worked on"));
             }

@@ -234,8 +234,8 @@ pub struct AudioSettings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Settled {
-    /// `None` copies the video packets.
-    pub video: Option<VideoSettings>,
+    /// Picture.
+    pub video: VideoWork,
     /// Sound.
     pub audio: AudioSettings,
     /// Output container.
@@ -244,7 +244,30 @@ pub struct Settled {
     pub verify: Verify,
 }
 
-/// The video side of a settled recipe.
+/// What is done with the picture.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum VideoWork {
+    /// Encoded, in chunks.
+    Encode(Box<VideoSettings>),
+    /// The source's packets as they are.
+    Copy,
+    /// Left out, or there is none.
+    None,
+}
+
+impl VideoWork {
+    /// How it is encoded, if it is.
+    pub fn encoded(&self) -> Option<&VideoSettings> {
+        match self {
+            Self::Encode(settings) => Some(settings),
+            Self::Copy | Self::None => None,
+        }
+    }
+}
+
+/// How the picture is encoded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VideoSettings {

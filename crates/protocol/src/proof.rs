@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::encode::Settled;
 use crate::id::{Digest, JobId};
 use crate::recipe::Verify;
-use crate::task::{FrameRange, Preroll, TimesCheck};
+use crate::task::{FrameRange, Preroll, SoundCheck, TimesCheck};
 
 /// Version of the report's shape.
 pub const PROOF_VERSION: u32 = 1;
@@ -93,6 +93,9 @@ pub struct OutputProof {
     pub times: TimesCheck,
     /// Frames decoded from the result, when asked for.
     pub decoded: Option<u64>,
+    /// Each sound stream of a result that is sound alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sound: Vec<SoundCheck>,
     /// Bytes.
     pub size: u64,
     /// BLAKE3 of the file.

@@ -191,6 +191,8 @@ pub enum VideoCodec {
     Prores,
     /// The source's packets as they are.
     Copy,
+    /// No picture: sound alone.
+    None,
 }
 
 impl VideoCodec {
@@ -204,6 +206,7 @@ impl VideoCodec {
             Self::Ffv1 => "ffv1",
             Self::Prores => "prores",
             Self::Copy => "copy",
+            Self::None => "none",
         }
     }
 }
@@ -265,6 +268,12 @@ pub enum Container {
     Webm,
     /// HLS and DASH over the same fragmented MP4, all files in one tar archive.
     Hls,
+    /// MPEG-4 part 14 with sound alone.
+    M4a,
+    /// Matroska with sound alone.
+    Mka,
+    /// Opus in Ogg.
+    Opus,
 }
 
 impl Container {
@@ -276,6 +285,9 @@ impl Container {
             "mkv" => Some(Self::Mkv),
             "webm" => Some(Self::Webm),
             "tar" => Some(Self::Hls),
+            "m4a" => Some(Self::M4a),
+            "mka" => Some(Self::Mka),
+            "opus" => Some(Self::Opus),
             _ => None,
         }
     }
@@ -288,6 +300,17 @@ impl Container {
             Self::Mkv => "mkv",
             Self::Webm => "webm",
             Self::Hls => "tar",
+            Self::M4a => "m4a",
+            Self::Mka => "mka",
+            Self::Opus => "opus",
+        }
+    }
+
+    /// Whether it has no place for pictures.
+    pub fn is_sound_alone(self) -> bool {
+        match self {
+            Self::M4a | Self::Mka | Self::Opus => true,
+            Self::Mp4 | Self::Mov | Self::Mkv | Self::Webm | Self::Hls => false,
         }
     }
 }

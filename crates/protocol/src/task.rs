@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 mod output;
 
-pub use output::{ChunkOutput, OtherRendition, PackageOutput, ProbeOutput, TaskOutput, TimesCheck};
+pub use output::{
+    ChunkOutput, OtherRendition, PackageOutput, ProbeOutput, SoundCheck, TaskOutput, TimesCheck,
+};
 
 pub use crate::blob::{Blob, blob_name, is_part_of, part_name};
 use crate::describe::DescribeSpec;

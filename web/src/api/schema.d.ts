@@ -927,7 +927,7 @@ export interface components {
          * @description Container of the output.
          * @enum {string}
          */
-        Container: "mp4" | "mov" | "mkv" | "webm" | "hls";
+        Container: "mp4" | "mov" | "mkv" | "webm" | "hls" | "m4a" | "mka" | "opus";
         /** @description Content light level (CTA-861.3), in cd/m². */
         ContentLight: {
             /**
@@ -1594,6 +1594,8 @@ export interface components {
              * @description Bytes.
              */
             size: number;
+            /** @description Each sound stream of a result that is sound alone. */
+            sound?: components["schemas"]["SoundCheck"][];
             /** @description How timestamps were compared. */
             times: components["schemas"]["TimesCheck"];
         };
@@ -2178,7 +2180,8 @@ export interface components {
             container: components["schemas"]["Container"];
             /** @description How it is checked. */
             verify: components["schemas"]["Verify"];
-            video?: components["schemas"]["VideoSettings"] | null;
+            /** @description Picture. */
+            video: components["schemas"]["VideoWork"];
         };
         /** @description The part of one node in a job. */
         Share: {
@@ -2220,6 +2223,25 @@ export interface components {
              * @description Everything else.
              */
             other: number;
+        };
+        /** @description What was counted of a sound stream. */
+        SoundCheck: {
+            /**
+             * Format: int64
+             * @description Microseconds of samples that were decoded from it, when the check was `full`.
+             */
+            decoded_us?: number | null;
+            /**
+             * Format: int64
+             * @description Packets: as many as its encoder wrote, or as the source has where it is copied.
+             */
+            packets: number;
+            /**
+             * Format: int64
+             * @description From the start of the first packet to the start of the last in microseconds: as in the source, but for the lengths of
+             *     packets and what an encoder starts with.
+             */
+            span_us: number;
         };
         /** @description Where the input of a job is. */
         Source: {
@@ -2447,7 +2469,7 @@ export interface components {
          * @description Video codec of the output.
          * @enum {string}
          */
-        VideoCodec: "h264" | "hevc" | "av1" | "vp9" | "ffv1" | "prores" | "copy";
+        VideoCodec: "h264" | "hevc" | "av1" | "vp9" | "ffv1" | "prores" | "copy" | "none";
         /** @description Facts of a video stream. */
         VideoFacts: {
             avg_frame_rate?: components["schemas"]["Rational"] | null;
@@ -2527,7 +2549,7 @@ export interface components {
              */
             sharpen: number | null;
         };
-        /** @description The video side of a settled recipe. */
+        /** @description How the picture is encoded. */
         VideoSettings: {
             /** @description Encoder settings. */
             encode: components["schemas"]["EncodeSettings"];
@@ -2536,6 +2558,11 @@ export interface components {
             fps?: components["schemas"]["Rational"] | null;
             ladder?: components["schemas"]["Ladder"] | null;
         };
+        /** @description What is done with the picture. */
+        VideoWork: {
+            /** @description Encoded, in chunks. */
+            encode: components["schemas"]["VideoSettings"];
+        } | "copy" | "none";
         /** @description The JSON of `audiowaveform`, version 2. */
         Waveform: {
             /**

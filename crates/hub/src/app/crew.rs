@@ -46,7 +46,7 @@ impl Hub {
         let mut all: Vec<Encoder> = Vec::new();
         builds.iter().for_each(|build| add_missing(&mut all, &build.encoders));
         let outcome = settle::settle(&request.recipe, facts, container, &all)?;
-        let encoder = outcome.settled.video.as_ref().map(|video| video.encode.encoder);
+        let encoder = outcome.settled.video.encoded().map(|video| video.encode.encoder);
         let jobs = self.inner.settings.jobs;
         let mut best: Option<(Capabilities, Class, Capacity)> = None;
         for build in builds {

@@ -160,7 +160,8 @@ pub fn container_of(output: &std::path::Path) -> std::result::Result<Container, 
         Failure::new(
             ErrorCode::BadRecipe,
             format!(
-                "{}: its extension names no container; use .mp4, .mkv, .mov, .webm or .tar (HLS)",
+                "{}: its extension names no container; use .mp4, .mkv, .mov, .webm or .tar (HLS), \
+                 or for sound alone .m4a, .opus or .mka",
                 output.display()
             ),
         )

@@ -5,6 +5,7 @@ use kinora_jobs::judge::{self, Neighbour, Verdict};
 use kinora_jobs::key::Keys;
 use kinora_jobs::state::{JobEvent, allowed_from};
 use kinora_jobs::{expand, proof};
+use kinora_protocol::encode::VideoWork;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::proof::Proof;
@@ -142,10 +143,10 @@ impl Hub {
         let chunks = chunks(rows);
         let format = draft.work.facts.video().map_or("", |(_, v)| v.pix_fmt.as_str());
         let checks: Vec<_> = chunks.iter().map(|c| proof::check_of(c.spec, c.out, format)).collect();
-        let frames = if chunks.is_empty() {
-            draft.work.indexed_frames
-        } else {
-            chunks.iter().map(|c| c.out.packets).sum()
+        let frames = match draft.work.settled.video {
+            VideoWork::Encode(_) => chunks.iter().map(|c| c.out.packets).sum(),
+            VideoWork::Copy => draft.work.indexed_frames,
+            VideoWork::None => 0,
         };
         let work = PackageSpec { video, parts, audio, frames, chunks: checks, ..draft.work.clone() };
         let spec = TaskSpec::Package(Box::new(SourceTask { work, ..SourceTask::clone(draft) }));
@@ -203,6 +204,7 @@ impl Hub {
             }
         }
         lost.extend(judge::seams(&neighbours(&chunks)).notes);
+        lost.extend(judge::short_sound(&spec.facts, &package.sound));
         if spec.settled.verify == Verify::Off {
             notes.push("the checks were switched off".to_owned());
         }

@@ -5,7 +5,7 @@ use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
 use kinora_protocol::proxy::{ProxiesView, ProxyKind, ProxyState, ProxyView};
-use kinora_protocol::{Digest, Failure, JobId, routes};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId, routes};
 use kinora_store::JobRow;
 
 use super::media::Asked;
@@ -67,10 +67,15 @@ impl Hub {
     pub async fn make_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<Asked<ProxyView>>> {
         // Its media does not go meanwhile.
         let _nobody_deletes = self.inner.library.lock().await;
-        if self.media_row(media).await?.is_none() {
-            return Ok(None);
-        }
-        let recipe = proxy::recipe(kind);
+        let Some(known) = self.media_row(media).await? else { return Ok(None) };
+        let sound_alone = match &known.verdict {
+            Some(Verdict::Admitted(facts)) => facts.video().is_none(),
+            Some(Verdict::Refused(_)) | None => false,
+        };
+        let recipe = match proxy::recipe(kind, sound_alone) {
+            Ok(recipe) => recipe,
+            Err(why) => return Ok(Some(Err(Failure::new(ErrorCode::BadRecipe, why)))),
+        };
         let extension = recipe.container.map_or("mp4", |container| container.extension());
         let job = NewJob {
             recipe,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use kinora_hub::Hub;
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
-use kinora_protocol::encode::Encoder;
+use kinora_protocol::encode::{Encoder, VideoWork};
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::proof::Proof;
@@ -47,6 +47,8 @@ struct Summary {
     wall_seconds: f64,
     encode_cpu_seconds: f64,
     verified: bool,
+    /// Whether the result has no picture.
+    sound_alone: bool,
     notes: Vec<String>,
 }
 
@@ -288,8 +290,8 @@ async fn summarize(
     let ticks = |c: &kinora_protocol::proof::ChunkProof| (c.ticks.1 - c.ticks.0) as f64 / c.hz as f64;
     let (span, counted) = (proof.chunks.iter().map(ticks).sum::<f64>(), proof.source.decoded_frames as f64);
     let seconds = match &proof.chunks[..] {
-        // Copied, not split.
-        [] => declared,
+        // Copied or sound alone, not split.
+        [] => sound_seconds(&proof).unwrap_or(declared),
         // From the first frame to the last; the last one shows for about as long as the others.
         _ if counted > 1.0 => span * counted / (counted - 1.0),
         _ => span,
@@ -305,8 +307,15 @@ async fn summarize(
         wall_seconds: started.elapsed().as_secs_f64(),
         encode_cpu_seconds: cpu,
         verified: proof.verified,
+        sound_alone: proof.settings.video == VideoWork::None,
         notes: proof.notes,
     })
+}
+
+/// How long the sound is that was counted, where it was.
+fn sound_seconds(proof: &Proof) -> Option<f64> {
+    let longest = proof.output.sound.iter().map(|sound| sound.span_us).max()?;
+    Some(longest as f64 / 1e6)
 }
 
 fn write_proof(path: &std::path::Path, proof: &Proof) -> Result<(), Failure> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kinora_media::{Control, Tools, index, probe};
+use kinora_media::{Control, Tools, index};
 use kinora_plan::chunk::Timeline;
 use kinora_plan::index::PacketIndex;
 use kinora_plan::layout::Layout;
@@ -59,14 +59,8 @@ pub async fn run(args: &ProbeArgs, config: &Config) -> Result<(), Failure> {
             }
         })?;
     let control = Control::quiet(Duration::from_secs(300));
-    let (facts, video) = match index::probe_and_index(&tools, &args.file, size, &control).await {
-        Ok((facts, index)) => (facts, Some(summary(&index))),
-        // Sound alone is worth a look, too.
-        Err(error) => match probe::probe(&tools, &args.file, size).await? {
-            facts if facts.video().is_none() => (facts, None),
-            _ => return Err(error.into()),
-        },
-    };
+    let (facts, index) = index::probe_and_index(&tools, &args.file, size, &control).await?;
+    let video = facts.video().map(|_| summary(&index));
     let report = Report { file: &args.file, facts: &facts, video };
     if args.json {
         let text = serde_json::to_string_pretty(&report);
@@ -140,6 +134,9 @@ fn print(report: &Report<'_>) {
             time::us_text(video.start_us),
             video.layout
         );
+    }
+    if let (None, Some(duration_us)) = (&report.video, facts.duration_us) {
+        say!("  sound of {} s, as it declares", time::us_text(duration_us));
     }
     if facts.chapters > 0 {
         say!("  {} chapters", facts.chapters);

@@ -93,7 +93,9 @@ pub async fn run(args: &SubmitArgs, config: &Config) -> Result<(), Failure> {
     if let Some(output) = &args.output {
         let size = client.fetch(view.id, output).await?;
         if !args.hub.json {
-            say!("{}: {} frames, {:.2} MB", output.display(), ended.frames, size as f64 / 1e6);
+            // Sound alone has none.
+            let frames = if ended.frames > 0 { format!("{} frames, ", ended.frames) } else { String::new() };
+            say!("{}: {frames}{:.2} MB", output.display(), size as f64 / 1e6);
         }
     }
     if args.hub.json {

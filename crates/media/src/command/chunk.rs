@@ -102,7 +102,12 @@ fn format_of(codec: VideoCodec) -> &'static str {
     match codec {
         // The MP4 muxer refuses these two; QuickTime's has the same fragments.
         VideoCodec::Ffv1 | VideoCodec::Prores => "mov",
-        VideoCodec::H264 | VideoCodec::Hevc | VideoCodec::Av1 | VideoCodec::Vp9 | VideoCodec::Copy => "mp4",
+        VideoCodec::H264
+        | VideoCodec::Hevc
+        | VideoCodec::Av1
+        | VideoCodec::Vp9
+        | VideoCodec::Copy
+        | VideoCodec::None => "mp4",
     }
 }
 

@@ -71,6 +71,30 @@ pub fn written_packets(path: &Path) -> Vec<OsString> {
     )
 }
 
+/// Times of the packets of all sound streams.
+pub fn sound_packets(path: &Path) -> Vec<OsString> {
+    ffprobe(
+        path,
+        &[
+            "-of",
+            "compact=print_section=1:nokey=0",
+            "-select_streams",
+            "a",
+            "-show_entries",
+            "packet=stream_index,pts:stream=index,time_base",
+        ],
+    )
+}
+
+/// Decodes all sound streams and writes one `framecrc` line per frame to `out`.
+pub fn decode_sound(path: &Path, out: &Path) -> Vec<OsString> {
+    let mut args = input::prologue();
+    args.words(["-y", "-max_error_rate", "1"]);
+    input::source(&mut args, path);
+    args.words(["-map", "0:a", "-c:a", "pcm_s16le", "-f", "framecrc"]).file(out);
+    args.finish()
+}
+
 /// Decodes the first video stream and writes one `framecrc` line per frame to `out`.
 pub fn decode(path: &Path, passthrough: [&'static str; 2], out: &Path) -> Vec<OsString> {
     let mut args = input::prologue();

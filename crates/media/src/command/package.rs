@@ -5,7 +5,8 @@ use std::path::Path;
 
 use kinora_plan::streams::subtitle_codec;
 use kinora_plan::time::{self, GUARD_SECONDS};
-use kinora_protocol::media::{Stream, StreamKind};
+use kinora_protocol::encode::VideoWork;
+use kinora_protocol::media::{Stream, StreamKind, VideoFacts};
 use kinora_protocol::recipe::{AudioCodec, Container};
 use kinora_protocol::task::PackageSpec;
 
@@ -41,7 +42,7 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
     args.words(["-y", "-copyts"]);
     let inputs = open(&mut args, spec, paths);
     let container = spec.settled.container;
-    video(&mut args, spec, &inputs, paths.video.is_some());
+    video(&mut args, spec, &inputs);
     audio(&mut args, spec, &inputs);
     let subtitles = subtitles(&mut args, spec, &inputs);
     if container == Container::Mkv {
@@ -49,16 +50,16 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
     }
     metadata(&mut args, spec, &inputs, &subtitles);
     match container {
-        Container::Mp4 | Container::Mov | Container::Hls => {
+        Container::Mp4 | Container::Mov | Container::Hls | Container::M4a => {
             if paths.video.is_some() {
                 args.option("-video_track_timescale", out_hz(spec).to_string());
             }
-            let color = spec.facts.video().map(|(_, v)| v.color.clone()).unwrap_or_default();
+            let color = shown(spec).map(|(_, v)| v.color.clone()).unwrap_or_default();
             args.option("-movie_timescale", "90000");
             args.option("-movflags", format!("+faststart{}", colr(&color)));
             args.option("-write_tmcd", "0");
         }
-        Container::Mkv | Container::Webm => {}
+        Container::Mkv | Container::Webm | Container::Mka | Container::Opus => {}
     }
     args.option("-f", muxer(container)).file(paths.out);
     args.finish()
@@ -66,7 +67,7 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
 
 /// Ticks per second of the result's video.
 pub fn out_hz(spec: &PackageSpec) -> i64 {
-    spec.settled.video.as_ref().and_then(|v| v.fps).map_or(spec.clock.hz, |rate| rate.num())
+    spec.settled.video.encoded().and_then(|v| v.fps).map_or(spec.clock.hz, |rate| rate.num())
 }
 
 fn muxer(container: Container) -> &'static str {
@@ -74,8 +75,11 @@ fn muxer(container: Container) -> &'static str {
         // The tracks of a package are MP4.
         Container::Mp4 | Container::Hls => "mp4",
         Container::Mov => "mov",
-        Container::Mkv => "matroska",
+        Container::Mkv | Container::Mka => "matroska",
         Container::Webm => "webm",
+        // MP4 under the brand by which players know that it is sound.
+        Container::M4a => "ipod",
+        Container::Opus => "opus",
     }
 }
 
@@ -98,13 +102,24 @@ fn open(args: &mut Args, spec: &PackageSpec, paths: PackagePaths<'_>) -> Inputs 
     Inputs { video, audio, source: count }
 }
 
-fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, encoded: bool) {
-    let Some((stream, _)) = spec.facts.video() else { return };
-    if encoded {
-        args.option("-map", format!("{}:v:0", inputs.video)).option("-c:v", "copy");
-        args.option("-bsf:v", MONOTONE);
-    } else {
-        args.option("-map", format!("{}:{}", inputs.source, stream.index)).option("-c:v", "copy");
+/// The video stream of the source, where the result has one.
+fn shown(spec: &PackageSpec) -> Option<(&Stream, &VideoFacts)> {
+    match spec.settled.video {
+        VideoWork::Encode(_) | VideoWork::Copy => spec.facts.video(),
+        VideoWork::None => None,
+    }
+}
+
+fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
+    let Some((stream, _)) = shown(spec) else { return };
+    match spec.settled.video {
+        VideoWork::Encode(_) => {
+            args.option("-map", format!("{}:v:0", inputs.video)).option("-c:v", "copy");
+            args.option("-bsf:v", MONOTONE);
+        }
+        VideoWork::Copy | VideoWork::None => {
+            args.option("-map", format!("{}:{}", inputs.source, stream.index)).option("-c:v", "copy");
+        }
     }
 }
 
@@ -136,7 +151,7 @@ fn subtitles<'a>(args: &mut Args, spec: &'a PackageSpec, inputs: &Inputs) -> Vec
 fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&Stream]) {
     let source = inputs.source;
     args.option("-map_metadata", source.to_string()).option("-map_chapters", source.to_string());
-    if let Some((stream, _)) = spec.facts.video() {
+    if let Some((stream, _)) = shown(spec) {
         args.option("-map_metadata:s:v:0", format!("{source}:s:{}", stream.index));
         args.option("-disposition:v:0", dispositions(stream));
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use expect_test::{Expect, expect};
 use kinora_protocol::encode::{
     AudioSettings, EncodeSettings, Encoder, ExpertParam, Ladder, PictureFilters, Rate, Rendition, Scan,
-    Settled, VideoSettings,
+    Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::media::{
     AudioFacts, Color, ContentLight, HdrStatic, Mastering, MediaFacts, Stream, StreamKind, VideoFacts,
@@ -819,9 +819,9 @@ fn blob(name: &str) -> Option<Blob> {
     Some(Blob { path: PathBuf::from(name), size: 1, digest: digest() })
 }
 
-fn package_spec(container: Container, codec: AudioCodec, video: Option<VideoSettings>) -> PackageSpec {
+fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> PackageSpec {
     PackageSpec {
-        video: video.as_ref().and_then(|_| blob("join.mp4")),
+        video: video.encoded().and_then(|_| blob("join.mp4")),
         parts: Vec::new(),
         audio_guard: 16,
         audio: if matches!(codec, AudioCodec::Aac | AudioCodec::Opus) { blob("audio.mp4") } else { None },
@@ -852,8 +852,47 @@ fn mux(spec: &PackageSpec) -> Vec<OsString> {
     package::mux(spec, paths)
 }
 
-fn encoded(encoder: Encoder, fps: Option<Rational>) -> Option<VideoSettings> {
-    Some(VideoSettings { encode: settings(encoder), filters: PictureFilters::default(), fps, ladder: None })
+fn encoded(encoder: Encoder, fps: Option<Rational>) -> VideoWork {
+    let (encode, filters) = (settings(encoder), PictureFilters::default());
+    VideoWork::Encode(Box::new(VideoSettings { encode, filters, fps, ladder: None }))
+}
+
+#[test]
+fn sound_alone_in_m4a() {
+    check(
+        &mux(&package_spec(Container::M4a, AudioCodec::Aac, VideoWork::None)),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset -16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/b/audio.mp4
+        -itsoffset -0.020000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/in.mkv
+        -map 0:a
+        -c:a copy
+        -map_metadata 1
+        -map_chapters 1
+        -map_metadata:s:a:0 1:s:1
+        -disposition:a:0 0
+        -movie_timescale 90000
+        -movflags +faststart-write_colr
+        -write_tmcd 0
+        -f ipod file:/.o.kinora.part
+    "#]],
+    );
 }
 
 #[test]
@@ -1015,7 +1054,7 @@ fn result_in_webm() {
 #[test]
 fn copy_into_mov_without_sound() {
     check(
-        &mux(&package_spec(Container::Mov, AudioCodec::None, None)),
+        &mux(&package_spec(Container::Mov, AudioCodec::None, VideoWork::Copy)),
         expect![[r#"
         -hide_banner
         -nostdin
@@ -1208,7 +1247,7 @@ fn looking_at_files() {
 
 #[test]
 fn tracks_of_a_package() {
-    let spec = package_spec(Container::Hls, AudioCodec::Aac, None);
+    let spec = package_spec(Container::Hls, AudioCodec::Aac, VideoWork::Copy);
     let video = hls::video(&spec, Path::new("/w/joined0.mp4"), Path::new("/w/v0.mp4"));
     check(
         &video,

@@ -142,10 +142,27 @@ pub struct PackageOutput {
     pub times_checked: TimesCheck,
     /// Frames counted by decoding, when the check was `full`.
     pub decoded: Option<u64>,
+    /// What was counted of each sound stream of a result that is sound alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sound: Vec<SoundCheck>,
     /// Bytes.
     pub size: u64,
     /// BLAKE3 of the result.
     pub digest: Digest,
+}
+
+/// What was counted of a sound stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct SoundCheck {
+    /// Packets: as many as its encoder wrote, or as the source has where it is copied.
+    pub packets: u64,
+    /// From the start of the first packet to the start of the last in microseconds: as in the source, but for the lengths of
+    /// packets and what an encoder starts with.
+    pub span_us: i64,
+    /// Microseconds of samples that were decoded from it, when the check was `full`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decoded_us: Option<i64>,
 }
 
 /// How exactly the result's timestamps were compared with the plan.

@@ -41,7 +41,7 @@ pub struct EncodeArgs {
 /// Flags that make a recipe: of every command that takes one.
 #[derive(Debug, Args)]
 pub struct RecipeArgs {
-    /// Video codec; chosen from the source when absent
+    /// Video codec; chosen from the source when absent; none leaves sound alone
     #[arg(long, value_enum, help_heading = "Video")]
     pub codec: Option<CodecArg>,
     /// ffmpeg's encoder name, for example libx264 or hevc_nvenc
@@ -111,6 +111,7 @@ pub enum CodecArg {
     Ffv1,
     Prores,
     Copy,
+    None,
 }
 
 /// `--quality`.
@@ -142,6 +143,9 @@ pub enum ContainerArg {
     Mkv,
     Webm,
     Hls,
+    M4a,
+    Mka,
+    Opus,
 }
 
 /// `--verify`.
@@ -163,6 +167,7 @@ impl From<CodecArg> for VideoCodec {
             CodecArg::Ffv1 => Self::Ffv1,
             CodecArg::Prores => Self::Prores,
             CodecArg::Copy => Self::Copy,
+            CodecArg::None => Self::None,
         }
     }
 }
@@ -197,6 +202,9 @@ impl From<ContainerArg> for Container {
             ContainerArg::Mkv => Self::Mkv,
             ContainerArg::Webm => Self::Webm,
             ContainerArg::Hls => Self::Hls,
+            ContainerArg::M4a => Self::M4a,
+            ContainerArg::Mka => Self::Mka,
+            ContainerArg::Opus => Self::Opus,
         }
     }
 }

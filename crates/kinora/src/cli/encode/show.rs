@@ -58,7 +58,7 @@ impl Display {
         self.head_start = self.chunks.done();
         self.encoding_since = Some(Instant::now());
         self.phase = "encoding".to_owned();
-        if let Out::Lines = self.out {
+        if let (Out::Lines, 1..) = (&self.out, self.chunks.len()) {
             let (frames, chunks, reused) = (self.chunks.total(), self.chunks.len(), self.chunks.reused());
             let reused = if reused > 0 { format!(", {reused} of them done before") } else { String::new() };
             tell!("kinora: {frames} frames in {chunks} chunks{reused}");
@@ -140,13 +140,23 @@ pub fn summary(summary: &Summary) {
     let fps = *frames as f64 / wall_seconds.max(0.001);
     let speed = summary.seconds / wall_seconds.max(0.001);
     let size = summary.output_bytes as f64 / 1e6;
-    say!("{}: {frames} frames, {size:.2} MB", summary.output.display());
     let reused =
         if summary.reused_chunks > 0 { format!(", {} reused", summary.reused_chunks) } else { String::new() };
-    say!("  {chunks} chunks{reused}, {} ({fps:.0} fps, {speed:.2}× real time)", clock(*wall_seconds));
+    let (output, wall) = (summary.output.display(), clock(*wall_seconds));
+    if summary.sound_alone {
+        say!("{output}: {} of sound, {size:.2} MB", clock(summary.seconds));
+        say!("  {wall} ({speed:.2}× real time)");
+    } else {
+        say!("{output}: {frames} frames, {size:.2} MB");
+        say!("  {chunks} chunks{reused}, {wall} ({fps:.0} fps, {speed:.2}× real time)");
+    }
     say!(
         "  {}",
-        if summary.verified { "verified: every frame counted, timed and checked" } else { "not verified" }
+        match (summary.verified, summary.sound_alone) {
+            (true, false) => "verified: every frame counted, timed and checked",
+            (true, true) => "verified: every packet of the sound counted and timed",
+            (false, _) => "not verified",
+        }
     );
     for note in &summary.notes {
         say!("  note: {note}");
