@@ -128,19 +128,32 @@ pub fn seams(chunks: &[Neighbour<'_>]) -> Seams {
     found
 }
 
-/// What a file of sound alone may declare more than it has, in µs: some formats are guessed at from their bit rate.
-const GUESSED_US: i64 = 1_000_000;
+/// What a file of sound alone may declare more than it has, in microseconds.
+const DECLARED_US: i64 = 1_000_000;
+/// Formats that do not declare how long they are: it is guessed from their first packets.
+const GUESSED: [&str; 4] = ["mp3", "aac", "ac3", "eac3"];
 
-/// That a file of sound alone has less of it than it declares, if so.
-pub fn short_sound(facts: &MediaFacts, counted: &[SoundCheck]) -> Option<String> {
-    let declared = facts.duration_us.filter(|_| facts.video().is_none())?;
-    let longest = counted.iter().map(|sound| sound.span_us).max()?;
+/// What of the sound of a file is not in a result that is sound alone.
+pub fn lost_sound(facts: &MediaFacts, counted: &[SoundCheck]) -> Vec<String> {
     let seconds = |us: i64| us as f64 / 1e6;
-    (declared - longest > GUESSED_US.max(declared / 20)).then(|| {
-        format!(
+    let mut lost = Vec::new();
+    for (n, sound) in counted.iter().enumerate().filter(|(_, sound)| sound.missing_us > 0) {
+        lost.push(format!(
+            "{:.1} s of sound stream {n} cannot be decoded: the source is damaged",
+            seconds(sound.missing_us)
+        ));
+    }
+    let declared = facts.duration_us.filter(|_| facts.video().is_none());
+    let guessed = GUESSED.iter().any(|format| facts.is_format(format));
+    let end = counted.iter().map(|sound| sound.source_end_us).max().flatten();
+    if let (Some(declared), false, Some(end)) = (declared, guessed, end)
+        && declared - end > DECLARED_US.max(declared / 20)
+    {
+        lost.push(format!(
             "the source declares {:.1} s of sound, and has {:.1} s: it is damaged or was cut off",
             seconds(declared),
-            seconds(longest)
-        )
-    })
+            seconds(end)
+        ));
+    }
+    lost
 }

@@ -193,6 +193,7 @@ fn the_summary_and_the_proof_keep_their_promises() -> Result<()> {
         "output_bytes",
         "reused_chunks",
         "seconds",
+        "sound_alone",
         "verified",
         "wall_seconds",
     ];

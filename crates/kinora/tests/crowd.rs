@@ -6,6 +6,7 @@ mod support;
 
 use std::io::Write as _;
 use std::sync::{Arc, Barrier};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kinora_protocol::{Digest, routes};
@@ -48,7 +49,8 @@ fn upload(hub: &str, bytes: &[u8], random: &mut Random) -> Result<String> {
     let begun = begin(hub, bytes.len() as u64)?;
     ensure!(begun.status == 201, "{begun:?}");
     let path = begun.header("location")?.to_owned();
-    for drops_left in (0..=DROPS).rev() {
+    let (mut drops_left, started) = (DROPS, Instant::now());
+    while started.elapsed() < PATIENCE {
         let head = wire::ask(hub, "HEAD", &path, &[TUS])?;
         ensure!(head.status == 200, "{head:?}");
         let at: usize = head.header("upload-offset")?.parse()?;
@@ -59,10 +61,15 @@ fn upload(hub: &str, bytes: &[u8], random: &mut Random) -> Result<String> {
         let mut stream = wire::open(hub, "PATCH", &path, &headers)?;
         if drops_left > 0 {
             stream.write_all(&rest[..usize::try_from(random.below(rest.len().max(1) as u64))?])?;
+            drops_left -= 1;
             continue;
         }
         stream.write_all(rest)?;
         let done = wire::read(stream)?;
+        if done.status == 409 {
+            // What the broken connection had brought was still on its way to the disk when the offset was asked for.
+            continue;
+        }
         ensure!(done.status == 204, "{done:?} {}", done.text());
         return Ok(done.header("x-kinora-media")?.to_owned());
     }

@@ -62,7 +62,7 @@ async fn checked(
 ) -> Result<PackageOutput, MediaError> {
     let what = "writing the result";
     let paths = PackagePaths { video: inputs.video, audio: inputs.audio, source: inputs.source, out: part };
-    let args = package::mux(spec, paths);
+    let args = package::mux(spec, paths, tools.version);
     process::run(&Invocation { what: what.to_owned(), program: tools.ffmpeg.clone(), args }, control).await?;
     if !part.is_file() {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));

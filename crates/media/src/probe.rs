@@ -182,7 +182,7 @@ pub(crate) fn reason_of(tail: &str, path: &Path) -> String {
     last.to_owned()
 }
 
-fn micros(text: Option<&str>) -> Option<i64> {
+pub(crate) fn micros(text: Option<&str>) -> Option<i64> {
     let text = text?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let negative = whole.starts_with('-');

@@ -5,7 +5,7 @@ use kinora_protocol::encode::{
     EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::media::{MediaFacts, VideoFacts};
-use kinora_protocol::recipe::{Container, Quality, Recipe, Scale, VideoCodec};
+use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, VideoCodec};
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
@@ -81,9 +81,10 @@ pub(crate) fn one(
     let settled = |video| Settled { video, audio, container, verify: recipe.verify };
     let mut notes = streams::left_out(facts, container, alone);
     if alone {
-        return match facts.audio().next() {
-            Some(_) => Ok(Outcome { settled: settled(VideoWork::None), notes }),
-            None => Err(refuse("the file has no sound, and the recipe leaves the picture out")),
+        return match (facts.audio().next(), recipe.audio.codec) {
+            (Some(_), Some(AudioCodec::None)) => Err(refuse("the recipe leaves out picture and sound")),
+            (Some(_), _) => Ok(Outcome { settled: settled(VideoWork::None), notes }),
+            (None, _) => Err(refuse("the file has no sound, and the recipe leaves the picture out")),
         };
     }
     let Some((_, video)) = facts.video() else {

@@ -247,7 +247,7 @@ pub struct Settled {
 /// What is done with the picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", from = "StoredVideoWork")]
 pub enum VideoWork {
     /// Encoded, in chunks.
     Encode(Box<VideoSettings>),
@@ -255,6 +255,33 @@ pub enum VideoWork {
     Copy,
     /// Left out, or there is none.
     None,
+}
+
+/// What is done with the picture, as it was written at any time: before it could be left out, nothing stood for a copy.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StoredVideoWork {
+    Now(VideoWorkNow),
+    Before(Option<Box<VideoSettings>>),
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum VideoWorkNow {
+    Encode(Box<VideoSettings>),
+    Copy,
+    None,
+}
+
+impl From<StoredVideoWork> for VideoWork {
+    fn from(stored: StoredVideoWork) -> Self {
+        match stored {
+            StoredVideoWork::Now(VideoWorkNow::Encode(settings))
+            | StoredVideoWork::Before(Some(settings)) => Self::Encode(settings),
+            StoredVideoWork::Now(VideoWorkNow::Copy) | StoredVideoWork::Before(None) => Self::Copy,
+            StoredVideoWork::Now(VideoWorkNow::None) => Self::None,
+        }
+    }
 }
 
 impl VideoWork {

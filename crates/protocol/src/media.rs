@@ -33,9 +33,9 @@ pub struct MediaFacts {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It is a video.
+    /// It is a video, or sound.
     Admitted(Box<MediaFacts>),
-    /// It is none that is taken, and why.
+    /// It is nothing that is taken, and why.
     Refused(String),
 }
 

@@ -2233,13 +2233,23 @@ export interface components {
             decoded_us?: number | null;
             /**
              * Format: int64
+             * @description Microseconds of sound that the packets of the source hold and that did not come out of its decoder; 0 for less than what an
+             *     encoder adds.
+             */
+            missing_us?: number;
+            /**
+             * Format: int64
              * @description Packets: as many as its encoder wrote, or as the source has where it is copied.
              */
             packets: number;
             /**
              * Format: int64
-             * @description From the start of the first packet to the start of the last in microseconds: as in the source, but for the lengths of
-             *     packets and what an encoder starts with.
+             * @description Where the last packet of the source ends in microseconds, where it has times.
+             */
+            source_end_us?: number | null;
+            /**
+             * Format: int64
+             * @description From the start of the first packet to the end of the last in microseconds, or 0 where they have no times.
              */
             span_us: number;
         };
@@ -2454,10 +2464,10 @@ export interface components {
         TimesCheck: "exact" | "millisecond" | "skipped";
         /** @description What a look at media came to. */
         Verdict: {
-            /** @description It is a video. */
+            /** @description It is a video, or sound. */
             admitted: components["schemas"]["MediaFacts"];
         } | {
-            /** @description It is none that is taken, and why. */
+            /** @description It is nothing that is taken, and why. */
             refused: string;
         };
         /**

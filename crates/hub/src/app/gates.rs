@@ -204,7 +204,7 @@ impl Hub {
             }
         }
         lost.extend(judge::seams(&neighbours(&chunks)).notes);
-        lost.extend(judge::short_sound(&spec.facts, &package.sound));
+        lost.extend(judge::lost_sound(&spec.facts, &package.sound));
         if spec.settled.verify == Verify::Off {
             notes.push("the checks were switched off".to_owned());
         }

@@ -78,16 +78,21 @@ impl Hub {
         };
         let extension = recipe.container.map_or("mp4", |container| container.extension());
         let job = NewJob {
-            recipe,
+            recipe: recipe.clone(),
             name: Some(format!("proxy.{extension}")),
             ..NewJob::of(Source::Media(media.clone()))
         };
+        if let Some(JobRow { id, phase: JobPhase::Failed | JobPhase::Cancelled, request, .. }) =
+            self.proxy(media, kind).await?
+        {
+            // Before anybody had looked at it, it was taken for a video.
+            match request.recipe.video.codec == recipe.video.codec {
+                true => drop(self.retry(id).await?),
+                false => drop(self.delete_job(id).await?),
+            }
+        }
         if let Err(failure) = self.submit_api(job, Some(key(media, kind))).await? {
             return Ok(Some(Err(failure)));
-        }
-        let row = self.proxy(media, kind).await?;
-        if let Some(JobRow { id, phase: JobPhase::Failed | JobPhase::Cancelled, .. }) = row {
-            self.retry(id).await?;
         }
         Ok(Some(Ok(view(media, kind, self.proxy(media, kind).await?))))
     }

@@ -44,7 +44,8 @@ impl Hub {
                 let seen = self.inner.nodes.mark_of(&claimed.lease);
                 self.remember_source(&request.input, seen, probe).await?;
                 let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
-                if expanded.is_ok() {
+                // A recipe that cannot be for it says nothing against a file.
+                if expanded.as_ref().err().is_none_or(|failure| failure.code == ErrorCode::BadRecipe) {
                     self.admit(probe).await?;
                 }
                 self.store_expansion(claimed, output, expanded).await

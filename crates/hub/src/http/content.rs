@@ -222,6 +222,7 @@ fn kind(path: &Path) -> &'static str {
         "aac" => "audio/aac",
         "ogg" | "opus" => "audio/ogg",
         "flac" => "audio/flac",
+        "mka" => "audio/x-matroska",
         "wav" => "audio/wav",
         "m4s" => "video/iso.segment",
         "m3u8" => "application/vnd.apple.mpegurl",

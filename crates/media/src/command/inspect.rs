@@ -71,7 +71,7 @@ pub fn written_packets(path: &Path) -> Vec<OsString> {
     )
 }
 
-/// Times of the packets of all sound streams.
+/// Times and lengths of the packets of all sound streams, then what the streams are.
 pub fn sound_packets(path: &Path) -> Vec<OsString> {
     ffprobe(
         path,
@@ -81,7 +81,7 @@ pub fn sound_packets(path: &Path) -> Vec<OsString> {
             "-select_streams",
             "a",
             "-show_entries",
-            "packet=stream_index,pts:stream=index,time_base",
+            "packet=stream_index,pts_time,duration_time:stream=index,time_base",
         ],
     )
 }

@@ -37,13 +37,13 @@ struct Inputs {
 }
 
 /// The whole command.
-pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>) -> Vec<OsString> {
+pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>, version: (u32, u32)) -> Vec<OsString> {
     let mut args = input::prologue();
     args.words(["-y", "-copyts"]);
     let inputs = open(&mut args, spec, paths);
     let container = spec.settled.container;
     video(&mut args, spec, &inputs);
-    audio(&mut args, spec, &inputs);
+    audio(&mut args, spec, &inputs, version);
     let subtitles = subtitles(&mut args, spec, &inputs);
     if container == Container::Mkv {
         args.option("-map", format!("{}:t?", inputs.source)).option("-c:t", "copy");
@@ -123,7 +123,18 @@ fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
     }
 }
 
-fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
+/// Packets of encoded sound whose length is not known, which the last of a track may be: MP4 plays nothing of it then. Samples are
+/// the unit of time of that file. Before ffmpeg 5 nothing could say so.
+fn lengths(codec: AudioCodec, version: (u32, u32)) -> Option<String> {
+    let samples = match codec {
+        AudioCodec::Aac => 1024,
+        AudioCodec::Opus => 960,
+        AudioCodec::Copy | AudioCodec::None => return None,
+    };
+    (version >= (5, 0)).then(|| format!("setts=duration=if(gt(DURATION\\,0)\\,DURATION\\,{samples})"))
+}
+
+fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, version: (u32, u32)) {
     match spec.settled.audio.codec {
         AudioCodec::None => {}
         AudioCodec::Copy => {
@@ -131,6 +142,9 @@ fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
         }
         AudioCodec::Aac | AudioCodec::Opus if spec.audio.is_some() => {
             args.option("-map", format!("{}:a", inputs.audio)).option("-c:a", "copy");
+            if let Some(lengths) = lengths(spec.settled.audio.codec, version) {
+                args.option("-bsf:a", lengths);
+            }
         }
         AudioCodec::Aac | AudioCodec::Opus => {}
     }
@@ -150,7 +164,12 @@ fn subtitles<'a>(args: &mut Args, spec: &'a PackageSpec, inputs: &Inputs) -> Vec
 
 fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&Stream]) {
     let source = inputs.source;
-    args.option("-map_metadata", source.to_string()).option("-map_chapters", source.to_string());
+    // Ogg has no tags of its own: those of the first sound are the file's.
+    let tags = match spec.facts.audio().next().filter(|_| spec.facts.is_format("ogg")) {
+        Some((stream, _)) => format!("{source}:s:{}", stream.index),
+        None => source.to_string(),
+    };
+    args.option("-map_metadata", tags).option("-map_chapters", source.to_string());
     if let Some((stream, _)) = shown(spec) {
         args.option("-map_metadata:s:v:0", format!("{source}:s:{}", stream.index));
         args.option("-disposition:v:0", dispositions(stream));

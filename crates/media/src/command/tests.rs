@@ -849,7 +849,7 @@ fn mux(spec: &PackageSpec) -> Vec<OsString> {
         source: Path::new("/in.mkv"),
         out: Path::new("/.o.kinora.part"),
     };
-    package::mux(spec, paths)
+    package::mux(spec, paths, (5, 1))
 }
 
 fn encoded(encoder: Encoder, fps: Option<Rational>) -> VideoWork {
@@ -862,36 +862,37 @@ fn sound_alone_in_m4a() {
     check(
         &mux(&package_spec(Container::M4a, AudioCodec::Aac, VideoWork::None)),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/audio.mp4
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mkv
-        -map 0:a
-        -c:a copy
-        -map_metadata 1
-        -map_chapters 1
-        -map_metadata:s:a:0 1:s:1
-        -disposition:a:0 0
-        -movie_timescale 90000
-        -movflags +faststart-write_colr
-        -write_tmcd 0
-        -f ipod file:/.o.kinora.part
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/b/audio.mp4
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/in.mkv
+            -map 0:a
+            -c:a copy
+            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024)
+            -map_metadata 1
+            -map_chapters 1
+            -map_metadata:s:a:0 1:s:1
+            -disposition:a:0 0
+            -movie_timescale 90000
+            -movflags +faststart-write_colr
+            -write_tmcd 0
+            -f ipod file:/.o.kinora.part
+        "#]],
     );
 }
 
@@ -901,51 +902,52 @@ fn result_in_mp4() {
     check(
         &mux(&package_spec(Container::Mp4, AudioCodec::Aac, video)),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/join.mp4
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/audio.mp4
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mkv
-        -map 0:v:0
-        -c:v copy
-        -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
-        -map 1:a
-        -c:a copy
-        -map 2:2
-        -c:s:0 mov_text
-        -map_metadata 2
-        -map_chapters 2
-        -map_metadata:s:v:0 2:s:0
-        -disposition:v:0 default
-        -map_metadata:s:a:0 2:s:1
-        -disposition:a:0 0
-        -map_metadata:s:s:0 2:s:2
-        -disposition:s:0 0
-        -video_track_timescale 30000
-        -movie_timescale 90000
-        -movflags +faststart+write_colr
-        -write_tmcd 0
-        -f mp4 file:/.o.kinora.part
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/b/join.mp4
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/b/audio.mp4
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/in.mkv
+            -map 0:v:0
+            -c:v copy
+            -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
+            -map 1:a
+            -c:a copy
+            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024)
+            -map 2:2
+            -c:s:0 mov_text
+            -map_metadata 2
+            -map_chapters 2
+            -map_metadata:s:v:0 2:s:0
+            -disposition:v:0 default
+            -map_metadata:s:a:0 2:s:1
+            -disposition:a:0 0
+            -map_metadata:s:s:0 2:s:2
+            -disposition:s:0 0
+            -video_track_timescale 30000
+            -movie_timescale 90000
+            -movflags +faststart+write_colr
+            -write_tmcd 0
+            -f mp4 file:/.o.kinora.part
+        "#]],
     );
 }
 
@@ -1007,47 +1009,48 @@ fn result_in_webm() {
     check(
         &mux(&package_spec(Container::Webm, AudioCodec::Opus, video)),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/join.mp4
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/audio.mp4
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mkv
-        -map 0:v:0
-        -c:v copy
-        -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
-        -map 1:a
-        -c:a copy
-        -map 2:2
-        -c:s:0 webvtt
-        -map_metadata 2
-        -map_chapters 2
-        -map_metadata:s:v:0 2:s:0
-        -disposition:v:0 default
-        -map_metadata:s:a:0 2:s:1
-        -disposition:a:0 0
-        -map_metadata:s:s:0 2:s:2
-        -disposition:s:0 0
-        -f webm file:/.o.kinora.part
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/b/join.mp4
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/b/audio.mp4
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/in.mkv
+            -map 0:v:0
+            -c:v copy
+            -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
+            -map 1:a
+            -c:a copy
+            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,960)
+            -map 2:2
+            -c:s:0 webvtt
+            -map_metadata 2
+            -map_chapters 2
+            -map_metadata:s:v:0 2:s:0
+            -disposition:v:0 default
+            -map_metadata:s:a:0 2:s:1
+            -disposition:a:0 0
+            -map_metadata:s:s:0 2:s:2
+            -disposition:s:0 0
+            -f webm file:/.o.kinora.part
+        "#]],
     );
 }
 

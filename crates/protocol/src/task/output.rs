@@ -157,9 +157,15 @@ pub struct PackageOutput {
 pub struct SoundCheck {
     /// Packets: as many as its encoder wrote, or as the source has where it is copied.
     pub packets: u64,
-    /// From the start of the first packet to the start of the last in microseconds: as in the source, but for the lengths of
-    /// packets and what an encoder starts with.
+    /// From the start of the first packet to the end of the last in microseconds, or 0 where they have no times.
     pub span_us: i64,
+    /// Where the last packet of the source ends in microseconds, where it has times.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_end_us: Option<i64>,
+    /// Microseconds of sound that the packets of the source hold and that did not come out of its decoder; 0 for less than what an
+    /// encoder adds.
+    #[serde(default)]
+    pub missing_us: i64,
     /// Microseconds of samples that were decoded from it, when the check was `full`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decoded_us: Option<i64>,

@@ -65,16 +65,16 @@ pub(in crate::http) async fn enhancement_status(
 
 /// Whether all is known that can be.
 fn described(known: &MetadataView) -> &'static str {
-    let sound = match &known.verdict {
+    let (picture, sound) = match &known.verdict {
         Some(Verdict::Refused(_)) => return "failed",
-        Some(Verdict::Admitted(facts)) => facts.audio().next().is_some(),
+        Some(Verdict::Admitted(facts)) => (facts.video().is_some(), facts.audio().next().is_some()),
         None => return "processing",
     };
     use kinora_protocol::describe::Part;
     let there = [
-        (Part::Thumbnails, known.thumbnails.is_some()),
-        (Part::Histogram, known.histogram.is_some()),
-        (Part::Scenes, known.scenes.is_some()),
+        (Part::Thumbnails, !picture || known.thumbnails.is_some()),
+        (Part::Histogram, !picture || known.histogram.is_some()),
+        (Part::Scenes, !picture || known.scenes.is_some()),
         (Part::Sound, !sound || known.waveform.is_some()),
     ];
     match there.into_iter().all(|(part, there)| there || known.failed.contains_key(&part)) {

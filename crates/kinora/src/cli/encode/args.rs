@@ -11,9 +11,9 @@ use super::recipe;
 #[derive(Debug, Args)]
 #[command(after_help = "Interrupted, by Ctrl-C or a crash, the same command goes on where it stopped.")]
 pub struct EncodeArgs {
-    /// The video
+    /// The video, or sound alone
     pub input: PathBuf,
-    /// The result; its extension names the container (.mp4, .mkv, .mov, .webm)
+    /// The result; its extension names the container (.mp4, .mkv, .mov, .webm; .m4a, .opus, .mka for sound alone)
     pub output: PathBuf,
     /// What to do
     #[command(flatten)]
