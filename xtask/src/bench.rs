@@ -33,6 +33,8 @@ enum What {
     Engine,
     /// How fast a hub takes files in, gives them out and answers.
     Service,
+    /// What it costs to confine a program.
+    Sandbox,
     /// How much memory Kinora's own process needs for a file of many gigabytes.
     Memory(memory::Args),
     /// What fast verification costs.
@@ -46,6 +48,7 @@ pub fn run(args: &Args) -> Result<()> {
         What::Cluster => cargo_bench("cluster"),
         What::Engine => cargo_bench("engine"),
         What::Service => cargo_bench("service"),
+        What::Sandbox => cargo_bench("sandbox"),
         What::Memory(args) => memory::run(args),
         What::Verify(args) => verify::run(args),
     }

@@ -5,15 +5,16 @@ use super::Violation;
 use crate::metadata::{Kind, Package};
 
 /// Each crate with all it may depend on, without the `kinora-` in front.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("protocol", &[]),
     ("plan", &["protocol"]),
-    ("media", &["plan", "protocol"]),
+    ("sandbox", &[]),
+    ("media", &["plan", "protocol", "sandbox"]),
     ("jobs", &["plan", "protocol"]),
     ("store", &["protocol", "jobs"]),
     ("hub", &["protocol", "plan", "jobs", "store"]),
     ("worker", &["protocol", "plan", "media"]),
-    ("kinora", &["hub", "worker", "protocol", "plan", "media", "store"]),
+    ("kinora", &["hub", "worker", "protocol", "plan", "media", "sandbox", "store"]),
     ("testkit", &["plan", "protocol"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,130 @@
+//! A process confines itself and becomes another program: limits, files, capabilities, system calls, in this order. It must not
+//! know where any of this is decided.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::fs::OFlags;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
+
+use crate::{Policy, Strength, calls, files};
+
+/// What of the environment reaches the program: how it finds its libraries and speaks, and nothing that might be a secret.
+const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "LC_ALL", "TZ"];
+/// What hardware coders are chosen by, besides.
+const KEPT_FOR_HARDWARE: [&str; 4] =
+    ["LIBVA_DRIVER_NAME", "LIBVA_DRIVERS_PATH", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"];
+
+/// Confines this process and becomes the program; comes back with the reason why it could not.
+pub(crate) fn become_program(policy: &Policy, words: &[OsString]) -> String {
+    let Some((program, arguments)) = words.split_first() else { return "no program is named".to_owned() };
+    let program = match find(program) {
+        Ok(program) => program,
+        Err(reason) => return reason,
+    };
+    let kept = |name: &OsString| {
+        let name = name.to_str().unwrap_or_default();
+        KEPT.contains(&name) || (policy.hardware && KEPT_FOR_HARDWARE.contains(&name))
+    };
+    let environment: Vec<(OsString, OsString)> = std::env::vars_os().filter(|(name, _)| kept(name)).collect();
+    let mut command = Command::new(&program);
+    command.args(arguments).env_clear().envs(environment);
+    match confine(policy, &program) {
+        Ok(Strength::Full) => {}
+        Ok(weaker) if policy.required => {
+            return format!("a sandbox is required, and this system gives {}", weaker.line());
+        }
+        Ok(_) => {}
+        Err(reason) => return reason,
+    }
+    let error = command.exec();
+    format!("{}: {error}", program.display())
+}
+
+/// What [`confine`] would come to, for a program that touches nothing.
+pub(crate) fn check() -> Strength {
+    confine(&Policy::default(), Path::new("/")).unwrap_or_else(Strength::Nothing)
+}
+
+fn confine(policy: &Policy, program: &Path) -> Result<Strength, String> {
+    for path in &policy.write {
+        make(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    limit(policy)?;
+    drop_capabilities().map_err(|e| format!("capabilities cannot be given up: {e}"))?;
+    rustix::thread::set_no_new_privs(true).map_err(|e| format!("no_new_privs cannot be set: {e}"))?;
+    let mut missing = Vec::new();
+    missing.extend(files::restrict(policy, program)?);
+    if let Err(reason) = calls::restrict(policy.hardware) {
+        missing.push(format!("no filter for system calls ({reason})"));
+    }
+    Ok(if missing.is_empty() { Strength::Full } else { Strength::Partial(missing) })
+}
+
+/// A file to be written: there and empty, if it can be, and not where a link leads to.
+fn make(path: &Path) -> std::io::Result<()> {
+    let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
+        .open(path)
+        .map(drop)
+}
+
+fn limit(policy: &Policy) -> Result<(), String> {
+    let limits = policy.limits;
+    for (what, resource, limit) in [
+        ("memory", Resource::As, limits.memory),
+        ("processor time", Resource::Cpu, limits.cpu_seconds),
+        ("the length of files", Resource::Fsize, limits.file_bytes),
+        ("open files", Resource::Nofile, limits.open_files),
+        // What it holds in memory is a stranger's file: it is not written anywhere when it dies.
+        ("core dumps", Resource::Core, Some(0)),
+    ] {
+        let Some(limit) = limit else { continue };
+        // A limit that is lower already stays.
+        let before = rustix::process::getrlimit(resource);
+        let limit = before.maximum.map_or(limit, |most| most.min(limit));
+        setrlimit(resource, Rlimit { current: Some(limit), maximum: Some(limit) })
+            .map_err(|e| format!("{what} cannot be limited to {limit}: {e}"))?;
+    }
+    Ok(())
+}
+
+/// As root all rights go but those over files, which the rules for files bound: a root without them could not read what the one
+/// who started it can.
+fn drop_capabilities() -> rustix::io::Result<()> {
+    let had = rustix::thread::capabilities(None)?;
+    let files = CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH;
+    let kept = had.permitted & files;
+    let none = CapabilitySet::empty();
+    rustix::thread::set_capabilities(
+        None,
+        CapabilitySets { effective: kept, permitted: kept, inheritable: none },
+    )
+}
+
+/// Where a program is that is named by a path or found in `PATH`.
+fn find(name: &OsStr) -> Result<PathBuf, String> {
+    let runs = |path: &Path| {
+        std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
+    };
+    let named = Path::new(name);
+    if named.components().count() > 1 {
+        return if runs(named) {
+            Ok(named.to_owned())
+        } else {
+            Err(format!("{}: no such program", named.display()))
+        };
+    }
+    let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+    let found = std::env::split_paths(&path).map(|folder| folder.join(named)).find(|path| runs(path));
+    found.ok_or_else(|| format!("{}: no such program in PATH", named.display()))
+}

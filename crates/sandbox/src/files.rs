@@ -1,0 +1,156 @@
+//! Which files a confined program sees, by Landlock: the system's programs and libraries, what the policy names, and nothing else.
+//! With it go its TCP connections, and signals and abstract sockets to others, where the kernel can.
+
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible as _, LandlockStatus,
+    PathBeneath, PathFd, RestrictionStatus, Ruleset, RulesetAttr as _, RulesetCreated,
+    RulesetCreatedAttr as _, RulesetStatus, Scope,
+};
+
+use crate::Policy;
+
+/// What is asked for; older kernels do what they can of it.
+const WANTED: ABI = ABI::V6;
+
+/// Programs, libraries and what libraries read when they are loaded. No configuration: that may hold secrets.
+const SYSTEM: [&str; 13] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/nix/store",
+    "/gnu/store",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.preload",
+    "/etc/localtime",
+    "/etc/alternatives",
+    "/run/current-system/sw",
+];
+/// How many processors there are and how much memory, for encoders that ask.
+const MACHINE: [&str; 7] = [
+    "/proc/self",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/sys/vm/overcommit_memory",
+    "/sys/devices/system/cpu",
+    "/sys/devices/system/node",
+];
+const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
+/// Of hardware coders.
+const HARDWARE_READ: [&str; 5] =
+    ["/proc/driver", "/proc/devices", "/sys/dev/char", "/sys/devices", "/sys/class/drm"];
+
+/// Closes all files but those of the policy; what the kernel cannot do, in words.
+///
+/// # Errors
+/// When what the policy names cannot be opened.
+pub(crate) fn restrict(policy: &Policy, program: &Path) -> Result<Option<String>, String> {
+    let told = |error: landlock::RulesetError| format!("files cannot be closed: {error}");
+    let read_folder = AccessFs::ReadFile | AccessFs::ReadDir;
+    let run = read_folder | AccessFs::Execute;
+    // A file has to be read again to move its index to its front.
+    let write = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::Truncate;
+    let device = AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(WANTED))
+        .and_then(|rules| rules.handle_access(AccessNet::from_all(WANTED)))
+        .and_then(|rules| rules.scope(Scope::from_all(WANTED)))
+        .and_then(Ruleset::create)
+        .map_err(told)?;
+    let mut rules = Rules { ruleset };
+    for path in SYSTEM {
+        rules.if_there(Path::new(path), run)?;
+    }
+    for path in beside(program) {
+        rules.if_there(&path, run)?;
+    }
+    for path in MACHINE {
+        rules.if_there(Path::new(path), read_folder)?;
+    }
+    for path in DEVICES {
+        rules.if_there(Path::new(path), device)?;
+    }
+    if policy.hardware {
+        for path in HARDWARE_READ {
+            rules.if_there(Path::new(path), read_folder)?;
+        }
+        for path in hardware_devices() {
+            rules.if_there(&path, device | AccessFs::ReadDir)?;
+        }
+    }
+    for path in &policy.read {
+        rules.must(path, read_folder)?;
+    }
+    for path in &policy.write {
+        rules.must(path, write)?;
+    }
+    let status = rules.ruleset.restrict_self().map_err(told)?;
+    Ok(weakness(&status))
+}
+
+struct Rules {
+    ruleset: RulesetCreated,
+}
+
+impl Rules {
+    fn if_there(&mut self, path: &Path, access: impl Into<BitFlags<AccessFs>>) -> Result<(), String> {
+        match path.try_exists() {
+            Ok(true) => self.must(path, access),
+            // What cannot be looked at cannot be read either.
+            Ok(false) | Err(_) => Ok(()),
+        }
+    }
+
+    fn must(&mut self, path: &Path, access: impl Into<BitFlags<AccessFs>>) -> Result<(), String> {
+        let told = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+        let access = access.into();
+        // Rights over folders make no sense on a file.
+        let is_folder = std::fs::metadata(path).map_err(|e| told(&e))?.is_dir();
+        let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
+        let file = PathFd::new(path).map_err(|e| told(&e))?;
+        (&mut self.ruleset).add_rule(PathBeneath::new(file, access)).map(drop).map_err(|e| told(&e))
+    }
+}
+
+/// Where a program's own libraries may be when it is not the system's: its folder, and `lib` beside that.
+fn beside(program: &Path) -> Vec<PathBuf> {
+    let Ok(real) = program.canonicalize() else { return Vec::new() };
+    let folders = [program, &real].map(|program| program.parent().map(Path::to_owned));
+    // The root of all is nobody's own folder.
+    let own = folders.into_iter().flatten().filter(|folder| folder.parent().is_some());
+    own.flat_map(|folder| [folder.join("../lib"), folder]).collect()
+}
+
+fn hardware_devices() -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir("/dev") else { return Vec::new() };
+    let is_one = |name: &str| name == "dri" || name.starts_with("nvidia") || name == "kfd";
+    entries
+        .flatten()
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_one))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+fn weakness(status: &RestrictionStatus) -> Option<String> {
+    match (&status.ruleset, &status.landlock) {
+        (RulesetStatus::FullyEnforced, _) => None,
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
+            // From the third version on all that a program can do to files is covered; connections are refused by the filter
+            // for system calls, too.
+            (*effective_abi < ABI::V3).then(|| "files can be cut off by their descriptors' owners".to_owned())
+        }
+        (RulesetStatus::PartiallyEnforced, _) => Some("rules for files are not complete".to_owned()),
+        (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
+            Some("no rules for files (Landlock is switched off in this kernel)".to_owned())
+        }
+        (RulesetStatus::NotEnforced, _) => {
+            Some("no rules for files (this kernel has no Landlock: it came with 5.13)".to_owned())
+        }
+    }
+}
