@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use kinora_jobs::admission::Limits;
+pub use kinora_jobs::admission::Limits as Admission;
 use kinora_protocol::api::{NewJob, ScrubView};
 use kinora_protocol::event::Event;
 use kinora_protocol::machine::Machine;
@@ -126,7 +126,7 @@ pub struct Settings {
     /// Origins whose web pages may talk to the hub, such as `https://studio.example`; `*` is any.
     pub allowed_origins: Vec<String>,
     /// What files may have; anything when absent.
-    pub admission: Option<Limits>,
+    pub admission: Option<Admission>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
     pub describe: bool,
     /// Hosts that media may be fetched from though they are not on the internet.

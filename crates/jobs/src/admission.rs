@@ -15,12 +15,17 @@ pub struct Limits {
     pub fps: f64,
     /// Streams.
     pub streams: usize,
+    /// Video packets.
+    pub packets: u64,
+    /// Seconds from the first frame to the last.
+    pub seconds: f64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // 8192 x 4352; slow motion of phones has 240 frames a second, and a little more.
-        Self { pixels: 35_651_584, fps: 250.0, streams: 64 }
+        // Packets and length are of two weeks at 24 frames a second.
+        Self { pixels: 35_651_584, fps: 250.0, streams: 64, packets: 29_030_400, seconds: 1_209_600.0 }
     }
 }
 
@@ -41,7 +46,18 @@ pub fn check(facts: &MediaFacts, index: &PacketIndex, limits: Limits) -> Result<
         let (width, height) = (video.width, video.height);
         return refuse(format!("its pictures are {width}x{height}, and {} samples are taken", limits.pixels));
     }
+    let packets = index.packets.len() as u64;
+    if packets > limits.packets {
+        return refuse(format!("it has {packets} video packets, and {} are taken", limits.packets));
+    }
     let timeline = Timeline::new(index, None);
+    if timeline.seconds() > limits.seconds {
+        return refuse(format!(
+            "it is {:.0} s long from its first frame to its last, and {:.0} s are taken",
+            timeline.seconds(),
+            limits.seconds
+        ));
+    }
     let fps = timeline.source_frames() as f64 / timeline.seconds().max(SHORT);
     if fps > limits.fps {
         return refuse(format!("it has {fps:.0} frames a second, and {:.0} are taken", limits.fps));

@@ -125,6 +125,7 @@ mod tests {
             encoders: vec![Encoder::X264],
             cores: 2,
             machine: None,
+            sandbox: Default::default(),
             speeds: vec![],
         };
         let build = build_name(&can.ffmpeg);

@@ -222,6 +222,7 @@ fn hello(name: &str, chunks: u32, holding: Vec<(TaskId, Attempt)>) -> ToHub {
             encoders: ENCODERS.to_vec(),
             cores: 4,
             machine: None,
+            sandbox: Default::default(),
             speeds: Vec::new(),
         },
         slots: Slots { chunks, other: 0 },

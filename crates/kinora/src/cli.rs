@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use kinora_media::command::Limits;
+use kinora_media::sandbox::Mode;
 use kinora_plan::presets;
 use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
@@ -73,6 +75,72 @@ pub struct Global {
     /// Show no progress
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
+    /// How ffmpeg is confined.
+    #[command(flatten)]
+    pub sandbox: SandboxFlags,
+    /// What media may have.
+    #[command(flatten)]
+    pub limits: LimitFlags,
+}
+
+/// How the programs that open media are confined.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sandbox")]
+pub struct SandboxFlags {
+    /// Whether ffmpeg is confined to its own files, without a network (also KINORA_SANDBOX) [default: auto]
+    #[arg(long, global = true, value_enum, value_name = "MODE")]
+    pub sandbox: Option<SandboxMode>,
+    /// Memory that one ffmpeg may use, for example 8G [default: three quarters of the machine's]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, hide_short_help = true)]
+    pub sandbox_memory: Option<u64>,
+    /// Seconds of processor time that one ffmpeg may use
+    #[arg(long, global = true, value_name = "S", default_value_t = 2_000_000, hide_short_help = true)]
+    pub sandbox_cpu: u64,
+    /// Longest file that one ffmpeg may write
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "4T", hide_short_help = true)]
+    pub sandbox_output: u64,
+}
+
+/// `--sandbox`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum SandboxMode {
+    /// All of it, or ffmpeg is not run
+    Required,
+    /// As far as the system can
+    Auto,
+    /// Not at all
+    Off,
+}
+
+/// What media may have that is opened on this machine.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits of media")]
+pub struct LimitFlags {
+    /// Greatest picture that is decoded, in samples
+    #[arg(long, global = true, value_name = "N", default_value_t = Limits::default().pixels, hide_short_help = true)]
+    pub max_pixels: u64,
+    /// Streams of a file
+    #[arg(long, global = true, value_name = "N", default_value_t = Limits::default().streams, hide_short_help = true)]
+    pub max_streams: u64,
+    /// Bytes that ffmpeg may ask for at once, for example 512M: very large pictures need more
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "536870912", hide_short_help = true)]
+    pub max_alloc: u64,
+}
+
+impl From<&LimitFlags> for Limits {
+    fn from(flags: &LimitFlags) -> Self {
+        Self { pixels: flags.max_pixels, streams: flags.max_streams, allocation: flags.max_alloc }
+    }
+}
+
+impl From<SandboxMode> for Mode {
+    fn from(mode: SandboxMode) -> Self {
+        match mode {
+            SandboxMode::Required => Self::Required,
+            SandboxMode::Auto => Self::Auto,
+            SandboxMode::Off => Self::Off,
+        }
+    }
 }
 
 /// The commands.

@@ -5,8 +5,12 @@ use std::path::{Path, PathBuf};
 
 use tracing_subscriber::EnvFilter;
 
-use crate::cli::Global;
-use kinora_protocol::Failure;
+use clap::ValueEnum as _;
+use kinora_media::sandbox::Mode;
+use kinora_protocol::{ErrorCode, Failure};
+use kinora_sandbox::Limits;
+
+use crate::cli::{Global, SandboxFlags, SandboxMode};
 use other::{Other, System};
 
 pub mod other;
@@ -26,11 +30,61 @@ pub struct Config {
     pub quiet: bool,
     /// What this machine is called.
     pub host: String,
+    /// How the programs that open media are confined.
+    pub sandbox: SandboxConfig,
+    /// What media may have that they open.
+    pub media: kinora_media::command::Limits,
+}
+
+/// How the programs that open media are confined.
+#[derive(Debug, Clone)]
+pub struct SandboxConfig {
+    /// Whether they are.
+    pub mode: Mode,
+    /// What each may use; memory is a part of the machine's when nobody says.
+    pub limits: Limits,
+    /// What is started in their place: this binary, whatever has become of its file.
+    pub helper: PathBuf,
+}
+
+impl SandboxConfig {
+    /// Flags first, then `KINORA_SANDBOX`.
+    fn read(flags: &SandboxFlags) -> Result<Self, Failure> {
+        let said = std::env::var("KINORA_SANDBOX").ok().filter(|said| !said.is_empty());
+        let said = said.map(|said| SandboxMode::from_str(&said, true));
+        let wrong = |why| Failure::new(ErrorCode::BadRecipe, format!("KINORA_SANDBOX: {why}"));
+        let said = said.transpose().map_err(wrong)?;
+        let here = Path::new("/proc/self/exe");
+        let helper =
+            if here.exists() { here.to_owned() } else { std::env::current_exe().unwrap_or_default() };
+        Ok(Self {
+            mode: flags.sandbox.or(said).unwrap_or(SandboxMode::Auto).into(),
+            limits: Limits {
+                memory: flags.sandbox_memory,
+                cpu_seconds: Some(flags.sandbox_cpu),
+                file_bytes: Some(flags.sandbox_output),
+                open_files: Some(MOST_OPEN_FILES),
+            },
+            helper,
+        })
+    }
+}
+
+/// Files that a program that works on media has open at once: its inputs, its outputs, and devices.
+const MOST_OPEN_FILES: u64 = 256;
+
+/// The arguments of a process that is to confine itself and become another program.
+pub fn confined() -> Option<impl Iterator<Item = std::ffi::OsString>> {
+    let mut arguments = std::env::args_os().skip(1);
+    (arguments.next()? == kinora_sandbox::WORD).then_some(arguments)
 }
 
 impl Config {
-    /// Flags first, then `KINORA_FFMPEG`, `KINORA_FFPROBE`, `KINORA_LOG`, `NO_COLOR` and `TERM`.
-    pub fn read(global: &Global) -> Self {
+    /// Flags first, then `KINORA_FFMPEG`, `KINORA_FFPROBE`, `KINORA_LOG`, `KINORA_SANDBOX`, `NO_COLOR` and `TERM`.
+    ///
+    /// # Errors
+    /// When one of them makes no sense.
+    pub fn read(global: &Global) -> Result<Self, Failure> {
         let env = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
         let ffmpeg = global
             .ffmpeg
@@ -40,14 +94,16 @@ impl Config {
         let ffprobe = env("KINORA_FFPROBE").map(PathBuf::from).unwrap_or_else(|| beside(&ffmpeg));
         let log = env("KINORA_LOG").and_then(|v| v.into_string().ok());
         let dumb = env("TERM").is_some_and(|t| t == "dumb");
-        Self {
+        Ok(Self {
             ffmpeg,
             ffprobe,
+            sandbox: SandboxConfig::read(&global.sandbox)?,
+            media: (&global.limits).into(),
             log: log.unwrap_or_else(|| if global.verbose { "info,kinora=debug" } else { "off" }.to_owned()),
             quiet: global.quiet,
             host: host().unwrap_or_else(|| "worker".to_owned()),
             draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
-        }
+        })
     }
 
     /// Takes over what the environment of other systems says; a filter that the user set himself stays.

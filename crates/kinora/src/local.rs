@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinora_hub::session::Absence;
-use kinora_hub::{ClusterDefaults, Hub, HubError, JobDefaults, Settings};
+use kinora_hub::{Admission, ClusterDefaults, Hub, HubError, JobDefaults, Settings};
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
 use kinora_protocol::machine::Machine;
@@ -41,8 +41,8 @@ pub struct Setup {
     pub cluster: ClusterDefaults,
     /// Longest file that is taken over the network, in bytes.
     pub longest_upload: Option<u64>,
-    /// Whether others bring files: they are held to limits.
-    pub serves: bool,
+    /// What files may have that others bring; anything when absent, as who may start the program may use it on anything.
+    pub admission: Option<Admission>,
     /// Whether it is found out what is to be known about media as soon as it comes.
     pub describe: bool,
     /// Hosts that media may be fetched from though they are not on the internet.
@@ -140,8 +140,7 @@ impl Opened {
             node_limits: setup.node_limits,
             cluster: setup.cluster,
             longest_upload: setup.longest_upload,
-            // Who may start the program may use it on anything.
-            admission: setup.serves.then(Default::default),
+            admission: setup.admission,
             describe: setup.describe,
             import_from: setup.import_from,
             machine: setup.machine,

@@ -3,18 +3,26 @@
 mod cli;
 mod config;
 mod local;
+mod tools;
 
 use std::process::ExitCode;
 
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let mut arguments = cli::Arguments::parse();
-    let mut config = config::Config::read(&arguments.global);
-    if let Err(failure) = arguments.take_environment(&mut config) {
-        cli::complain(&failure);
-        return ExitCode::FAILURE;
+    if let Some(arguments) = config::confined() {
+        return ExitCode::from(kinora_sandbox::run(arguments));
     }
+    let mut arguments = cli::Arguments::parse();
+    let read = config::Config::read(&arguments.global)
+        .and_then(|mut config| arguments.take_environment(&mut config).map(|()| config));
+    let config = match read {
+        Ok(config) => config,
+        Err(failure) => {
+            cli::complain(&failure);
+            return ExitCode::FAILURE;
+        }
+    };
     config.start_log();
     config::Config::set_faults();
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {

@@ -40,7 +40,7 @@ impl Case {
             "--jobs",
             "2",
         ]);
-        run(command.arg("--json").arg("--ffmpeg").arg(self.stub.ffmpeg()))
+        run(command.arg("--json").args(["--sandbox", "off", "--ffmpeg"]).arg(self.stub.ffmpeg()))
     }
 
     /// The run fails, and its error holds all of `words`.
@@ -109,7 +109,7 @@ fn a_search_for_scenes_that_fails() -> Result<()> {
         let mut command =
             case.place.encode(&input, "o.mp4", &["--quality", "lossless", "--preset", "ultrafast"]);
         command.args(["--chunk-seconds", "4", "--stall-timeout", "2", "--json"]);
-        let ended = run(command.arg("--ffmpeg").arg(case.stub.ffmpeg()))?;
+        let ended = run(command.args(["--sandbox", "off", "--ffmpeg"]).arg(case.stub.ffmpeg()))?;
         ensure!(ended.done()?["verified"] == true, "{ended:?}");
         ensure!(!case.stub.runs().is_empty(), "the stub was not run");
         ensure!(ended.took < SOON, "{what:?} took {:?}", ended.took);
@@ -195,7 +195,7 @@ fn a_second_try_is_told() -> Result<()> {
     let case = Case::new(&Misbehaviour::FailFirst(1), CHUNK)?;
     let mut command =
         case.place.encode(&short()?, "o.mp4", &["--preset", "ultrafast", "--chunk-seconds", "1"]);
-    let ended = run(command.arg("--ffmpeg").arg(case.stub.ffmpeg()))?;
+    let ended = run(command.args(["--sandbox", "off", "--ffmpeg"]).arg(case.stub.ffmpeg()))?;
     ensure!(ended.code == Some(0), "{ended:?}");
     let told =
         ended.stderr.lines().filter(|l| l.contains("tried again") && l.contains("stub: failure 1 of 1"));

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_media::Tools;
+use kinora_media::command::Limits;
+use kinora_media::{Sandbox, Tools};
 use kinora_protocol::api::JobView;
 use kinora_protocol::class::Tags;
 use kinora_protocol::client::JobVerb;
@@ -41,7 +42,9 @@ struct Between {
 
 impl Between {
     async fn start(place: &Place, hub: &Hub, name: &str) -> Result<Self> {
-        let tools = Tools::find("ffmpeg".as_ref(), "ffprobe".as_ref()).await?;
+        let tools =
+            Tools::find("ffmpeg".as_ref(), "ffprobe".as_ref(), Sandbox::off("a test"), Limits::default())
+                .await?;
         let at = |what: &str| place.at(&format!("{name}-{what}"));
         let folders = Folders { blobs: at("results"), scratch: at("scratch"), benchmark: None };
         folders.prepare()?;

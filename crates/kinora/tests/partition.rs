@@ -132,7 +132,9 @@ fn cut_links_lose_nothing() -> Result<()> {
             "0.2",
         ]);
         worker.args(["--hub", &format!("http://10.77.{number}.1:8000"), "--name", name, "--work-dir"]);
-        workers.push(Process(worker.arg(place.at(name)).arg("--ffmpeg").arg(stub.ffmpeg()).spawn()?));
+        workers.push(Process(
+            worker.arg(place.at(name)).args(["--sandbox", "off", "--ffmpeg"]).arg(stub.ffmpeg()).spawn()?,
+        ));
     }
     let nodes =
         || net.ask_json(&["nodes", "ls"]).map(|page| page["items"].as_array().cloned().unwrap_or_default());

@@ -55,7 +55,7 @@ impl Job {
         let mut command = self.place.encode(&self.input, "o.mp4", &self.recipe);
         let seconds = 8.0 / self.chunks as f64;
         command.args(["--jobs", "2", "--chunk-seconds", &seconds.to_string()]);
-        command.arg("--ffmpeg").arg(self.stub.ffmpeg()).args(flags);
+        command.args(["--sandbox", "off", "--ffmpeg"]).arg(self.stub.ffmpeg()).args(flags);
         command
     }
 

@@ -67,7 +67,7 @@ fn an_encode_shows_its_chunks() -> Result<()> {
     let place = Place::new()?;
     let stub = support::cluster::slowed(Duration::from_millis(500))?;
     let mut command = place.encode(&eight()?, "o.mp4", &["--chunk-seconds", "2", "--audio", "none"]);
-    command.args(["--crf", "30", "--preset", "ultrafast", "--ffmpeg"]).arg(stub.ffmpeg());
+    command.args(["--crf", "30", "--preset", "ultrafast", "--sandbox", "off", "--ffmpeg"]).arg(stub.ffmpeg());
     let (screen, said) = drawn(command)?;
     shows(&screen, &[" fps", "ETA ", "/4 chunks", "▒", "█", " frames"])?;
     ensure!(said.contains("verified"), "{said}");

@@ -6,9 +6,9 @@ use kinora_protocol::Digest;
 use kinora_protocol::task::AudioSpec;
 
 use crate::command::audio;
-use crate::encode::settle;
+use crate::encode::{is_written, settle};
 use crate::error::MediaError;
-use crate::process::{self, Control, Invocation};
+use crate::process::{self, Control};
 use crate::tools::Tools;
 
 /// Encodes all audio streams into `out`; gives size, BLAKE3 and processor seconds.
@@ -24,10 +24,8 @@ pub async fn encode(
 ) -> Result<(u64, Digest, f64), MediaError> {
     let args = audio::encode(spec, source, out);
     let what = "encoding the sound".to_owned();
-    let finished =
-        process::run(&Invocation { what: what.clone(), program: tools.ffmpeg.clone(), args }, control)
-            .await?;
-    if !out.is_file() {
+    let finished = process::run(&tools.ffmpeg(what.as_str(), args), control).await?;
+    if !is_written(out) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let (size, digest) = settle(out, control).await?;

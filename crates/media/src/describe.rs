@@ -8,6 +8,7 @@ use kinora_protocol::Digest;
 use kinora_protocol::describe::{DescribeSpec, Found, Piece};
 use kinora_protocol::node::Progress;
 
+use crate::command::Line;
 use crate::error::MediaError;
 use crate::hash;
 use crate::process::{Control, Invocation};
@@ -28,8 +29,8 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn ffmpeg(&self, what: &str, args: Vec<std::ffi::OsString>) -> Invocation {
-        Invocation { what: what.to_owned(), program: self.tools.ffmpeg.clone(), args }
+    fn ffmpeg(&self, what: &str, line: Line) -> Invocation {
+        self.tools.ffmpeg(what, line)
     }
 
     fn progress(&self, frames: u64) {

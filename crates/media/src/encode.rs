@@ -10,7 +10,7 @@ use kinora_protocol::task::{ChunkSpec, OtherRendition, Window};
 use crate::command::chunk::{self, ChunkPaths};
 use crate::error::MediaError;
 use crate::inspect::{self, SourceFrames};
-use crate::process::{self, Control, Invocation};
+use crate::process::{self, Control};
 use crate::tools::Tools;
 use crate::{fragments, hash, window};
 
@@ -54,12 +54,8 @@ pub async fn encode(
     let others: Vec<PathBuf> = (1..=count).map(|n| scratch.join(format!("rendition{n}"))).collect();
     let paths = ChunkPaths { input: &input, chunk: out, others: &others, frames: &frames };
     let args = chunk::encode(spec, tools.passthrough(), paths);
-    let finished = process::run(
-        &Invocation { what: format!("encoding {what}"), program: tools.ffmpeg.clone(), args },
-        control,
-    )
-    .await?;
-    if !out.is_file() || !frames.is_file() {
+    let finished = process::run(&tools.ffmpeg(format!("encoding {what}"), args), control).await?;
+    if !is_written(out) || !is_written(&frames) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
@@ -86,6 +82,11 @@ pub async fn encode(
         others,
         cpu_seconds: finished.cpu_seconds,
     })
+}
+
+/// Whether a program wrote something: the file itself may have been made for it.
+pub(crate) fn is_written(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)
 }
 
 /// Checks the other renditions and puts them behind the first.

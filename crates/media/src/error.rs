@@ -38,6 +38,14 @@ pub enum MediaError {
         /// End of its standard error.
         tail: String,
     },
+    /// The program could not be confined, or did what it may not.
+    #[error("{what}: {reason}")]
+    Sandbox {
+        /// What was being done, and by what.
+        what: String,
+        /// Why not.
+        reason: String,
+    },
     /// The program made no progress and was stopped.
     #[error("{what}: {program} made no progress for {seconds} s and was stopped")]
     Stalled {
@@ -117,7 +125,7 @@ impl MediaError {
         match self {
             Self::ToolMissing { .. } | Self::ToolUnusable { .. } => ErrorCode::ToolMissing,
             Self::ToolFailed { tail, .. } if says_disk_full(tail) => ErrorCode::Disk,
-            Self::ToolFailed { .. } | Self::Stalled { .. } => ErrorCode::ToolFailed,
+            Self::ToolFailed { .. } | Self::Stalled { .. } | Self::Sandbox { .. } => ErrorCode::ToolFailed,
             Self::Cancelled { .. } => ErrorCode::Cancelled,
             Self::BadInput { .. } => ErrorCode::BadInput,
             Self::NotExact { .. } => ErrorCode::NotExact,
@@ -132,6 +140,7 @@ impl From<MediaError> for Failure {
             MediaError::ToolFailed { tail, .. } | MediaError::Stalled { tail, .. } => tail.clone(),
             MediaError::ToolMissing { .. }
             | MediaError::ToolUnusable { .. }
+            | MediaError::Sandbox { .. }
             | MediaError::Cancelled { .. }
             | MediaError::BadInput { .. }
             | MediaError::NotExact { .. }

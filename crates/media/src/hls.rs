@@ -11,13 +11,14 @@ use kinora_protocol::media::{Stream, StreamKind};
 use kinora_protocol::recipe::{AudioCodec, Container, Verify};
 use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
+use crate::command::Line;
 use crate::command::hls::{self as command, Begins};
 use crate::command::package::out_hz;
 use crate::encode::blocking;
 use crate::error::MediaError;
 use crate::fragments::{self, Held};
 use crate::package::{self, Inputs};
-use crate::process::{self, Control, Invocation};
+use crate::process::{self, Control};
 use crate::tools::Tools;
 use crate::{hash, join};
 
@@ -145,9 +146,8 @@ fn range(spec: &PackageSpec) -> &'static str {
 }
 
 impl Making<'_> {
-    async fn run(&self, what: &str, args: Vec<std::ffi::OsString>) -> Result<(), MediaError> {
-        let invocation = Invocation { what: what.to_owned(), program: self.tools.ffmpeg.clone(), args };
-        process::run(&invocation, self.control).await.map(drop)
+    async fn run(&self, what: &str, line: Line) -> Result<(), MediaError> {
+        process::run(&self.tools.ffmpeg(what, line), self.control).await.map(drop)
     }
 
     async fn read(&self, path: &Path) -> Result<Held, MediaError> {

@@ -13,7 +13,7 @@ use crate::command::inspect;
 use crate::error::MediaError;
 use crate::layout;
 use crate::probe;
-use crate::process::{self, Control, Invocation, LineMeans};
+use crate::process::{self, Control, LineMeans};
 use crate::tools::Tools;
 
 /// More packets than this are refused: two weeks at 60 frames per second.
@@ -201,11 +201,8 @@ impl Scan {
 }
 
 async fn scan(tools: &Tools, path: &Path, generate: bool, control: &Control) -> Result<Scan, MediaError> {
-    let invocation = Invocation {
-        what: format!("indexing {}", path.display()),
-        program: tools.ffprobe.clone(),
-        args: inspect::packets(path, generate),
-    };
+    let what = format!("indexing {}", path.display());
+    let invocation = tools.ffprobe(what, inspect::packets(path, generate));
     let mut scan = Scan { packets: index::room(), ..Scan::default() };
     let mut records = Records::default();
     process::run_lines(&invocation, control, |line| {

@@ -11,7 +11,7 @@ use kinora_protocol::{Digest, Rational};
 use crate::command::inspect;
 use crate::error::MediaError;
 use crate::index::Records;
-use crate::process::{self, Control, Invocation, LineMeans};
+use crate::process::{self, Control, LineMeans};
 use crate::tools::Tools;
 
 /// Frames past the end of a chunk that are compared with the next chunk's first ones.
@@ -138,11 +138,7 @@ pub struct Written {
 /// # Errors
 /// When ffprobe cannot read the file.
 pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Written, MediaError> {
-    let invocation = Invocation {
-        what: format!("checking {}", path.display()),
-        program: tools.ffprobe.clone(),
-        args: inspect::written_packets(path),
-    };
+    let invocation = tools.ffprobe(format!("checking {}", path.display()), inspect::written_packets(path));
     let (mut times, mut time_base) = (Vec::new(), None);
     let mut take = |section: &str, fields: &BTreeMap<String, String>| match section {
         "packet" if !fields.get("flags").is_some_and(|f| f.contains('D')) => {

@@ -16,6 +16,7 @@ pub mod layout;
 pub mod package;
 pub mod probe;
 pub mod process;
+pub mod sandbox;
 pub mod scene;
 mod sound;
 pub mod tools;
@@ -24,4 +25,5 @@ pub mod window;
 
 pub use error::MediaError;
 pub use process::Control;
+pub use sandbox::Sandbox;
 pub use tools::Tools;

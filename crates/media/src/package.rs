@@ -11,12 +11,12 @@ use kinora_protocol::task::{PackageOutput, PackageSpec, TimesCheck};
 
 use crate::command::inspect as command;
 use crate::command::package::{self, PackagePaths};
-use crate::encode::{blocking, settle};
+use crate::encode::{blocking, is_written, settle};
 use crate::error::MediaError;
 use crate::fragments;
 use crate::hls;
 use crate::inspect::{self, PicturesDigest, Written};
-use crate::process::{self, Control, Invocation};
+use crate::process::{self, Control};
 use crate::sound;
 use crate::tools::Tools;
 
@@ -63,8 +63,8 @@ async fn checked(
     let what = "writing the result";
     let paths = PackagePaths { video: inputs.video, audio: inputs.audio, source: inputs.source, out: part };
     let args = package::mux(spec, paths, tools.version);
-    process::run(&Invocation { what: what.to_owned(), program: tools.ffmpeg.clone(), args }, control).await?;
-    if !part.is_file() {
+    process::run(&tools.ffmpeg(what, args), control).await?;
+    if !is_written(part) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
     let verify = spec.settled.verify;
@@ -201,8 +201,7 @@ pub(crate) async fn decode(
     let what = "decoding the result";
     let lines = scratch.join("decoded.crc");
     let args = command::decode(part, tools.passthrough(), &lines);
-    let invocation = Invocation { what: what.to_owned(), program: tools.ffmpeg.clone(), args };
-    process::run(&invocation, control).await?;
+    process::run(&tools.ffmpeg(what, args), control).await?;
     let mut chunks = spec.chunks.iter();
     let mut current = chunks.next();
     let (mut count, mut in_chunk, mut wrong) = (0_u64, 0_u64, None);

@@ -10,9 +10,9 @@ use kinora_protocol::media::{
 };
 use serde::Deserialize;
 
-use crate::command::inspect;
+use crate::command::{Line, inspect};
 use crate::error::MediaError;
-use crate::process::{self, Control, Invocation, LineMeans};
+use crate::process::{self, Control, LineMeans};
 use crate::tools::Tools;
 
 /// How long ffprobe may be silent.
@@ -140,9 +140,8 @@ fn merge(container: Option<HdrStatic>, picture: Option<HdrStatic>) -> Option<Hdr
     }
 }
 
-async fn ask(tools: &Tools, path: &Path, args: Vec<std::ffi::OsString>) -> Result<Raw, MediaError> {
-    let invocation =
-        Invocation { what: format!("probing {}", path.display()), program: tools.ffprobe.clone(), args };
+async fn ask(tools: &Tools, path: &Path, line: Line) -> Result<Raw, MediaError> {
+    let invocation = tools.ffprobe(format!("probing {}", path.display()), line);
     let mut json = String::new();
     let outcome = process::run_lines(&invocation, &Control::quiet(PROBE_LIMIT), |line| {
         if json.len() < MAX_JSON {

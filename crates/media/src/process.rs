@@ -3,7 +3,6 @@
 //! program is run for.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
@@ -16,7 +15,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::command::Line;
 use crate::error::MediaError;
+use crate::sandbox::Sandbox;
 
 /// How long a program may take to obey a TERM before it gets a KILL.
 const TERM_GRACE: Duration = Duration::from_millis(1000);
@@ -53,8 +54,10 @@ pub struct Invocation {
     pub what: String,
     /// The program.
     pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<OsString>,
+    /// Its arguments, and what of them are files.
+    pub line: Line,
+    /// What it is confined by.
+    pub sandbox: Option<Arc<Sandbox>>,
 }
 
 /// A program that ended well.
@@ -194,12 +197,7 @@ pub async fn run_bytes(
         End::Exited(Ok(status)) if status.success() => {
             Ok(Finished { cpu_seconds: reading.cpu_seconds, tail, written: None })
         }
-        End::Exited(Ok(status)) => Err(MediaError::ToolFailed {
-            what: invocation.what.clone(),
-            program: invocation.program.display().to_string(),
-            status: status.to_string(),
-            tail,
-        }),
+        End::Exited(Ok(status)) => Err(failed(invocation, status, tail, reading.cpu_seconds)),
         End::Exited(Err(error)) => Err(unusable(invocation, &error.to_string())),
     }
 }
@@ -276,6 +274,15 @@ fn stopped(invocation: &Invocation, control: &Control, stop: Stop, tail: String)
             seconds: control.stall.as_secs(),
             tail,
         },
+    }
+}
+
+fn failed(invocation: &Invocation, status: ExitStatus, tail: String, cpu_seconds: f64) -> MediaError {
+    let (what, program) = (invocation.what.clone(), invocation.program.display().to_string());
+    match invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(status, &tail, cpu_seconds)) {
+        Some(reason) if reason.contains("no such program") => MediaError::ToolMissing { program },
+        Some(reason) => MediaError::Sandbox { what: format!("{what}: {program}"), reason },
+        None => MediaError::ToolFailed { what, program, status: status.to_string(), tail },
     }
 }
 
@@ -427,9 +434,21 @@ fn spawner() -> &'static mpsc::Sender<Request> {
 }
 
 async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
-    tracing::trace!(what = invocation.what, program = %invocation.program.display(), args = ?invocation.args, "runs");
-    let mut command = std::process::Command::new(&invocation.program);
-    command.args(&invocation.args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Invocation { what, program, line, sandbox } = invocation;
+    tracing::trace!(what, program = %program.display(), args = ?line, "runs");
+    let mut command = match sandbox.as_ref().and_then(|sandbox| sandbox.around(program, line)) {
+        Some((helper, words)) => {
+            let mut command = std::process::Command::new(helper);
+            command.args(words);
+            command
+        }
+        None => {
+            let mut command = std::process::Command::new(program);
+            command.args(line.iter());
+            command
+        }
+    };
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Messages are matched on and shown: they must not depend on the user's language.
     command.env("LC_ALL", "C").env_remove("FFREPORT").env_remove("AV_LOG_FORCE_COLOR");
     #[cfg(unix)]

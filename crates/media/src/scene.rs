@@ -8,7 +8,7 @@ use crate::command::scene;
 use crate::encode;
 use crate::error::MediaError;
 use crate::inspect::FrameLine;
-use crate::process::{self, Control, Invocation, LineMeans};
+use crate::process::{self, Control, LineMeans};
 use crate::tools::Tools;
 
 /// Looks at each stretch of `source`; gives source times of first frames of scenes, in ticks, ascending.
@@ -26,8 +26,7 @@ pub async fn detect(
     for stretch in &spec.stretches {
         let input = encode::input(&stretch.window, source, spec.size, scratch).await?;
         let args = scene::detect(&spec.clock, stretch, spec.stream, tools.passthrough(), &input);
-        let invocation =
-            Invocation { what: "looking for scene changes".to_owned(), program: tools.ffmpeg.clone(), args };
+        let invocation = tools.ffmpeg("looking for scene changes", args);
         let outcome = process::run_lines(&invocation, control, |line| {
             scenes.extend(FrameLine::parse(line).map(|f| f.pts));
             LineMeans::Movement

@@ -14,7 +14,7 @@ use crate::error::MediaError;
 use crate::index::Records;
 use crate::package::Inputs;
 use crate::probe;
-use crate::process::{self, Control, Invocation, LineMeans};
+use crate::process::{self, Control, LineMeans};
 use crate::tools::Tools;
 
 /// By how much the sound of a result may be longer or shorter than the source's, at least.
@@ -190,11 +190,7 @@ fn seconds(us: i64) -> String {
 
 /// Counts and times the packets of all sound streams, in the order of the streams.
 async fn packets(tools: &Tools, path: &Path, control: &Control) -> Result<Vec<Counted>, MediaError> {
-    let invocation = Invocation {
-        what: format!("checking {}", path.display()),
-        program: tools.ffprobe.clone(),
-        args: inspect::sound_packets(path),
-    };
+    let invocation = tools.ffprobe(format!("checking {}", path.display()), inspect::sound_packets(path));
     let mut streams: BTreeMap<u32, Counted> = BTreeMap::new();
     let mut take = |section: &str, fields: &BTreeMap<String, String>| {
         let index = |name: &str| fields.get(name)?.parse::<u32>().ok();
@@ -233,9 +229,8 @@ fn micros(ticks: i64, base: Rational) -> i64 {
 
 /// Decodes all sound streams; microseconds of samples of each.
 async fn decode(tools: &Tools, path: &Path, lines: &Path, control: &Control) -> Result<Vec<i64>, MediaError> {
-    let args = inspect::decode_sound(path, lines);
     let what = format!("decoding the sound of {}", path.display());
-    process::run(&Invocation { what, program: tools.ffmpeg.clone(), args }, control).await?;
+    process::run(&tools.ffmpeg(what, inspect::decode_sound(path, lines)), control).await?;
     let file = std::fs::File::open(lines).map_err(MediaError::io(lines))?;
     let mut streams: BTreeMap<u32, (Rational, i64)> = BTreeMap::new();
     for line in BufReader::new(file).lines() {

@@ -1,12 +1,15 @@
 //! Which ffmpeg and ffprobe are used, and what their build is called. It must not know what they are used for.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinora_protocol::encode::Encoder;
 
+use crate::command::{Args, Limits, Line};
 use crate::error::MediaError;
 use crate::process::{self, Control, Invocation, LineMeans};
+use crate::sandbox::Sandbox;
 
 /// How long an answer may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -28,6 +31,10 @@ pub struct Tools {
     pub version: (u32, u32),
     /// Encoders that this build lists; those that need hardware may still not work.
     pub built_in: Vec<Encoder>,
+    /// What they are confined by.
+    pub sandbox: Arc<Sandbox>,
+    /// How much media may have.
+    pub limits: Limits,
 }
 
 impl Tools {
@@ -36,10 +43,16 @@ impl Tools {
     ///
     /// # Errors
     /// When ffmpeg is missing, does not answer, or is older than 4.4.
-    pub async fn find(ffmpeg: &Path, ffprobe: &Path) -> Result<Self, MediaError> {
+    pub async fn find(
+        ffmpeg: &Path,
+        ffprobe: &Path,
+        sandbox: Sandbox,
+        limits: Limits,
+    ) -> Result<Self, MediaError> {
+        let sandbox = Arc::new(sandbox);
         let (lines, encoders) = tokio::join!(
-            ask(ffmpeg, &["-version"]),
-            ask(ffmpeg, &["-hide_banner", "-v", "error", "-encoders"])
+            ask(ffmpeg, &["-version"], &sandbox),
+            ask(ffmpeg, &["-hide_banner", "-v", "error", "-encoders"], &sandbox)
         );
         let lines = lines?;
         let banner = lines.first().cloned().unwrap_or_default();
@@ -63,7 +76,19 @@ impl Tools {
             .join("\n");
         let named = |line: &String| Encoder::from_name(line.split_whitespace().nth(1).unwrap_or(""));
         let built_in = encoders?.iter().filter_map(named).collect();
-        Ok(Self { ffmpeg: ffmpeg.to_owned(), ffprobe: ffprobe.to_owned(), build, banner, version, built_in })
+        let (ffmpeg, ffprobe) = (ffmpeg.to_owned(), ffprobe.to_owned());
+        Ok(Self { ffmpeg, ffprobe, build, banner, version, built_in, sandbox, limits })
+    }
+
+    /// A run of ffmpeg; `what` it is for, for messages.
+    pub fn ffmpeg(&self, what: impl Into<String>, line: Line) -> Invocation {
+        let (program, sandbox) = (self.ffmpeg.clone(), Some(Arc::clone(&self.sandbox)));
+        Invocation { what: what.into(), program, line: line.within(self.limits), sandbox }
+    }
+
+    /// A run of ffprobe.
+    pub fn ffprobe(&self, what: impl Into<String>, line: Line) -> Invocation {
+        Invocation { program: self.ffprobe.clone(), ..self.ffmpeg(what, line) }
     }
 
     /// Option that keeps every frame and its time; its name changed in 5.1.
@@ -72,11 +97,14 @@ impl Tools {
     }
 }
 
-async fn ask(program: &Path, words: &[&str]) -> Result<Vec<String>, MediaError> {
+async fn ask(program: &Path, words: &[&str], sandbox: &Arc<Sandbox>) -> Result<Vec<String>, MediaError> {
+    let mut args = Args::default();
+    args.words(words.iter().copied());
     let invocation = Invocation {
         what: format!("asking {} what it is", program.display()),
         program: program.to_owned(),
-        args: words.iter().map(Into::into).collect(),
+        line: args.finish(),
+        sandbox: Some(Arc::clone(sandbox)),
     };
     let mut lines = Vec::new();
     process::run_lines(&invocation, &Control::quiet(ANSWER_LIMIT), |line| {

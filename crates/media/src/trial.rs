@@ -78,9 +78,8 @@ fn invocation(
     args.words(["-f", "lavfi", "-i", picture]).words(more.iter().copied());
     let upload = if vaapi { ",hwupload" } else { "" };
     args.option("-vf", format!("format={}{upload}", settings.pix_fmt));
-    args.words(encoder::options(&settings, None, 1).finish()).words(["-f", "null", "-"]);
-    let what = format!("{what} {}", encoder.name());
-    Some(Invocation { what, program: tools.ffmpeg.clone(), args: args.finish() })
+    args.append(encoder::options(&settings, None, 1)).words(["-f", "null", "-"]);
+    Some(tools.ffmpeg(format!("{what} {}", encoder.name()), args.finish()))
 }
 
 fn pix_fmt(encoder: Encoder) -> &'static str {

@@ -289,6 +289,9 @@ pub struct AttemptView {
     pub outcome: Option<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// How the programs that it ran were confined: `full`, `partial` or `off`.
+    #[serde(default)]
+    pub sandbox: Option<String>,
 }
 
 /// Something that happened to a job.

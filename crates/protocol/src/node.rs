@@ -29,6 +29,54 @@ pub struct Capabilities {
     /// What it is made of, where it tells.
     #[serde(default)]
     pub machine: Option<Machine>,
+    /// How the programs that open media are confined.
+    #[serde(default)]
+    pub sandbox: Sandboxing,
+}
+
+/// How the programs that open media are confined on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Sandboxing {
+    /// Files, system calls, network and what they may use.
+    Full,
+    /// Some of that.
+    Partial {
+        /// What the system cannot do.
+        missing: Vec<String>,
+    },
+    /// Not at all.
+    Off {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Default for Sandboxing {
+    fn default() -> Self {
+        Self::Off { reason: "it does not say".to_owned() }
+    }
+}
+
+impl Sandboxing {
+    /// `full`, `partial` or `off`.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Partial { .. } => "partial",
+            Self::Off { .. } => "off",
+        }
+    }
+
+    /// In a line, for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Full => "full".to_owned(),
+            Self::Partial { missing } => format!("partial: {}", missing.join("; ")),
+            Self::Off { reason } => format!("off: {reason}"),
+        }
+    }
 }
 
 impl Capabilities {

@@ -204,4 +204,6 @@ pub struct AttemptRow {
     pub outcome: Option<AttemptOutcome>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// How its node's programs were confined (`full`, `partial` or `off`), where it had said.
+    pub sandbox: Option<String>,
 }

@@ -782,6 +782,7 @@ async fn media_nodes_and_names_are_kept(store: Store) {
             cores: 2,
             speeds: vec![],
             machine: None,
+            sandbox: Default::default(),
         },
         slots: Slots { chunks: 1, other: 2 },
         last_seen_ms: 1,

@@ -36,5 +36,6 @@ pub async fn detect(tools: &Tools, trials: &Trials) -> Capabilities {
         cores: machine.cores,
         speeds: Vec::new(),
         machine: Some(machine),
+        sandbox: tools.sandbox.state().clone(),
     }
 }

@@ -737,6 +737,8 @@ export interface components {
             node: components["schemas"]["NodeId"];
             /** @description `done`, `failed`, `expired`, `released` or `cancelled`. */
             outcome?: string | null;
+            /** @description How the programs that it ran were confined: `full`, `partial` or `off`. */
+            sandbox?: string | null;
             /**
              * Format: int64
              * @description Start.
@@ -801,6 +803,8 @@ export interface components {
             /** @description First line of `ffmpeg -version`, part of every chunk's key. */
             ffmpeg: string;
             machine?: components["schemas"]["Machine"] | null;
+            /** @description How the programs that open media are confined. */
+            sandbox?: components["schemas"]["Sandboxing"];
             /** @description What its encoders were measured to make; empty before. */
             speeds?: components["schemas"]["Speed"][];
         };
@@ -2122,6 +2126,21 @@ export interface components {
             ordinal: number;
             /** @description How far. */
             progress: components["schemas"]["Progress"];
+        };
+        /** @description How the programs that open media are confined on a machine. */
+        Sandboxing: {
+            /** @enum {string} */
+            state: "full";
+        } | {
+            /** @description What the system cannot do. */
+            missing: string[];
+            /** @enum {string} */
+            state: "partial";
+        } | {
+            /** @description Why. */
+            reason: string;
+            /** @enum {string} */
+            state: "off";
         };
         /** @description WIDTHxHEIGHT, a height, or maxHEIGHT for sources that are higher */
         Scale: string;

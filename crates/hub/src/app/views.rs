@@ -220,6 +220,7 @@ impl Hub {
                 ended_ms: a.ended_ms,
                 outcome: a.outcome.map(|o| o.name().to_owned()),
                 failure: a.failure,
+                sandbox: a.sandbox,
             });
             views.push(TaskView {
                 id: row.id,

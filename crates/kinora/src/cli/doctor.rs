@@ -8,11 +8,13 @@ use kinora_media::trial::{self, Trial};
 use kinora_protocol::Failure;
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::machine::{Machine, MachineDefaults, Tier};
+use kinora_protocol::node::Sandboxing;
 use kinora_worker::machine;
 use serde::Serialize;
 
 use super::complain;
 use crate::config::Config;
+use crate::tools;
 
 /// Flags of `kinora doctor`.
 #[derive(Debug, Args)]
@@ -49,6 +51,7 @@ struct System {
     defaults: MachineDefaults,
     render_devices: Vec<String>,
     dies_with_parent: bool,
+    sandbox: Sandboxing,
 }
 
 pub async fn run(args: &DoctorArgs, config: &Config) -> ExitCode {
@@ -73,7 +76,7 @@ async fn examine(config: &Config) -> Report {
         system: system(),
         advice: Vec::new(),
     };
-    let tools = match Tools::find(&config.ffmpeg, &config.ffprobe).await {
+    let tools = match tools::find(config).await {
         Ok(tools) => tools,
         Err(error) => {
             report.advice.push(how_to_get_ffmpeg().to_owned());
@@ -82,6 +85,7 @@ async fn examine(config: &Config) -> Report {
         }
     };
     report.ffmpeg = Some(tools.banner.clone());
+    report.system.sandbox = tools.sandbox.state().clone();
     encoders(&tools, &mut report).await;
     if tools.version < (5, 1) {
         report.advice.push("ffmpeg 5.1 or newer keeps more colour metadata; this one still works".to_owned());
@@ -130,6 +134,7 @@ fn system() -> System {
         machine,
         render_devices,
         dies_with_parent: cfg!(target_os = "linux"),
+        sandbox: Sandboxing::default(),
     }
 }
 
@@ -171,6 +176,10 @@ fn print(report: &Report) {
         say!("  no       graphics devices (/dev/dri): encoding runs on the processor");
     } else {
         say!("  ok       graphics devices: {}", system.render_devices.join(", "));
+    }
+    match &system.sandbox {
+        Sandboxing::Full => say!("  ok       sandbox: ffmpeg sees its own files alone and has no network"),
+        weaker => say!("  no       sandbox: {}", weaker.words()),
     }
     if !system.dies_with_parent {
         say!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kinora_hub::Hub;
-use kinora_media::Tools;
 use kinora_protocol::class::Tags;
 use kinora_protocol::encode::{Encoder, VideoWork};
 use kinora_protocol::event::Event;
@@ -24,6 +23,7 @@ use super::progress::Out;
 use super::{complain, print_json};
 use crate::config::Config;
 use crate::local::{Engine, Local, Opened, Setup};
+use crate::tools;
 
 mod args;
 pub mod recipe;
@@ -92,7 +92,7 @@ pub async fn run(args: EncodeArgs, config: &Config) -> ExitCode {
 async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<End, Failure> {
     let recipe = recipe::build(&args.recipe, Some(&args.output))?;
     state::check_paths(&args.input, &args.output, args.proof.as_deref())?;
-    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
+    let tools = tools::find(config).await?;
     let interrupt = interruption();
     let state = State::open(&args.output, args.state_dir.as_deref())?;
     let local = Local {

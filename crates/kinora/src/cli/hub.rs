@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use kinora_hub::http;
-use kinora_media::Tools;
+use kinora_media::command::Limits;
 use kinora_protocol::class::Tags;
 use kinora_protocol::machine::Machine;
 use kinora_protocol::node::NodeLimits;
@@ -21,7 +21,8 @@ use super::values::{Span, origin, seconds, span_or_never, tags};
 use crate::config::Config;
 use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
-use flags::{ClusterFlags, DefaultFlags};
+use crate::tools;
+use flags::{AdmissionFlags, ClusterFlags, DefaultFlags};
 
 mod flags;
 
@@ -83,6 +84,9 @@ pub struct HubArgs {
     /// Take what is set in the environment for these systems, separated by commas, where no flag says otherwise
     #[arg(long, value_enum, value_name = "SYSTEM,…", value_delimiter = ',')]
     pub environment_of: Vec<System>,
+    /// What files may have
+    #[command(flatten)]
+    pub admission: AdmissionFlags,
     /// What jobs are made with
     #[command(flatten)]
     pub defaults: DefaultFlags,
@@ -153,7 +157,7 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
         LocalWorker::Auto => None,
         LocalWorker::Chunks(chunks) => Some(chunks),
     };
-    let tools = match Tools::find(&config.ffmpeg, &config.ffprobe).await {
+    let tools = match tools::find(config).await {
         Ok(tools) => tools,
         Err(error) if args.local_worker == LocalWorker::Auto => {
             tell!("kinora hub: this machine only hands out work: {error}");
@@ -189,6 +193,7 @@ fn take_all_files() {}
 fn setup(
     args: &HubArgs,
     allowed_folders: Vec<PathBuf>,
+    media: Limits,
     machine: Machine,
     local: Option<Local>,
 ) -> Result<Setup, Failure> {
@@ -204,7 +209,7 @@ fn setup(
         },
         cluster: args.cluster.defaults()?,
         longest_upload: args.max_upload,
-        serves: true,
+        admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,
         import_from: args.import_from.clone(),
         machine,
@@ -236,7 +241,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let address = listener.local_addr().unwrap_or(listen);
     let machine = machine::examine();
     let defaults = machine.defaults();
-    let setup = setup(args, allowed_folders, machine, local(args, config).await?)?;
+    let setup = setup(args, allowed_folders, config.media, machine, local(args, config).await?)?;
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(Policy {
         chunk_cache: args.chunk_cache.unwrap_or(defaults.cache),

@@ -190,8 +190,10 @@ fn task_lines(task: &TaskView) {
         let why = attempt.failure.as_ref().map(|f| format!(": {}", f.message)).unwrap_or_default();
         let seconds =
             attempt.ended_ms.map(|end| format!(", {:.1} s", (end - attempt.started_ms) as f64 / 1e3));
+        let sandbox = attempt.sandbox.as_ref().filter(|state| *state != "full");
+        let sandbox = sandbox.map(|state| format!(", sandbox {state}")).unwrap_or_default();
         say!(
-            "    attempt {} on {}: {outcome}{}{why}",
+            "    attempt {} on {}: {outcome}{}{sandbox}{why}",
             attempt.attempt,
             attempt.node,
             seconds.unwrap_or_default()

@@ -96,6 +96,7 @@ fn details(node: &NodeView) {
             say!("    graphics processor: {gpu}");
         }
     }
+    say!("    sandbox: {}", node.capabilities.sandbox.words());
     if !node.tags.is_empty() {
         say!("    tags: {}", node.tags);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use kinora_media::{Control, Tools, index};
+use kinora_media::{Control, index};
 use kinora_plan::chunk::Timeline;
 use kinora_plan::index::PacketIndex;
 use kinora_plan::layout::Layout;
@@ -14,6 +14,7 @@ use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::tools;
 
 /// Flags of `kinora probe`.
 #[derive(Debug, Args)]
@@ -45,7 +46,7 @@ struct VideoSummary {
 }
 
 pub async fn run(args: &ProbeArgs, config: &Config) -> Result<(), Failure> {
-    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
+    let tools = tools::find(config).await?;
     let size = std::fs::metadata(&args.file)
         .map_err(|e| Failure::new(ErrorCode::BadInput, format!("{}: {e}", args.file.display())))
         .and_then(|m| {

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use kinora_media::Tools;
 use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::class::Tags;
 use kinora_protocol::client::Client;
@@ -20,6 +19,7 @@ use kinora_worker::{Folders, Worker};
 use super::values::{seconds, tags};
 use super::{interrupt, size};
 use crate::config::Config;
+use crate::tools;
 
 /// Light tasks at once.
 const OTHER_SLOTS: u32 = 2;
@@ -121,7 +121,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
         }
     }
     let signals = interrupt::drain_then_stop();
-    let tools = Tools::find(&config.ffmpeg, &config.ffprobe).await?;
+    let tools = tools::find(config).await?;
     let place = Place::take(&args.work_dir)?;
     let capabilities = capability::detect(&tools, &Trials::All).await;
     if capabilities.encoders.is_empty() {

@@ -34,7 +34,8 @@ impl Hub {
     pub fn start(place: &Place, slow: Duration, flags: &[&str]) -> Result<(Self, Stub)> {
         let stub = slowed(slow)?;
         let tool = stub.ffmpeg().display().to_string();
-        let flags = [&["--listen", "127.0.0.1:0", "--ffmpeg", &tool], flags].concat();
+        let own = ["--listen", "127.0.0.1:0", "--sandbox", "off", "--ffmpeg", &tool];
+        let flags = [&own, flags].concat();
         Ok((Self::start_as(place, &flags)?, stub))
     }
 
@@ -135,14 +136,15 @@ impl Drop for Hub {
 pub struct Worker {
     pub child: Child,
     pub folder: PathBuf,
-    _stub: Stub,
+    _stub: Option<Stub>,
 }
 
 impl Worker {
     /// A worker for the hub at `address`, whose chunks take `slow` longer than they need. It fetches all bytes, as if it were on
     /// another machine, unless `flags` say otherwise.
     pub fn start(place: &Place, name: &str, address: &str, slow: Duration, flags: &[&str]) -> Result<Self> {
-        Self::spawn(place, name, address, slowed(slow)?, flags, &[])
+        let stub = if slow.is_zero() { None } else { Some(slowed(slow)?) };
+        Self::spawn(place, name, address, stub, flags, &[])
     }
 
     /// A worker with something in its environment.
@@ -153,16 +155,16 @@ impl Worker {
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
-        Self::spawn(place, name, address, slowed(Duration::ZERO)?, flags, environment)
+        Self::spawn(place, name, address, None, flags, environment)
     }
 
     /// A worker whose ffmpeg crashes at each chunk.
     pub fn start_bad(place: &Place, name: &str, address: &str, flags: &[&str]) -> Result<Self> {
         let stub = Stub::when(&Misbehaviour::Crash, &When::ArgContains(CHUNK.to_owned()))?;
-        Self::spawn(place, name, address, stub, flags, &[])
+        Self::spawn(place, name, address, Some(stub), flags, &[])
     }
 
-    /// A worker with this ffmpeg.
+    /// A worker with this ffmpeg, which may start programs.
     pub fn start_with_tool(
         place: &Place,
         name: &str,
@@ -171,14 +173,15 @@ impl Worker {
         flags: &[&str],
     ) -> Result<Self> {
         let tool = tool.display().to_string();
-        Self::start(place, name, address, Duration::ZERO, &[&["--ffmpeg", tool.as_str()], flags].concat())
+        let own = ["--sandbox", "off", "--ffmpeg", tool.as_str()];
+        Self::spawn(place, name, address, None, &[&own, flags].concat(), &[])
     }
 
     fn spawn(
         place: &Place,
         name: &str,
         address: &str,
-        stub: Stub,
+        stub: Option<Stub>,
         flags: &[&str],
         environment: &[(&str, &str)],
     ) -> Result<Self> {
@@ -189,8 +192,9 @@ impl Worker {
         if !flags.iter().any(|flag| flag.contains("benchmark")) {
             command.args(["--benchmark-seconds", "0"]);
         }
-        if !flags.contains(&"--ffmpeg") {
-            command.arg("--ffmpeg").arg(stub.ffmpeg());
+        if let Some(stub) = &stub {
+            // It is a script, which starts programs.
+            command.args(["--sandbox", "off", "--ffmpeg"]).arg(stub.ffmpeg());
         }
         command.arg("--work-dir").arg(&folder).args(flags);
         Ok(Self { child: command.spawn()?, folder, _stub: stub })

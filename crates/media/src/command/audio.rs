@@ -1,6 +1,5 @@
 //! All sound of a source, encoded in one go: no priming gap can fall into the middle, and the offset to the picture stays.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use kinora_plan::time;
@@ -8,10 +7,10 @@ use kinora_protocol::media::AudioFacts;
 use kinora_protocol::recipe::AudioCodec;
 use kinora_protocol::task::AudioSpec;
 
-use super::{Args, input};
+use super::{Args, Line, input};
 
 /// The whole command.
-pub fn encode(spec: &AudioSpec, source: &Path, out: &Path) -> Vec<OsString> {
+pub fn encode(spec: &AudioSpec, source: &Path, out: &Path) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-max_error_rate", "1"]);
     if spec.generate {
@@ -25,7 +24,7 @@ pub fn encode(spec: &AudioSpec, source: &Path, out: &Path) -> Vec<OsString> {
     codec(&mut args, spec);
     args.words(["-map_metadata", "-1", "-map_chapters", "-1"]);
     args.words(["-movflags", "+empty_moov+default_base_moof+frag_discont", "-frag_duration", "10000000"]);
-    args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled", "-f", "mp4"]).file(out);
+    args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled", "-f", "mp4"]).writes(out);
     args.finish()
 }
 

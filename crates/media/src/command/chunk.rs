@@ -1,7 +1,6 @@
 //! One chunk: decode from a window, cut to exact timestamps, checksum, filter, encode. See docs/media.md for why each
 //! option is there.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +9,7 @@ use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
 use kinora_protocol::task::{ChunkSpec, Clock};
 
-use super::{Args, encoder, input};
+use super::{Args, Line, encoder, input};
 use kinora_plan::pixel::PixelFormat;
 use kinora_plan::time;
 
@@ -32,7 +31,7 @@ pub struct ChunkPaths<'a> {
 }
 
 /// The whole command.
-pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) -> Vec<OsString> {
+pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-max_error_rate", "1"]);
     hardware(&mut args, spec.encode.encoder);
@@ -44,7 +43,9 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
         rendition(&mut args, spec, passthrough, (&format!("[v{n}]"), &other.encode, path));
     }
     args.words(["-map", "[h]"]).words(passthrough);
-    args.option("-enc_time_base", format!("1/{}", spec.clock.hz)).option("-f", "framecrc").file(paths.frames);
+    args.option("-enc_time_base", format!("1/{}", spec.clock.hz))
+        .option("-f", "framecrc")
+        .writes(paths.frames);
     args.finish()
 }
 
@@ -57,7 +58,7 @@ fn rendition(
 ) {
     let (hz, stretch) = (out_hz(spec), stretch(spec));
     args.option("-map", label).words(passthrough).option("-enc_time_base", format!("{stretch}/{hz}"));
-    args.words(encoder::options(encode, spec.threads, stretch).finish());
+    args.append(encoder::options(encode, spec.threads, stretch));
     if let Some(ladder) = &spec.ladder {
         // By the frames' times alone: the same in all renditions, whatever their encoders think of them.
         let seconds = f64::from(ladder.segment_ms) / 1000.0 * stretch as f64;
@@ -78,7 +79,7 @@ fn rendition(
     );
     args.words(["-use_editlist", "0", "-avoid_negative_ts", "disabled"]);
     args.option("-video_track_timescale", hz.to_string());
-    args.option("-f", format_of(encode.encoder.codec())).file(path);
+    args.option("-f", format_of(encode.encoder.codec())).writes(path);
 }
 
 /// A `colr` box where there is something to say: an empty one would claim limited range.

@@ -1,14 +1,13 @@
 //! What ffmpeg is asked for to describe media: pictures, sampled frames, scenes with small pictures, sound. Times are those of
 //! a player: from the start of the media.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use kinora_protocol::describe::{Sampling, Size};
 
-use super::Args;
-use super::input::{MAX_ALLOC, decode_limits, prologue, silent, source as open};
+use super::input::{decode_limits, prologue, silent, source as open};
 use super::scene::THRESHOLD;
+use super::{Args, Limit, Line};
 
 /// Frames of which the poster is the most ordinary one.
 const POSTER_AMONG: u32 = 60;
@@ -19,7 +18,7 @@ fn seconds(us: i64) -> String {
 
 fn quiet() -> Args {
     let mut args = silent();
-    args.option("-max_alloc", MAX_ALLOC);
+    args.limit("-max_alloc", Limit::Allocation);
     args
 }
 
@@ -30,14 +29,7 @@ fn scaled(size: Size) -> String {
 }
 
 /// One JPEG of the frame at a time, or of the most ordinary one of the next frames.
-pub fn thumbnail(
-    source: &Path,
-    stream: u32,
-    at_us: i64,
-    size: Size,
-    poster: bool,
-    out: &Path,
-) -> Vec<OsString> {
+pub fn thumbnail(source: &Path, stream: u32, at_us: i64, size: Size, poster: bool, out: &Path) -> Line {
     let mut args = prologue();
     decode_limits(&mut args);
     args.option("-ss", seconds(at_us));
@@ -46,7 +38,7 @@ pub fn thumbnail(
     let pick = if poster { format!(",thumbnail={POSTER_AMONG}") } else { String::new() };
     args.option("-filter_complex", format!("[0:{stream}]{}{pick},format=yuvj420p[v]", scaled(size)));
     args.words(["-map", "[v]", "-frames:v", "1", "-c:v", "mjpeg", "-q:v", "3", "-f", "mjpeg", "-y"]);
-    args.file(out);
+    args.writes(out);
     args.finish()
 }
 
@@ -57,7 +49,7 @@ pub fn samples(
     size: Size,
     sampling: Sampling,
     passthrough: [&'static str; 2],
-) -> Vec<OsString> {
+) -> Line {
     let mut args = quiet();
     decode_limits(&mut args);
     let every = match sampling {
@@ -85,7 +77,7 @@ pub fn scenes(
     (tile, grid): (Size, Size),
     passthrough: [&'static str; 2],
     sheets: &Path,
-) -> Vec<OsString> {
+) -> Line {
     let mut args = quiet();
     decode_limits(&mut args);
     args.words(["-max_error_rate", "1"]);
@@ -108,12 +100,12 @@ pub fn scenes(
     args.words(["-enc_time_base", "1/1000000", "-flush_packets", "1", "-f", "framecrc", "pipe:1"]);
     args.words(["-map", "[sheets]"]).words(passthrough).words(["-enc_time_base", "1/1000000"]);
     args.words(["-c:v", "mjpeg", "-q:v", "4", "-f", "mjpeg", "-y"]);
-    args.file(sheets);
+    args.writes(sheets);
     args.finish()
 }
 
 /// Interleaved 32-bit floats, in the byte order of most machines, on standard output.
-pub fn sound(source: &Path, stream: u32, sample_rate: u32) -> Vec<OsString> {
+pub fn sound(source: &Path, stream: u32, sample_rate: u32) -> Line {
     let mut args = quiet();
     args.words(["-max_error_rate", "1"]);
     open(&mut args, source);

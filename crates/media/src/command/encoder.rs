@@ -10,6 +10,9 @@ use super::Args;
 pub fn options(settings: &EncodeSettings, threads: Option<u32>, stretch: i64) -> Args {
     let mut args = Args::default();
     args.option("-c:v", settings.encoder.name());
+    if !settings.encoder.is_software() {
+        args.uses_hardware();
+    }
     rate(&mut args, settings, stretch);
     preset(&mut args, settings);
     if let Some(threads) = threads {

@@ -1,17 +1,16 @@
 //! The tracks of an HLS package: one fragmented MP4 for each rendition and each sound, and WebVTT. How they are cut into files is
 //! not known here.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kinora_plan::time::{self, GUARD_SECONDS};
 use kinora_protocol::task::PackageSpec;
 
 use super::chunk::colr;
-use super::{Args, input, package};
+use super::{Args, Line, input, package};
 
 /// A joined rendition with its times from the film's start, a fragment for each key frame.
-pub fn video(spec: &PackageSpec, joined: &Path, out: &Path) -> Vec<OsString> {
+pub fn video(spec: &PackageSpec, joined: &Path, out: &Path) -> Line {
     let mut args = shifted(joined, GUARD_SECONDS);
     args.option("-map", "0:v:0").option("-c:v", "copy").option("-bsf:v", package::MONOTONE);
     args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-write_tmcd", "0"]);
@@ -20,7 +19,7 @@ pub fn video(spec: &PackageSpec, joined: &Path, out: &Path) -> Vec<OsString> {
     let flags = "+frag_keyframe+delay_moov+default_base_moof+frag_discont";
     args.option("-movflags", format!("{flags}{}", colr(&color))).option("-use_editlist", "1");
     args.option("-video_track_timescale", package::out_hz(spec).to_string());
-    args.option("-f", "mp4").file(out);
+    args.option("-f", "mp4").writes(out);
     args.finish()
 }
 
@@ -40,7 +39,7 @@ pub fn audio(
     (stream, begins): (usize, Begins),
     segment_ms: u32,
     out: &Path,
-) -> Vec<OsString> {
+) -> Line {
     let mut args = shifted(sound, spec.audio_guard);
     args.option("-map", format!("0:a:{stream}")).option("-c:a", "copy");
     args.words(["-map_metadata", "-1", "-map_chapters", "-1"]);
@@ -50,12 +49,12 @@ pub fn audio(
     };
     args.option("-movflags", flags).option("-use_editlist", "1");
     args.option("-frag_duration", (u64::from(segment_ms) * 1000).to_string());
-    args.option("-f", "mp4").file(out);
+    args.option("-f", "mp4").writes(out);
     args.finish()
 }
 
 /// Streams of subtitles, each into a file of its own, in one look at the source.
-pub fn subtitles(spec: &PackageSpec, source: &Path, files: &[(u32, PathBuf)]) -> Vec<OsString> {
+pub fn subtitles(spec: &PackageSpec, source: &Path, files: &[(u32, PathBuf)]) -> Line {
     let mut args = input::prologue();
     // A cue that cannot be read is left out, as players leave it out.
     args.words(["-y", "-max_error_rate", "1", "-copyts"]);
@@ -67,7 +66,7 @@ pub fn subtitles(spec: &PackageSpec, source: &Path, files: &[(u32, PathBuf)]) ->
     for (stream, out) in files {
         args.option("-map", format!("0:{stream}"));
         args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:s", "webvtt", "-f", "webvtt"])
-            .file(out);
+            .writes(out);
     }
     args.finish()
 }

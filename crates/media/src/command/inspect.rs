@@ -1,25 +1,24 @@
 //! ffprobe's argument lists, and ffmpeg's for looking at finished files.
 
-use std::ffi::OsString;
 use std::path::Path;
 
-use super::{Args, input};
+use super::{Args, Line, input};
 
-fn ffprobe(path: &Path, words: &[&str]) -> Vec<OsString> {
+fn ffprobe(path: &Path, words: &[&str]) -> Line {
     let mut args = Args::default();
     args.words(["-hide_banner", "-v", "error"]).words(words.iter().copied());
     input::guard(&mut args).words(["-i"]);
-    args.file(path);
+    args.reads(path);
     args.finish()
 }
 
 /// Container, streams, chapters.
-pub fn facts(path: &Path) -> Vec<OsString> {
+pub fn facts(path: &Path) -> Line {
     ffprobe(path, &["-of", "json", "-show_format", "-show_streams", "-show_chapters"])
 }
 
 /// Side data of the first picture of a stream.
-pub fn first_frame(path: &Path, stream: u32) -> Vec<OsString> {
+pub fn first_frame(path: &Path, stream: u32) -> Line {
     let stream = stream.to_string();
     ffprobe(
         path,
@@ -39,7 +38,7 @@ pub fn first_frame(path: &Path, stream: u32) -> Vec<OsString> {
 
 /// Every packet of the first video stream that is no cover, with a checksum of its payload, and the stream's decoder
 /// configuration.
-pub fn packets(path: &Path, generate_times: bool) -> Vec<OsString> {
+pub fn packets(path: &Path, generate_times: bool) -> Line {
     let mut words = vec![
         "-of",
         "compact=print_section=1:nokey=0",
@@ -57,7 +56,7 @@ pub fn packets(path: &Path, generate_times: bool) -> Vec<OsString> {
 }
 
 /// Times and flags of a finished video stream's packets.
-pub fn written_packets(path: &Path) -> Vec<OsString> {
+pub fn written_packets(path: &Path) -> Line {
     ffprobe(
         path,
         &[
@@ -72,7 +71,7 @@ pub fn written_packets(path: &Path) -> Vec<OsString> {
 }
 
 /// Times and lengths of the packets of all sound streams, then what the streams are.
-pub fn sound_packets(path: &Path) -> Vec<OsString> {
+pub fn sound_packets(path: &Path) -> Line {
     ffprobe(
         path,
         &[
@@ -87,20 +86,20 @@ pub fn sound_packets(path: &Path) -> Vec<OsString> {
 }
 
 /// Decodes all sound streams and writes one `framecrc` line per frame to `out`.
-pub fn decode_sound(path: &Path, out: &Path) -> Vec<OsString> {
+pub fn decode_sound(path: &Path, out: &Path) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-max_error_rate", "1"]);
     input::source(&mut args, path);
-    args.words(["-map", "0:a", "-c:a", "pcm_s16le", "-f", "framecrc"]).file(out);
+    args.words(["-map", "0:a", "-c:a", "pcm_s16le", "-f", "framecrc"]).writes(out);
     args.finish()
 }
 
 /// Decodes the first video stream and writes one `framecrc` line per frame to `out`.
-pub fn decode(path: &Path, passthrough: [&'static str; 2], out: &Path) -> Vec<OsString> {
+pub fn decode(path: &Path, passthrough: [&'static str; 2], out: &Path) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-copyts"]);
     input::decode_limits(&mut args);
     input::source(&mut args, path);
-    args.words(["-map", "0:v:0"]).words(passthrough).words(["-f", "framecrc"]).file(out);
+    args.words(["-map", "0:v:0"]).words(passthrough).words(["-f", "framecrc"]).writes(out);
     args.finish()
 }

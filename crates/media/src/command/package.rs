@@ -1,6 +1,5 @@
 //! The final container: joined video, sound, subtitles, chapters, attachments, tags, with the guard taken off again.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use kinora_plan::streams::subtitle_codec;
@@ -11,7 +10,7 @@ use kinora_protocol::recipe::{AudioCodec, Container};
 use kinora_protocol::task::PackageSpec;
 
 use super::chunk::colr;
-use super::{Args, input};
+use super::{Args, Line, input};
 
 /// Where two chunks meet, decode times of B-frame streams may overlap by a few ticks.
 pub const MONOTONE: &str = "setts=pts=PTS:dts=if(eq(N\\,0)\\,DTS\\,max(DTS\\,PREV_OUTDTS+1))";
@@ -37,7 +36,7 @@ struct Inputs {
 }
 
 /// The whole command.
-pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>, version: (u32, u32)) -> Vec<OsString> {
+pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>, version: (u32, u32)) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-copyts"]);
     let inputs = open(&mut args, spec, paths);
@@ -61,7 +60,7 @@ pub fn mux(spec: &PackageSpec, paths: PackagePaths<'_>, version: (u32, u32)) -> 
         }
         Container::Mkv | Container::Webm | Container::Mka | Container::Opus => {}
     }
-    args.option("-f", muxer(container)).file(paths.out);
+    args.option("-f", muxer(container)).writes(paths.out);
     args.finish()
 }
 
@@ -123,15 +122,19 @@ fn video(args: &mut Args, spec: &PackageSpec, inputs: &Inputs) {
     }
 }
 
-/// Packets of encoded sound whose length is not known, which the last of a track may be: MP4 plays nothing of it then. Samples are
-/// the unit of time of that file. Before ffmpeg 5 nothing could say so.
-fn lengths(codec: AudioCodec, version: (u32, u32)) -> Option<String> {
-    let samples = match codec {
-        AudioCodec::Aac => 1024,
-        AudioCodec::Opus => 960,
+/// Packets of encoded sound whose length is not known, which the last of a track may be: MP4 plays nothing of it then. Before
+/// ffmpeg 5 nothing could say so.
+fn lengths(spec: &PackageSpec, version: (u32, u32)) -> Option<String> {
+    let seconds = match spec.settled.audio.codec {
+        AudioCodec::Aac => "1024/SR",
+        AudioCodec::Opus => "0.02",
         AudioCodec::Copy | AudioCodec::None => return None,
     };
-    (version >= (5, 0)).then(|| format!("setts=duration=if(gt(DURATION\\,0)\\,DURATION\\,{samples})"))
+    let needed = match spec.settled.container {
+        Container::Mp4 | Container::Mov | Container::M4a => version >= (5, 0),
+        Container::Mkv | Container::Webm | Container::Mka | Container::Opus | Container::Hls => false,
+    };
+    needed.then(|| format!("setts=duration=if(gt(DURATION\\,0)\\,DURATION\\,{seconds}/TB)"))
 }
 
 fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, version: (u32, u32)) {
@@ -142,7 +145,7 @@ fn audio(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, version: (u32, u3
         }
         AudioCodec::Aac | AudioCodec::Opus if spec.audio.is_some() => {
             args.option("-map", format!("{}:a", inputs.audio)).option("-c:a", "copy");
-            if let Some(lengths) = lengths(spec.settled.audio.codec, version) {
+            if let Some(lengths) = lengths(spec, version) {
                 args.option("-bsf:a", lengths);
             }
         }

@@ -1,12 +1,11 @@
 //! Scene changes in one stretch of a source.
 
-use std::ffi::OsString;
 use std::path::Path;
 
 use kinora_protocol::task::{Clock, Stretch};
 
-use super::chunk;
 use super::input::silent;
+use super::{Line, chunk};
 
 /// Score from which a change counts as a cut (ffmpeg's documentation suggests 0.3 to 0.5).
 pub(super) const THRESHOLD: &str = "0.3";
@@ -18,7 +17,7 @@ pub fn detect(
     stream: u32,
     passthrough: [&'static str; 2],
     source: &Path,
-) -> Vec<OsString> {
+) -> Line {
     let mut args = silent();
     args.words(["-max_error_rate", "1"]);
     chunk::open(&mut args, clock, stretch.window.seek, source);

@@ -22,7 +22,7 @@ use kinora_protocol::{Digest, Rational};
 
 use super::chunk::ChunkPaths;
 use super::package::PackagePaths;
-use super::{audio, chunk, encoder, hls, inspect, package, scene, shown};
+use super::{Line, audio, chunk, encoder, hls, inspect, package, scene, shown};
 
 const PASSTHROUGH: [&str; 2] = ["-fps_mode", "passthrough"];
 
@@ -96,7 +96,7 @@ fn chunk_spec() -> ChunkSpec {
     }
 }
 
-fn chunk_command(spec: &ChunkSpec) -> Vec<OsString> {
+fn chunk_command(spec: &ChunkSpec) -> Line {
     let (input, chunk, frames) =
         (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"), Path::new("/w/frames.crc"));
     let others = [PathBuf::from("/w/rendition1"), PathBuf::from("/w/rendition2")];
@@ -108,45 +108,46 @@ fn chunk_of_an_mp4() {
     check(
         &chunk_command(&chunk_spec()),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 1.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v libx264
-        -crf 23.50
-        -preset fast
-        -x264-params fps=25/1
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -161,47 +162,48 @@ fn chunk_on_a_clock_finer_than_the_encoders() {
     check(
         &chunk_command(&spec),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 0.001056
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p,settb=1/23040000,setpts=PTS*5,settb=5/23040000[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 5/23040000
-        -c:v libvpx-vp9
-        -b:v 200000
-        -deadline good
-        -cpu-used 4
-        -row-mt 1
-        -bsf:v setts=time_base=1/23040000,setts=ts=TS/5:duration=DURATION/5
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 23040000
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/23040000
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 0.001056
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p,settb=1/23040000,setpts=PTS*5,settb=5/23040000[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 5/23040000
+            -c:v libvpx-vp9
+            -b:v 200000
+            -deadline good
+            -cpu-used 4
+            -row-mt 1
+            -bsf:v setts=time_base=1/23040000,setts=ts=TS/5:duration=DURATION/5
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 23040000
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/23040000
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -233,6 +235,7 @@ fn chunk_of_a_transport_stream_that_wraps() {
             -max_pixels 35651584
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]setpts=mod(PTS-(8589900000)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294967296:end_pts=4295147296,setpts=PTS+(-4293527296),format=yuv420p[v];[y]trim=start_pts=4294967296:end_pts=4295168896,setpts=PTS+(4294932704)[h]
@@ -269,78 +272,79 @@ fn chunk_in_three_sizes() {
     check(
         &chunk_command(&ChunkSpec { ladder: Some(ladder), ..chunk_spec() }),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 1.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),split=3[p][p1][p2];[p]null,format=yuv420p[v];[p1]null,scale=180:90:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v1];[p2]null,scale=128:64:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v2];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v libx264
-        -crf 23.50
-        -preset fast
-        -x264-params fps=25/1
-        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/b/chunk.mp4
-        -map [v1]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v libx264
-        -b:v 500000
-        -preset fast
-        -x264-params fps=25/1
-        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/w/rendition1
-        -map [v2]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v libx264
-        -b:v 500000
-        -preset fast
-        -x264-params fps=25/1
-        -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/w/rendition2
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),split=3[p][p1][p2];[p]null,format=yuv420p[v];[p1]null,scale=180:90:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v1];[p2]null,scale=128:64:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v2];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/b/chunk.mp4
+            -map [v1]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -b:v 500000
+            -preset fast
+            -x264-params fps=25/1
+            -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/w/rendition1
+            -map [v2]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -b:v 500000
+            -preset fast
+            -x264-params fps=25/1
+            -force_key_frames expr:if(isnan(prev_forced_t),1,gte(t-prev_forced_t,2.5))
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/w/rendition2
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -351,45 +355,46 @@ fn chunk_at_another_frame_rate() {
     check(
         &chunk_command(&ChunkSpec { resample: Some(resample), ..chunk_spec() }),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 1.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),fps=fps=30000/1001:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame=60,settb=1/30000,setpts=540060+N*1001,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/30000
-        -c:v libx264
-        -crf 23.50
-        -preset fast
-        -x264-params fps=25/1
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 30000
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),fps=fps=30000/1001:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame=60,settb=1/30000,setpts=540060+N*1001,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/30000
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 30000
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -421,6 +426,7 @@ fn chunk_of_interlaced_pictures_in_another_size() {
             -max_pixels 35651584
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p,lutyuv=y=clip((val-125.5)*1.25+126\,16\,235),unsharp=5:5:0.6:5:5:0,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -457,45 +463,46 @@ fn chunk_without_timestamps_into_prores() {
     check(
         &chunk_command(&ChunkSpec { clock, encode, ..chunk_spec() }),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -fflags +genpts
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 256.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv422p10le[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/50
-        -c:v prores_ks
-        -profile:v 23.50
-        -preset fast
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 50
-        -f mov file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/50
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -fflags +genpts
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 256.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv422p10le[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/50
+            -c:v prores_ks
+            -profile:v 23.50
+            -preset fast
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 50
+            -f mov file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/50
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -505,45 +512,46 @@ fn chunk_on_vaapi() {
     check(
         &chunk_command(&ChunkSpec { encode, ..chunk_spec() }),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -vaapi_device /dev/dri/renderD128
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 1.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/in.mp4
-        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=nv12,hwupload[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
-        -map [v]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -c:v h264_vaapi
-        -qp 23.50
-        -preset fast
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -video_track_timescale 12800
-        -f mp4 file:/b/chunk.mp4
-        -map [h]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -vaapi_device /dev/dri/renderD128
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=nv12,hwupload[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v h264_vaapi
+            -qp 23.50
+            -preset fast
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -706,64 +714,66 @@ fn sound() {
     check(
         &command(&audio_spec(AudioCodec::Aac, Some(160_000))),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -copyts
-        -itsoffset 14.600000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.ts
-        -map 0:a
-        -c:a aac
-        -b:a 160000
-        -map_metadata -1
-        -map_chapters -1
-        -movflags +empty_moov+default_base_moof+frag_discont
-        -frag_duration 10000000
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -f mp4 file:/b/audio.mp4
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -itsoffset 14.600000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/in.ts
+            -map 0:a
+            -c:a aac
+            -b:a 160000
+            -map_metadata -1
+            -map_chapters -1
+            -movflags +empty_moov+default_base_moof+frag_discont
+            -frag_duration 10000000
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -f mp4 file:/b/audio.mp4
+        "#]],
     );
     let generated = AudioSpec { generate: true, ..audio_spec(AudioCodec::Opus, None) };
     check(
         &command(&generated),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -max_error_rate 1
-        -fflags +genpts
-        -copyts
-        -itsoffset 14.600000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.ts
-        -map 0:a
-        -c:a libopus
-        -filter:a:1 aformat=channel_layouts=5.1
-        -map_metadata -1
-        -map_chapters -1
-        -movflags +empty_moov+default_base_moof+frag_discont
-        -frag_duration 10000000
-        -use_editlist 0
-        -avoid_negative_ts disabled
-        -f mp4 file:/b/audio.mp4
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -fflags +genpts
+            -copyts
+            -itsoffset 14.600000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/in.ts
+            -map 0:a
+            -c:a libopus
+            -filter:a:1 aformat=channel_layouts=5.1
+            -map_metadata -1
+            -map_chapters -1
+            -movflags +empty_moov+default_base_moof+frag_discont
+            -frag_duration 10000000
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -f mp4 file:/b/audio.mp4
+        "#]],
     );
 }
 
@@ -842,7 +852,7 @@ fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> Pa
     }
 }
 
-fn mux(spec: &PackageSpec) -> Vec<OsString> {
+fn mux(spec: &PackageSpec) -> Line {
     let paths = PackagePaths {
         video: spec.video.as_ref().map(|_| Path::new("/b/join.mp4")),
         audio: spec.audio.as_ref().map(|_| Path::new("/b/audio.mp4")),
@@ -874,16 +884,18 @@ fn sound_alone_in_m4a() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:a
             -c:a copy
-            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024)
+            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024/SR/TB)
             -map_metadata 1
             -map_chapters 1
             -map_metadata:s:a:0 1:s:1
@@ -914,16 +926,19 @@ fn result_in_mp4() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/join.mp4
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:v:0
@@ -931,7 +946,7 @@ fn result_in_mp4() {
             -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
             -map 1:a
             -c:a copy
-            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024)
+            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,1024/SR/TB)
             -map 2:2
             -c:s:0 mov_text
             -map_metadata 2
@@ -957,49 +972,51 @@ fn result_in_matroska_keeps_subtitles_and_attachments() {
     check(
         &mux(&package_spec(Container::Mkv, AudioCodec::Copy, video)),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/join.mp4
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mkv
-        -map 0:v:0
-        -c:v copy
-        -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
-        -map 1:a?
-        -c:a copy
-        -map 1:2
-        -c:s:0 copy
-        -map 1:3
-        -c:s:1 copy
-        -map 1:t?
-        -c:t copy
-        -map_metadata 1
-        -map_chapters 1
-        -map_metadata:s:v:0 1:s:0
-        -disposition:v:0 default
-        -map_metadata:s:a:0 1:s:1
-        -disposition:a:0 0
-        -map_metadata:s:s:0 1:s:2
-        -disposition:s:0 0
-        -map_metadata:s:s:1 1:s:3
-        -disposition:s:1 0
-        -map_metadata:s:t:0 1:s:4
-        -f matroska file:/.o.kinora.part
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/b/join.mp4
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/in.mkv
+            -map 0:v:0
+            -c:v copy
+            -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
+            -map 1:a?
+            -c:a copy
+            -map 1:2
+            -c:s:0 copy
+            -map 1:3
+            -c:s:1 copy
+            -map 1:t?
+            -c:t copy
+            -map_metadata 1
+            -map_chapters 1
+            -map_metadata:s:v:0 1:s:0
+            -disposition:v:0 default
+            -map_metadata:s:a:0 1:s:1
+            -disposition:a:0 0
+            -map_metadata:s:s:0 1:s:2
+            -disposition:s:0 0
+            -map_metadata:s:s:1 1:s:3
+            -disposition:s:1 0
+            -map_metadata:s:t:0 1:s:4
+            -f matroska file:/.o.kinora.part
+        "#]],
     );
 }
 
@@ -1021,16 +1038,19 @@ fn result_in_webm() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/join.mp4
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:v:0
@@ -1038,7 +1058,6 @@ fn result_in_webm() {
             -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
             -map 1:a
             -c:a copy
-            -bsf:a setts=duration=if(gt(DURATION\,0)\,DURATION\,960)
             -map 2:2
             -c:s:0 webvtt
             -map_metadata 2
@@ -1059,35 +1078,36 @@ fn copy_into_mov_without_sound() {
     check(
         &mux(&package_spec(Container::Mov, AudioCodec::None, VideoWork::Copy)),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -0.020000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mkv
-        -map 0:0
-        -c:v copy
-        -map 0:2
-        -c:s:0 mov_text
-        -map_metadata 0
-        -map_chapters 0
-        -map_metadata:s:v:0 0:s:0
-        -disposition:v:0 default
-        -map_metadata:s:s:0 0:s:2
-        -disposition:s:0 0
-        -movie_timescale 90000
-        -movflags +faststart+write_colr
-        -write_tmcd 0
-        -f mov file:/.o.kinora.part
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -0.020000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/in.mkv
+            -map 0:0
+            -c:v copy
+            -map 0:2
+            -c:s:0 mov_text
+            -map_metadata 0
+            -map_chapters 0
+            -map_metadata:s:v:0 0:s:0
+            -disposition:v:0 default
+            -map_metadata:s:s:0 0:s:2
+            -disposition:s:0 0
+            -movie_timescale 90000
+            -movflags +faststart+write_colr
+            -write_tmcd 0
+            -f mov file:/.o.kinora.part
+        "#]],
     );
 }
 
@@ -1097,26 +1117,27 @@ fn scenes() {
     check(
         &scene::detect(&clock(), &stretch, 0, PASSTHROUGH, Path::new("/in.mp4")),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -max_error_rate 1
-        -copyts
-        -noaccurate_seek
-        -seek_timestamp 1
-        -ss 0.000500
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/in.mp4
-        -filter_complex [0:0]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
-        -map [s]
-        -fps_mode passthrough
-        -enc_time_base 1/12800
-        -f framecrc pipe:1
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 0.000500
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/in.mp4
+            -filter_complex [0:0]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
+            -map [s]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc pipe:1
+        "#]],
     );
     check(
         &scene::detect(&transport(), &stretch, 1, PASSTHROUGH, Path::new("/in.ts")),
@@ -1134,6 +1155,7 @@ fn scenes() {
             -max_pixels 35651584
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.ts
             -filter_complex [0:1]setpts=mod(PTS-(25600)+21474836480\,8589934592),trim=start_pts=4294967296:end_pts=4294992896,setpts=PTS+(-4294941696),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
@@ -1151,33 +1173,35 @@ fn looking_at_files() {
     check(
         &inspect::facts(path),
         expect![[r#"
-        -hide_banner
-        -v error
-        -of json
-        -show_format
-        -show_streams
-        -show_chapters
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/-in %d.mp4
-    "#]],
+            -hide_banner
+            -v error
+            -of json
+            -show_format
+            -show_streams
+            -show_chapters
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/-in %d.mp4
+        "#]],
     );
     check(
         &inspect::first_frame(path, 2),
         expect![[r#"
-        -hide_banner
-        -v error
-        -of json
-        -select_streams 2
-        -read_intervals %+#1
-        -show_frames
-        -show_entries frame=side_data_list
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/-in %d.mp4
-    "#]],
+            -hide_banner
+            -v error
+            -of json
+            -select_streams 2
+            -read_intervals %+#1
+            -show_frames
+            -show_entries frame=side_data_list
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/-in %d.mp4
+        "#]],
     );
     check(
         &inspect::packets(path, false),
@@ -1190,6 +1214,7 @@ fn looking_at_files() {
             -show_entries packet=pts,dts,flags,pos,size,data_hash:stream=index,extradata_hash
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1206,6 +1231,7 @@ fn looking_at_files() {
             -fflags +genpts
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1220,6 +1246,7 @@ fn looking_at_files() {
             -show_entries packet=pts,flags:stream=time_base
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1227,24 +1254,25 @@ fn looking_at_files() {
     check(
         &inspect::decode(path, PASSTHROUGH, Path::new("/w/frames.crc")),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -max_pixels 35651584
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/-in %d.mp4
-        -map 0:v:0
-        -fps_mode passthrough
-        -f framecrc file:/w/frames.crc
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -max_pixels 35651584
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/-in %d.mp4
+            -map 0:v:0
+            -fps_mode passthrough
+            -f framecrc file:/w/frames.crc
+        "#]],
     );
 }
 
@@ -1255,86 +1283,89 @@ fn tracks_of_a_package() {
     check(
         &video,
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/w/joined0.mp4
-        -map 0:v:0
-        -c:v copy
-        -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
-        -map_metadata -1
-        -map_chapters -1
-        -write_tmcd 0
-        -movflags +frag_keyframe+delay_moov+default_base_moof+frag_discont+write_colr
-        -use_editlist 1
-        -video_track_timescale 12800
-        -f mp4 file:/w/v0.mp4
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/w/joined0.mp4
+            -map 0:v:0
+            -c:v copy
+            -bsf:v setts=pts=PTS:dts=if(eq(N\,0)\,DTS\,max(DTS\,PREV_OUTDTS+1))
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+delay_moov+default_base_moof+frag_discont+write_colr
+            -use_editlist 1
+            -video_track_timescale 12800
+            -f mp4 file:/w/v0.mp4
+        "#]],
     );
     let (sound, out) = (Path::new("/b/audio.mp4"), Path::new("/w/a1.mp4"));
     check(
         &hls::audio(&spec, sound, (1, hls::Begins::Later), 4000, out),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/audio.mp4
-        -map 0:a:1
-        -c:a copy
-        -map_metadata -1
-        -map_chapters -1
-        -movflags +delay_moov+default_base_moof+frag_discont
-        -use_editlist 1
-        -frag_duration 4000000
-        -f mp4 file:/w/a1.mp4
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/b/audio.mp4
+            -map 0:a:1
+            -c:a copy
+            -map_metadata -1
+            -map_chapters -1
+            -movflags +delay_moov+default_base_moof+frag_discont
+            -use_editlist 1
+            -frag_duration 4000000
+            -f mp4 file:/w/a1.mp4
+        "#]],
     );
     check(
         &hls::audio(&spec, sound, (1, hls::Begins::WithTheFilm), 4000, out),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -progress pipe:1
-        -stats_period 0.5
-        -max_alloc 536870912
-        -y
-        -copyts
-        -itsoffset -16.000000
-        -protocol_whitelist file
-        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-        -max_streams 64
-        -i file:/b/audio.mp4
-        -map 0:a:1
-        -c:a copy
-        -map_metadata -1
-        -map_chapters -1
-        -movflags +delay_moov+default_base_moof
-        -use_editlist 1
-        -frag_duration 4000000
-        -f mp4 file:/w/a1.mp4
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -copyts
+            -itsoffset -16.000000
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
+            -max_streams 64
+            -i file:/b/audio.mp4
+            -map 0:a:1
+            -c:a copy
+            -map_metadata -1
+            -map_chapters -1
+            -movflags +delay_moov+default_base_moof
+            -use_editlist 1
+            -frag_duration 4000000
+            -f mp4 file:/w/a1.mp4
+        "#]],
     );
     let files = [(3, PathBuf::from("/w/s0.vtt")), (4, PathBuf::from("/w/s1.vtt"))];
     let subtitles = hls::subtitles(&spec, Path::new("/m/film.mkv"), &files);
@@ -1354,6 +1385,7 @@ fn tracks_of_a_package() {
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/m/film.mkv
             -map 0:3

@@ -114,7 +114,8 @@ fn claim(
 pub(super) fn begin(conn: &Connection, mut leased: Leased, now_ms: i64) -> Result<Leased, Fault> {
     let Lease { task, attempt, node } = &leased.lease;
     conn.prepare_cached(
-        "INSERT INTO attempts (task_id, attempt, node_id, started_ms) VALUES (?1, ?2, ?3, ?4)",
+        "INSERT INTO attempts (task_id, attempt, node_id, started_ms, sandbox)
+         VALUES (?1, ?2, ?3, ?4, (SELECT sandbox FROM nodes WHERE id = ?3))",
     )?
     .execute(params![task.0, attempt.0, node.as_str(), now_ms])?;
     leased.spec = spec_of(conn, *task)?;

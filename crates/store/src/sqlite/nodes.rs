@@ -15,13 +15,14 @@ impl Store {
     pub async fn put_node(&self, node: &NodeRow) -> Result<()> {
         let (capabilities, slots) = (convert::json(&node.capabilities)?, convert::json(&node.slots)?);
         let (id, name, seen) = (node.id.clone(), node.name.clone(), node.last_seen_ms);
+        let sandbox = node.capabilities.sandbox.name();
         self.write(move |conn| {
             conn.prepare_cached(
-                "INSERT INTO nodes (id, capabilities, slots, last_seen_ms, name) VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO nodes (id, capabilities, slots, last_seen_ms, name, sandbox) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
                  ON CONFLICT (id) DO UPDATE SET name = excluded.name, capabilities = excluded.capabilities, slots = excluded.slots,
-                   last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
+                   sandbox = excluded.sandbox, last_seen_ms = max(last_seen_ms, excluded.last_seen_ms)",
             )?
-            .execute(params![id.as_str(), capabilities, slots, seen, name])?;
+            .execute(params![id.as_str(), capabilities, slots, seen, name, sandbox])?;
             Ok(())
         })
         .await

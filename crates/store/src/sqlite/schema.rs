@@ -9,7 +9,7 @@ use super::fault::Fault;
 use crate::error::StoreError;
 
 /// One step per version: step n brings a file from version n to n + 1.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_cluster.sql"),
     include_str!("migrations/0003_views.sql"),
@@ -17,6 +17,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("migrations/0005_descriptions.sql"),
     include_str!("migrations/0006_webhooks.sql"),
     include_str!("migrations/0007_folders.sql"),
+    include_str!("migrations/0008_sandbox.sql"),
 ];
 
 /// `KNRA`: tells our files from other people's.

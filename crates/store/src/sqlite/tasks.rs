@@ -113,7 +113,7 @@ impl Store {
     pub async fn attempts(&self, task: TaskId) -> Result<Vec<AttemptRow>> {
         self.read(move |conn| {
             let mut query = conn.prepare_cached(
-                "SELECT task_id AS id, attempt, node_id, started_ms, ended_ms, outcome, failure
+                "SELECT task_id AS id, attempt, node_id, started_ms, ended_ms, outcome, failure, sandbox
                  FROM attempts WHERE task_id = ?1 ORDER BY attempt",
             )?;
             let rows = query.query_map([task.0], |row| {
@@ -123,6 +123,7 @@ impl Store {
                     ended_ms: row.get("ended_ms")?,
                     outcome: convert::outcome(row)?,
                     failure: convert::from_json_opt(row, "failure")?,
+                    sandbox: row.get("sandbox")?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)

@@ -6,7 +6,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use kinora_protocol::NodeId;
 use kinora_protocol::api::{NodeState, NodeView};
-use kinora_protocol::node::{Capabilities, Slots};
+use kinora_protocol::node::{Capabilities, Sandboxing, Slots};
 use kinora_store::NodeRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -47,6 +47,7 @@ pub(in crate::http) async fn register(
             cores: said.cpu_cores,
             speeds: Vec::new(),
             machine: None,
+            sandbox: Sandboxing::default(),
         },
         slots: Slots { chunks: 0, other: 0 },
         last_seen_ms: now_ms(),

@@ -1,15 +1,44 @@
-//! Flags that say how jobs are made which do not say it themselves, our own and those of `ffmpeg-cluster`.
+//! Flags that say what files may have and how jobs are made which do not say it themselves, our own and those of `ffmpeg-cluster`.
 
 use std::net::SocketAddr;
 
 use clap::Args;
-use kinora_hub::{ClusterDefaults, JobDefaults};
+use kinora_hub::{Admission, ClusterDefaults, JobDefaults};
+use kinora_media::command::Limits;
 use kinora_plan::{params, sizing};
 use kinora_protocol::recipe::ChunkRecipe;
 use kinora_protocol::{ErrorCode, Failure};
 
 /// Where a server of `ffmpeg-cluster` listens.
 const CLUSTER_PORT: u16 = 5001;
+
+/// What files may have that come to a hub, besides what any machine opens.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Limits of media")]
+pub struct AdmissionFlags {
+    /// Frames a second, on average
+    #[arg(long, value_name = "N", default_value_t = Admission::default().fps, hide_short_help = true)]
+    pub max_fps: f64,
+    /// Video packets of a file
+    #[arg(long, value_name = "N", default_value_t = Admission::default().packets, hide_short_help = true)]
+    pub max_packets: u64,
+    /// Seconds from the first frame of a file to its last
+    #[arg(long, value_name = "S", default_value_t = Admission::default().seconds, hide_short_help = true)]
+    pub max_duration: f64,
+}
+
+impl AdmissionFlags {
+    /// What is taken, with what this machine opens.
+    pub fn limits(&self, media: Limits) -> Admission {
+        Admission {
+            pixels: media.pixels,
+            streams: usize::try_from(media.streams).unwrap_or(usize::MAX),
+            fps: self.max_fps,
+            packets: self.max_packets,
+            seconds: self.max_duration,
+        }
+    }
+}
 
 /// What jobs are made with that do not say it themselves.
 #[derive(Debug, Clone, Default, Args)]

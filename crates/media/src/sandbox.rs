@@ -1,0 +1,155 @@
+//! Whether the programs that open media are confined, and to what. How that is done is in `kinora_sandbox`; what a program touches, in
+//! its command line.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use kinora_protocol::node::Sandboxing;
+use kinora_sandbox::{Limits, Policy, Strength, WORD};
+
+use crate::command::Line;
+use crate::error::MediaError;
+use crate::process::{self, Control, Invocation, LineMeans};
+
+/// How long the helper may take to say what it can do.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Whether programs are to be confined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Always, as far as the configuration goes; where the system cannot, nothing is run.
+    Required,
+    /// As far as the system can.
+    Auto,
+    /// Not at all.
+    Off,
+}
+
+/// How programs are confined here.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    helper: Option<PathBuf>,
+    required: bool,
+    limits: Limits,
+    state: Sandboxing,
+}
+
+impl Sandbox {
+    /// Nothing is confined.
+    pub fn off(reason: impl Into<String>) -> Self {
+        let state = Sandboxing::Off { reason: reason.into() };
+        Self { helper: None, required: false, limits: Limits::default(), state }
+    }
+
+    /// Asks `helper`, a binary that enters the sandbox when its first argument is [`WORD`], what this system can do.
+    ///
+    /// # Errors
+    /// When a sandbox is required and not all of it is there.
+    pub async fn find(mode: Mode, limits: Limits, helper: &Path) -> Result<Self, MediaError> {
+        if mode == Mode::Off {
+            return Ok(Self::off("it was switched off"));
+        }
+        let required = mode == Mode::Required;
+        let state = match strength(helper).await {
+            Strength::Full => Sandboxing::Full,
+            Strength::Partial(missing) => Sandboxing::Partial { missing },
+            Strength::Nothing(reason) => Sandboxing::Off { reason },
+        };
+        let helper = match &state {
+            Sandboxing::Full => Some(helper.to_owned()),
+            weaker if required => {
+                return Err(MediaError::Sandbox {
+                    what: "--sandbox required".to_owned(),
+                    reason: format!("this system does not give all of it: {}", weaker.words()),
+                });
+            }
+            Sandboxing::Partial { .. } => Some(helper.to_owned()),
+            Sandboxing::Off { .. } => None,
+        };
+        Ok(Self { helper, required, limits, state })
+    }
+
+    /// What is confined, to be shown.
+    pub fn state(&self) -> &Sandboxing {
+        &self.state
+    }
+
+    /// What is started in a program's place, if anything: the helper, with what the program may touch, and the program.
+    pub(crate) fn around(&self, program: &Path, line: &Line) -> Option<(&Path, Vec<OsString>)> {
+        let helper = self.helper.as_deref()?;
+        // Drivers map more than there is.
+        let memory = self.limits.memory.filter(|_| !line.hardware);
+        let policy = Policy {
+            read: line.reads.clone(),
+            write: line.writes.clone(),
+            hardware: line.hardware,
+            limits: Limits { memory, ..self.limits },
+            required: self.required,
+        };
+        let mut words = vec![OsString::from(WORD)];
+        words.extend(policy.arguments());
+        words.push(program.into());
+        words.extend_from_slice(line);
+        Some((helper, words))
+    }
+
+    /// Why a program ended, if that was not its own doing: the helper's last words, or what the system ended it for.
+    pub(crate) fn reason(&self, status: ExitStatus, tail: &str, cpu_seconds: f64) -> Option<String> {
+        self.helper.as_ref()?;
+        if status.code() == Some(i32::from(kinora_sandbox::FAILED)) {
+            return tail.lines().find_map(|line| line.strip_prefix(kinora_sandbox::MARK)).map(str::to_owned);
+        }
+        // It was last looked at a moment before its end.
+        let used_up = self.limits.cpu_seconds.is_some_and(|limit| cpu_seconds * 2.0 >= limit as f64);
+        let reason = match ended_by(status)? {
+            Ended::Call => "it made a system call that no decoder makes, and was stopped",
+            Ended::Output => "it wrote more than it may (--sandbox-output)",
+            Ended::Killed if used_up => "it used more processor time than it may (--sandbox-cpu)",
+            Ended::Killed => return None,
+        };
+        Some(reason.to_owned())
+    }
+}
+
+/// What the system ends a program for.
+enum Ended {
+    Call,
+    Output,
+    Killed,
+}
+
+#[cfg(target_os = "linux")]
+fn ended_by(status: ExitStatus) -> Option<Ended> {
+    use rustix::process::Signal;
+    use std::os::unix::process::ExitStatusExt as _;
+    match Signal::from_named_raw(status.signal()?)? {
+        Signal::SYS => Some(Ended::Call),
+        Signal::XFSZ => Some(Ended::Output),
+        Signal::KILL => Some(Ended::Killed),
+        _ => None,
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn ended_by(_status: ExitStatus) -> Option<Ended> {
+    None
+}
+
+async fn strength(helper: &Path) -> Strength {
+    let mut args = crate::command::Args::default();
+    args.words([WORD, Policy::CHECK]);
+    let what = "looking for a sandbox".to_owned();
+    let invocation = Invocation { what, program: helper.to_owned(), line: args.finish(), sandbox: None };
+    let mut found = None;
+    let asked = process::run_lines(&invocation, &Control::quiet(ANSWER_LIMIT), |line| {
+        found = found.take().or_else(|| Strength::parse(line));
+        LineMeans::Nothing
+    })
+    .await;
+    match asked {
+        Ok(_) => found.unwrap_or_else(|| Strength::Nothing("the helper says nothing of it".to_owned())),
+        Err(error) => Strength::Nothing(format!("the helper cannot be started: {error}")),
+    }
+}
