@@ -20,6 +20,7 @@ mod compat;
 mod content;
 mod cors;
 mod folders;
+mod guard;
 mod jobs;
 mod live;
 mod media;
@@ -149,5 +150,6 @@ fn router(hub: Hub) -> Router {
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(axum::middleware::map_response(problem::in_form))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), cors::permit))
+        .layer(axum::middleware::from_fn_with_state(hub.clone(), guard::admit))
         .with_state(hub)
 }

@@ -125,6 +125,8 @@ pub struct Settings {
     pub longest_upload: Option<u64>,
     /// Origins whose web pages may talk to the hub, such as `https://studio.example`; `*` is any.
     pub allowed_origins: Vec<String>,
+    /// Names by which browsers may call the hub besides addresses and `localhost`; any when absent.
+    pub names: Option<Vec<String>>,
     /// What files may have; anything when absent.
     pub admission: Option<Admission>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
@@ -183,6 +185,11 @@ impl Hub {
     /// Origins whose web pages may talk to the hub.
     pub(crate) fn allowed_origins(&self) -> &[String] {
         &self.inner.settings.allowed_origins
+    }
+
+    /// Names by which browsers may call the hub; any when absent.
+    pub(crate) fn names(&self) -> Option<&[String]> {
+        self.inner.settings.names.as_deref()
     }
 
     /// What jobs of `cluster` clients are made with.

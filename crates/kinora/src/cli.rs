@@ -90,12 +90,18 @@ pub struct SandboxFlags {
     /// Whether ffmpeg is confined to its own files, without a network (also KINORA_SANDBOX) [default: auto]
     #[arg(long, global = true, value_enum, value_name = "MODE")]
     pub sandbox: Option<SandboxMode>,
-    /// Memory that one ffmpeg may use, for example 8G [default: three quarters of the machine's]
+    /// Address space that one ffmpeg may use, for example 16G [default: the machine's memory, 8 GiB at least, and more for its cores]
     #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, hide_short_help = true)]
     pub sandbox_memory: Option<u64>,
+    /// File or folder that ffmpeg may read besides its own, for example of libraries; may be repeated
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    pub sandbox_read: Vec<PathBuf>,
     /// Seconds of processor time that one ffmpeg may use
     #[arg(long, global = true, value_name = "S", default_value_t = 2_000_000, hide_short_help = true)]
     pub sandbox_cpu: u64,
+    /// Seconds that one ffmpeg may run, however much it moves
+    #[arg(long, global = true, value_name = "S", default_value_t = 604_800, hide_short_help = true)]
+    pub sandbox_wall: u64,
     /// Longest file that one ffmpeg may write
     #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "4T", hide_short_help = true)]
     pub sandbox_output: u64,

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
@@ -43,6 +44,10 @@ pub struct SandboxConfig {
     pub mode: Mode,
     /// What each may use; memory is a part of the machine's when nobody says.
     pub limits: Limits,
+    /// What each may read besides its own files.
+    pub read: Vec<PathBuf>,
+    /// How long each may run.
+    pub wall: Duration,
     /// What is started in their place: this binary, whatever has become of its file.
     pub helper: PathBuf,
 }
@@ -65,6 +70,8 @@ impl SandboxConfig {
                 file_bytes: Some(flags.sandbox_output),
                 open_files: Some(MOST_OPEN_FILES),
             },
+            read: flags.sandbox_read.clone(),
+            wall: Duration::from_secs(flags.sandbox_wall),
             helper,
         })
     }

@@ -31,6 +31,8 @@ pub struct Setup {
     pub allowed_folders: Vec<PathBuf>,
     /// Origins whose web pages may talk to the hub.
     pub allowed_origins: Vec<String>,
+    /// Names by which browsers may call the hub; any when absent.
+    pub names: Option<Vec<String>>,
     /// Whether what was found out of a source is kept for later jobs.
     pub remember_sources: bool,
     /// What jobs are made with that do not say it themselves.
@@ -135,6 +137,7 @@ impl Opened {
             own_node: Some(NodeId::from(NODE.to_owned())),
             allowed_folders: setup.allowed_folders,
             allowed_origins: setup.allowed_origins,
+            names: setup.names,
             remember_sources: setup.remember_sources,
             job_defaults: setup.job_defaults,
             node_limits: setup.node_limits,

@@ -6,17 +6,21 @@ use kinora_worker::machine;
 
 use crate::config::Config;
 
-/// No program gets less memory than this, or encoders of large pictures would fail on small machines that swap.
-const LEAST_MEMORY: u64 = 4 << 30;
+/// No program gets less address space than this: encoders of large pictures map four times what they use.
+const LEAST_MEMORY: u64 = 8 << 30;
+/// What each processor adds to that: threads' stacks and the allocator's arenas are mapped and hardly used.
+const MEMORY_OF_A_CORE: u64 = 256 << 20;
 
 /// Looks for ffmpeg and for a sandbox to run it in.
 pub async fn find(config: &Config) -> Result<Tools, MediaError> {
     let wanted = &config.sandbox;
-    let memory = wanted.limits.memory.unwrap_or_else(|| match machine::examine().memory {
-        0 => u64::MAX,
-        all => (all / 4 * 3).max(LEAST_MEMORY),
+    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
+    let memory = wanted.limits.memory.or_else(|| match machine::examine().memory {
+        0 => None,
+        all => Some(all.max(LEAST_MEMORY) + cores * MEMORY_OF_A_CORE),
     });
-    let limits = Limits { memory: Some(memory).filter(|bytes| *bytes != u64::MAX), ..wanted.limits };
-    let sandbox = Sandbox::find(wanted.mode, limits, &wanted.helper).await?;
+    let limits = Limits { memory, ..wanted.limits };
+    let sandbox =
+        Sandbox::find(wanted.mode, limits, &wanted.helper).await?.ends_after(wanted.wall).reads(&wanted.read);
     Tools::find(&config.ffmpeg, &config.ffprobe, sandbox, config.media).await
 }

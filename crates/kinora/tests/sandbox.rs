@@ -130,9 +130,12 @@ fn limits_are_told_by_their_name() -> Result<()> {
     let flags = ["--preset", "placebo", "--max-attempts", "1", "--sandbox-cpu", "1"];
     let slow = run(&mut place.encode(&source, "o.mp4", &flags))?;
     ensure!(slow.code == Some(1) && slow.stderr.contains("--sandbox-cpu"), "{slow:?}");
+    let flags = ["--preset", "placebo", "--max-attempts", "1", "--sandbox-wall", "1"];
+    let long = run(&mut place.encode(&source, "o.mp4", &flags))?;
+    ensure!(long.code == Some(1) && long.stderr.contains("--sandbox-wall"), "{long:?}");
     let flags = ["--max-attempts", "1", "--sandbox-memory", "60M"];
     let poor = run(&mut place.encode(&source, "o.mp4", &flags))?;
-    ensure!(poor.code == Some(1), "{poor:?}");
+    ensure!(poor.code == Some(1) && poor.stderr.contains("kinora:"), "{poor:?}");
     let odd = run(kinora().arg("doctor").env("KINORA_SANDBOX", "perhaps"))?;
     ensure!(odd.code == Some(1) && odd.stderr.contains("KINORA_SANDBOX"), "{odd:?}");
     Ok(())

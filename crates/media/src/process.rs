@@ -173,8 +173,14 @@ pub async fn run_bytes(
     let Some(stdout) = group.child.stdout.take() else {
         return Err(unusable(invocation, "its output cannot be read"));
     };
-    let mut reading =
-        Reading { on_bytes, deadline: Instant::now() + control.stall, cpu_seconds: 0.0, bytes_read: 0 };
+    let wall = invocation.sandbox.as_ref().and_then(|sandbox| sandbox.wall());
+    let mut reading = Reading {
+        on_bytes,
+        deadline: Instant::now() + control.stall,
+        ends_by: wall.and_then(|wall| Instant::now().checked_add(wall)),
+        cpu_seconds: 0.0,
+        bytes_read: 0,
+    };
     let end = match reading.read(stdout, &group, control).await {
         Some(stop) => End::Stopped(stop),
         // It closed its output; a program that then never exits is as stuck as one that never writes.
@@ -211,6 +217,8 @@ enum End {
 struct Reading<F> {
     on_bytes: F,
     deadline: Instant,
+    /// However much it moves.
+    ends_by: Option<Instant>,
     cpu_seconds: f64,
     bytes_read: u64,
 }
@@ -235,6 +243,9 @@ impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
                 // A grandchild may hold the pipe open after the program itself has ended. What the program wrote last may
                 // still be on its way: only a second look without a word in between counts.
                 _ = look.tick() => {
+                    if self.ends_by.is_some_and(|end| Instant::now() >= end) {
+                        return Some(Stop::TooLong);
+                    }
                     self.wind_up_if_it_reads(group, control);
                     self.cpu_seconds = group.cpu_seconds().unwrap_or(self.cpu_seconds);
                     match (group.has_ended(), silent_since_its_end) {
@@ -263,11 +274,16 @@ impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
 enum Stop {
     Cancelled,
     Stalled,
+    TooLong,
 }
 
 fn stopped(invocation: &Invocation, control: &Control, stop: Stop, tail: String) -> MediaError {
     match stop {
         Stop::Cancelled => MediaError::Cancelled { what: invocation.what.clone() },
+        Stop::TooLong => MediaError::Sandbox {
+            what: format!("{}: {}", invocation.what, invocation.program.display()),
+            reason: "it ran longer than it may (--sandbox-wall)".to_owned(),
+        },
         Stop::Stalled => MediaError::Stalled {
             what: invocation.what.clone(),
             program: invocation.program.display().to_string(),
@@ -279,11 +295,22 @@ fn stopped(invocation: &Invocation, control: &Control, stop: Stop, tail: String)
 
 fn failed(invocation: &Invocation, status: ExitStatus, tail: String, cpu_seconds: f64) -> MediaError {
     let (what, program) = (invocation.what.clone(), invocation.program.display().to_string());
-    match invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(status, &tail, cpu_seconds)) {
+    let refused = refused_codec(&tail)
+        .map(|name| format!("{name} is not decoded here: its decoder is rare (docs/security.md)"));
+    let reason = refused.or_else(|| {
+        invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(status, &tail, cpu_seconds))
+    });
+    match reason {
         Some(reason) if reason.contains("no such program") => MediaError::ToolMissing { program },
         Some(reason) => MediaError::Sandbox { what: format!("{what}: {program}"), reason },
         None => MediaError::ToolFailed { what, program, status: status.to_string(), tail },
     }
+}
+
+/// ffmpeg's word for a decoder that is not on the list that it was given.
+fn refused_codec(tail: &str) -> Option<&str> {
+    let line = tail.lines().find(|line| line.contains("not on whitelist"))?;
+    line.split_once("Codec (")?.1.split_once(')').map(|(name, _)| name)
 }
 
 fn unusable(invocation: &Invocation, reason: &str) -> MediaError {

@@ -33,6 +33,8 @@ pub struct Sandbox {
     helper: Option<PathBuf>,
     required: bool,
     limits: Limits,
+    wall: Option<Duration>,
+    read: Vec<PathBuf>,
     state: Sandboxing,
 }
 
@@ -40,7 +42,7 @@ impl Sandbox {
     /// Nothing is confined.
     pub fn off(reason: impl Into<String>) -> Self {
         let state = Sandboxing::Off { reason: reason.into() };
-        Self { helper: None, required: false, limits: Limits::default(), state }
+        Self { helper: None, required: false, limits: Limits::default(), wall: None, read: Vec::new(), state }
     }
 
     /// Asks `helper`, a binary that enters the sandbox when its first argument is [`WORD`], what this system can do.
@@ -68,7 +70,21 @@ impl Sandbox {
             Sandboxing::Partial { .. } => Some(helper.to_owned()),
             Sandboxing::Off { .. } => None,
         };
-        Ok(Self { helper, required, limits, state })
+        Ok(Self { helper, required, limits, wall: None, read: Vec::new(), state })
+    }
+
+    /// The same with a limit on how long a program runs, however much it moves. It holds without a sandbox, too.
+    pub fn ends_after(self, wall: Duration) -> Self {
+        Self { wall: Some(wall), ..self }
+    }
+
+    /// The same with more files or folders that all programs may read.
+    pub fn reads(self, more: &[PathBuf]) -> Self {
+        Self { read: more.to_vec(), ..self }
+    }
+
+    pub(crate) fn wall(&self) -> Option<Duration> {
+        self.wall
     }
 
     /// What is confined, to be shown.
@@ -82,7 +98,7 @@ impl Sandbox {
         // Drivers map more than there is.
         let memory = self.limits.memory.filter(|_| !line.hardware);
         let policy = Policy {
-            read: line.reads.clone(),
+            read: [self.read.as_slice(), &line.reads].concat(),
             write: line.writes.clone(),
             hardware: line.hardware,
             limits: Limits { memory, ..self.limits },
@@ -100,6 +116,12 @@ impl Sandbox {
         self.helper.as_ref()?;
         if status.code() == Some(i32::from(kinora_sandbox::FAILED)) {
             return tail.lines().find_map(|line| line.strip_prefix(kinora_sandbox::MARK)).map(str::to_owned);
+        }
+        let said = tail.to_lowercase();
+        let no_memory =
+            said.contains("cannot allocate memory") || (said.contains("alloc") && said.contains("fail"));
+        if self.limits.memory.is_some() && no_memory {
+            return Some("it asked for more memory than it may (--sandbox-memory)".to_owned());
         }
         // It was last looked at a moment before its end.
         let used_up = self.limits.cpu_seconds.is_some_and(|limit| cpu_seconds * 2.0 >= limit as f64);

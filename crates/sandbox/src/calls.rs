@@ -22,8 +22,6 @@ const PLAIN: &[i64] = &[
     libc::SYS_pwrite64,
     libc::SYS_pwritev,
     libc::SYS_pwritev2,
-    libc::SYS_openat,
-    libc::SYS_openat2,
     libc::SYS_close,
     libc::SYS_close_range,
     libc::SYS_lseek,
@@ -41,7 +39,6 @@ const PLAIN: &[i64] = &[
     libc::SYS_dup3,
     libc::SYS_pipe2,
     libc::SYS_eventfd2,
-    libc::SYS_fcntl,
     libc::SYS_flock,
     libc::SYS_ftruncate,
     libc::SYS_fallocate,
@@ -73,7 +70,6 @@ const PLAIN: &[i64] = &[
     libc::SYS_get_mempolicy,
     libc::SYS_set_mempolicy,
     libc::SYS_mbind,
-    libc::SYS_memfd_create,
     // Threads and signals to itself.
     libc::SYS_futex,
     libc::SYS_set_robust_list,
@@ -82,7 +78,6 @@ const PLAIN: &[i64] = &[
     libc::SYS_set_tid_address,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
-    libc::SYS_sched_setaffinity,
     libc::SYS_sched_getparam,
     libc::SYS_sched_getscheduler,
     libc::SYS_sched_get_priority_max,
@@ -127,7 +122,6 @@ const PLAIN: &[i64] = &[
 /// The older forms of some of them.
 #[cfg(target_arch = "x86_64")]
 const OLDER: &[i64] = &[
-    libc::SYS_open,
     libc::SYS_stat,
     libc::SYS_lstat,
     libc::SYS_access,
@@ -182,7 +176,22 @@ const DEADLY: &[i64] = &[
 ];
 
 /// What libraries ask of files that may be a terminal.
-const TERMINAL: [u64; 4] = [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIOCLEX];
+#[allow(clippy::unnecessary_cast, reason = "these are of another type with other C libraries")]
+const TERMINAL: [u64; 4] =
+    [libc::TCGETS as u64, libc::TIOCGWINSZ as u64, libc::FIONREAD as u64, libc::FIOCLEX as u64];
+
+/// What may be asked of descriptors: flags, copies, locks.
+const DESCRIPTORS: [libc::c_int; 9] = [
+    libc::F_DUPFD,
+    libc::F_DUPFD_CLOEXEC,
+    libc::F_GETFD,
+    libc::F_SETFD,
+    libc::F_GETFL,
+    libc::F_SETFL,
+    libc::F_GETLK,
+    libc::F_SETLK,
+    libc::F_SETLKW,
+];
 
 /// Applies both filters to this thread, and so to the program that it becomes.
 ///
@@ -197,9 +206,15 @@ pub(crate) fn restrict(hardware: bool) -> Result<(), String> {
     let missing = SeccompAction::Errno(libc::ENOSYS as u32);
     let refused = SeccompAction::Errno(libc::EPERM as u32);
     let told = |error: &dyn std::fmt::Display| error.to_string();
-    let unknown: Rules = [libc::SYS_clone3].into_iter().map(|call| (call, Vec::new())).collect();
+    // Their arguments cannot be looked at, or they are memory that no limit counts.
+    let mut unknown: Rules =
+        [libc::SYS_clone3, libc::SYS_openat2].into_iter().map(|call| (call, Vec::new())).collect();
+    if !hardware {
+        unknown.insert(libc::SYS_memfd_create, Vec::new());
+    }
     let mut allowed = allowed(hardware).map_err(|e| told(&e))?;
-    allowed.insert(libc::SYS_clone3, Vec::new());
+    allowed.extend(unknown.clone());
+    allowed.insert(libc::SYS_memfd_create, Vec::new());
     for (rules, otherwise, then) in [
         (deadly, SeccompAction::Allow, SeccompAction::KillProcess),
         (unknown, SeccompAction::Allow, missing),
@@ -233,6 +248,16 @@ fn allowed(hardware: bool) -> Result<Rules, seccompiler::BackendError> {
     // Signals to itself: abort() sends one.
     let own = u64::from(std::process::id());
     rules.insert(libc::SYS_tgkill, vec![SeccompRule::new(vec![equal(0, own)?])?]);
+    // On which processors it runs itself.
+    rules.insert(libc::SYS_sched_setaffinity, vec![SeccompRule::new(vec![equal(0, 0)?])?]);
+    // Opening a file to read it could cut it off, which the first versions of Landlock let through.
+    rules.insert(libc::SYS_openat, opening(2)?);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_open, opening(1)?);
+    // No signals to others when something can be read.
+    let asks: Result<Vec<_>, _> =
+        DESCRIPTORS.iter().map(|what| SeccompRule::new(vec![equal(1, *what as u64)?])).collect();
+    rules.insert(libc::SYS_fcntl, asks?);
     // Limits are read, not set: that would have a third argument.
     let reads = SeccompCondition::new(2, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
     rules.insert(libc::SYS_prlimit64, vec![SeccompRule::new(vec![reads])?]);
@@ -246,4 +271,34 @@ fn allowed(hardware: bool) -> Result<Rules, seccompiler::BackendError> {
     // Hardware coders are driven by requests of their own.
     rules.insert(libc::SYS_ioctl, if hardware { Vec::new() } else { asked? });
     Ok(rules)
+}
+
+/// Whoever cuts a file off has to open it for writing: the flags are in this argument.
+fn opening(argument: u8) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    let masked = |mask: libc::c_int, value: libc::c_int| {
+        let operator = SeccompCmpOp::MaskedEq(mask as u64);
+        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value as u64)
+    };
+    [
+        masked(libc::O_TRUNC, 0)?,
+        masked(libc::O_ACCMODE, libc::O_WRONLY)?,
+        masked(libc::O_ACCMODE, libc::O_RDWR)?,
+    ]
+    .into_iter()
+    .map(|condition| SeccompRule::new(vec![condition]))
+    .collect()
+}
+
+/// Closes, for the program that this process becomes, what it was given besides the three usual streams.
+///
+/// # Errors
+/// When the kernel cannot.
+pub(crate) fn close_inherited() -> Result<(), String> {
+    #[expect(
+        unsafe_code,
+        reason = "there is no safe wrapper; the call marks descriptors and touches no memory"
+    )]
+    // SAFETY: three plain numbers; no descriptor is closed before exec.
+    let done = unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if done == 0 { Ok(()) } else { Err(std::io::Error::last_os_error().to_string()) }
 }

@@ -2,7 +2,7 @@
 //! know where any of this is decided.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::{Policy, Strength, calls, files};
+use crate::{Policy, Strength, files};
 
 /// What of the environment reaches the program: how it finds its libraries and speaks, and nothing that might be a secret.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "LC_ALL", "TZ"];
@@ -52,22 +52,45 @@ pub(crate) fn check() -> Strength {
 }
 
 fn confine(policy: &Policy, program: &Path) -> Result<Strength, String> {
-    for path in &policy.write {
-        make(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    for path in &policy.read {
+        // Before anything is made.
+        std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    limit(policy)?;
-    drop_capabilities().map_err(|e| format!("capabilities cannot be given up: {e}"))?;
-    rustix::thread::set_no_new_privs(true).map_err(|e| format!("no_new_privs cannot be set: {e}"))?;
+    let written: Result<Vec<File>, String> =
+        policy.write.iter().map(|path| make(path).map_err(|e| format!("{}: {e}", path.display()))).collect();
     let mut missing = Vec::new();
-    missing.extend(files::restrict(policy, program)?);
-    if let Err(reason) = calls::restrict(policy.hardware) {
-        missing.push(format!("no filter for system calls ({reason})"));
-    }
+    missing.extend(limit(policy).err());
+    missing.extend(drop_capabilities().err().map(|e| format!("capabilities are kept ({e})")));
+    rustix::thread::set_no_new_privs(true).map_err(|e| format!("no_new_privs cannot be set: {e}"))?;
+    missing.extend(close_inherited().err().map(|e| format!("what is open stays open ({e})")));
+    missing.extend(files::restrict(policy, &written?, program, &libraries())?);
+    missing
+        .extend(restrict_calls(policy.hardware).err().map(|e| format!("no filter for system calls ({e})")));
     Ok(if missing.is_empty() { Strength::Full } else { Strength::Partial(missing) })
 }
 
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+fn restrict_calls(hardware: bool) -> Result<(), String> {
+    crate::calls::restrict(hardware)
+}
+
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
+fn close_inherited() -> Result<(), String> {
+    crate::calls::close_inherited()
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+fn close_inherited() -> Result<(), String> {
+    Err(format!("there is no call for processors of the kind {}", std::env::consts::ARCH))
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+fn restrict_calls(_hardware: bool) -> Result<(), String> {
+    Err(format!("there is no list for processors of the kind {}", std::env::consts::ARCH))
+}
+
 /// A file to be written: there and empty, if it can be, and not where a link leads to.
-fn make(path: &Path) -> std::io::Result<()> {
+fn make(path: &Path) -> std::io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
     OpenOptions::new()
         .write(true)
@@ -75,7 +98,6 @@ fn make(path: &Path) -> std::io::Result<()> {
         .truncate(true)
         .custom_flags(i32::try_from(flags.bits()).unwrap_or_default())
         .open(path)
-        .map(drop)
 }
 
 fn limit(policy: &Policy) -> Result<(), String> {
@@ -85,8 +107,9 @@ fn limit(policy: &Policy) -> Result<(), String> {
         ("processor time", Resource::Cpu, limits.cpu_seconds),
         ("the length of files", Resource::Fsize, limits.file_bytes),
         ("open files", Resource::Nofile, limits.open_files),
-        // What it holds in memory is a stranger's file: it is not written anywhere when it dies.
-        ("core dumps", Resource::Core, Some(0)),
+        // What it holds in memory is a stranger's file: it is not written anywhere when it dies. A length of one byte also keeps
+        // programs from it that are given what dies (core(5)).
+        ("core dumps", Resource::Core, Some(1)),
     ] {
         let Some(limit) = limit else { continue };
         // A limit that is lower already stays.
@@ -109,6 +132,12 @@ fn drop_capabilities() -> rustix::io::Result<()> {
         None,
         CapabilitySets { effective: kept, permitted: kept, inheritable: none },
     )
+}
+
+/// Folders of libraries that the environment names.
+fn libraries() -> Vec<PathBuf> {
+    let named = std::env::var_os("LD_LIBRARY_PATH").unwrap_or_default();
+    std::env::split_paths(&named).filter(|folder| folder.is_absolute() && folder.parent().is_some()).collect()
 }
 
 /// Where a program is that is named by a path or found in `PATH`.

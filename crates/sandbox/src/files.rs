@@ -1,6 +1,8 @@
 //! Which files a confined program sees, by Landlock: the system's programs and libraries, what the policy names, and nothing else.
 //! With it go its TCP connections, and signals and abstract sockets to others, where the kernel can.
 
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
@@ -15,8 +17,18 @@ use crate::Policy;
 const WANTED: ABI = ABI::V6;
 
 /// Programs, libraries and what libraries read when they are loaded. No configuration: that may hold secrets.
-const SYSTEM: [&str; 13] = [
-    "/usr",
+const SYSTEM: [&str; 23] = [
+    "/usr/bin",
+    "/usr/sbin",
+    "/usr/lib",
+    "/usr/lib32",
+    "/usr/lib64",
+    "/usr/libexec",
+    "/usr/share",
+    "/usr/local/bin",
+    "/usr/local/lib",
+    "/usr/local/lib64",
+    "/usr/local/share",
     "/bin",
     "/sbin",
     "/lib",
@@ -24,15 +36,17 @@ const SYSTEM: [&str; 13] = [
     "/lib64",
     "/nix/store",
     "/gnu/store",
+    "/run/current-system/sw",
     "/etc/ld.so.cache",
     "/etc/ld.so.preload",
     "/etc/localtime",
     "/etc/alternatives",
-    "/run/current-system/sw",
 ];
 /// How many processors there are and how much memory, for encoders that ask.
-const MACHINE: [&str; 7] = [
-    "/proc/self",
+const MACHINE: [&str; 9] = [
+    "/proc/self/status",
+    "/proc/self/stat",
+    "/proc/self/maps",
     "/proc/cpuinfo",
     "/proc/meminfo",
     "/proc/stat",
@@ -45,11 +59,17 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urand
 const HARDWARE_READ: [&str; 5] =
     ["/proc/driver", "/proc/devices", "/sys/dev/char", "/sys/devices", "/sys/class/drm"];
 
-/// Closes all files but those of the policy; what the kernel cannot do, in words.
+/// Closes all files but those of the policy, of which `written` are those that it may write, and those of the program and
+/// its `libraries`; what the kernel cannot do, in words.
 ///
 /// # Errors
 /// When what the policy names cannot be opened.
-pub(crate) fn restrict(policy: &Policy, program: &Path) -> Result<Option<String>, String> {
+pub(crate) fn restrict(
+    policy: &Policy,
+    written: &[File],
+    program: &Path,
+    libraries: &[PathBuf],
+) -> Result<Option<String>, String> {
     let told = |error: landlock::RulesetError| format!("files cannot be closed: {error}");
     let read_folder = AccessFs::ReadFile | AccessFs::ReadDir;
     let run = read_folder | AccessFs::Execute;
@@ -67,8 +87,8 @@ pub(crate) fn restrict(policy: &Policy, program: &Path) -> Result<Option<String>
     for path in SYSTEM {
         rules.if_there(Path::new(path), run)?;
     }
-    for path in beside(program) {
-        rules.if_there(&path, run)?;
+    for path in own(program).iter().chain(libraries) {
+        rules.if_there(path, run)?;
     }
     for path in MACHINE {
         rules.if_there(Path::new(path), read_folder)?;
@@ -87,8 +107,9 @@ pub(crate) fn restrict(policy: &Policy, program: &Path) -> Result<Option<String>
     for path in &policy.read {
         rules.must(path, read_folder)?;
     }
-    for path in &policy.write {
-        rules.must(path, write)?;
+    for file in written {
+        // Not by its name again: that may lead elsewhere by now.
+        rules.add(file, write).map_err(|e| format!("an output cannot be opened: {e}"))?;
     }
     let status = rules.ruleset.restrict_self().map_err(told)?;
     Ok(weakness(&status))
@@ -114,17 +135,29 @@ impl Rules {
         let is_folder = std::fs::metadata(path).map_err(|e| told(&e))?.is_dir();
         let access = if is_folder { access } else { access & AccessFs::from_file(WANTED) };
         let file = PathFd::new(path).map_err(|e| told(&e))?;
-        (&mut self.ruleset).add_rule(PathBeneath::new(file, access)).map(drop).map_err(|e| told(&e))
+        self.add(file, access).map_err(|e| told(&e))
+    }
+
+    fn add(
+        &mut self,
+        file: impl AsFd,
+        access: impl Into<BitFlags<AccessFs>>,
+    ) -> Result<(), landlock::RulesetError> {
+        (&mut self.ruleset).add_rule(PathBeneath::new(file, access.into())).map(drop)
     }
 }
 
-/// Where a program's own libraries may be when it is not the system's: its folder, and `lib` beside that.
-fn beside(program: &Path) -> Vec<PathBuf> {
+/// A program that is not the system's, and where its own libraries may be: `lib` beside a folder `bin`.
+fn own(program: &Path) -> Vec<PathBuf> {
     let Ok(real) = program.canonicalize() else { return Vec::new() };
-    let folders = [program, &real].map(|program| program.parent().map(Path::to_owned));
-    // The root of all is nobody's own folder.
-    let own = folders.into_iter().flatten().filter(|folder| folder.parent().is_some());
-    own.flat_map(|folder| [folder.join("../lib"), folder]).collect()
+    let mut found = Vec::new();
+    if let Some(folder) = real.parent().filter(|folder| folder.ends_with("bin"))
+        && let Some(prefix) = folder.parent().filter(|prefix| prefix.parent().is_some())
+    {
+        found.extend(["lib", "lib64"].map(|name| prefix.join(name)));
+    }
+    found.push(real);
+    found
 }
 
 fn hardware_devices() -> Vec<PathBuf> {
@@ -140,17 +173,17 @@ fn hardware_devices() -> Vec<PathBuf> {
 fn weakness(status: &RestrictionStatus) -> Option<String> {
     match (&status.ruleset, &status.landlock) {
         (RulesetStatus::FullyEnforced, _) => None,
-        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { effective_abi, .. }) => {
-            // From the third version on all that a program can do to files is covered; connections are refused by the filter
-            // for system calls, too.
-            (*effective_abi < ABI::V3).then(|| "files can be cut off by their descriptors' owners".to_owned())
-        }
+        // What older versions leave open, the filter for system calls closes: cutting files off, connections, signals. Moving
+        // files between folders needs calls that are not on its list.
+        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { .. }) => None,
         (RulesetStatus::PartiallyEnforced, _) => Some("rules for files are not complete".to_owned()),
         (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
             Some("no rules for files (Landlock is switched off in this kernel)".to_owned())
         }
         (RulesetStatus::NotEnforced, _) => {
-            Some("no rules for files (this kernel has no Landlock: it came with 5.13)".to_owned())
+            Some(
+                "no rules for files (this kernel has no Landlock, which came with 5.13, or a container forbids it)".to_owned(),
+            )
         }
     }
 }

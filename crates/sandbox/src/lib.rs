@@ -7,7 +7,11 @@
 
 mod policy;
 
-#[cfg(target_os = "linux")]
+// The processors whose system calls are known by number.
+#[cfg(all(
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
+))]
 mod calls;
 #[cfg(target_os = "linux")]
 mod confine;

@@ -5,7 +5,7 @@ use std::io::Read as _;
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -78,7 +78,7 @@ fn files_of_others() -> Result<()> {
     for target in ["/", "/etc", "/proc", "/home", &folder] {
         denied(&policy, &["list", target])?;
     }
-    for attack in ["write", "append", "remove", "rename", "chmod"] {
+    for attack in ["write", "append", "remove", "rename", "chmod", "cut"] {
         denied(&policy, &[attack, &at("neighbour")])?;
         denied(&policy, &[attack, &at("input")])?;
     }
@@ -99,6 +99,52 @@ fn files_of_others() -> Result<()> {
     let mut names: Vec<_> = std::fs::read_dir(place.path())?.flatten().map(|e| e.file_name()).collect();
     names.sort();
     ensure!(names == ["input", "neighbour", "output"], "{names:?}");
+    Ok(())
+}
+
+/// What is beside a program is not its own, however the program is called.
+#[test]
+fn the_programs_neighbours() -> Result<()> {
+    if !there()? {
+        return Ok(());
+    }
+    let place = tempfile::tempdir()?;
+    let program = place.path().join("tool");
+    std::fs::copy(ATTACKER, &program)?;
+    let secret = place.path().join("secret");
+    std::fs::write(&secret, "hidden")?;
+    for named in [
+        program.clone(),
+        place.path().join("./tool"),
+        PathBuf::from("/usr/..").join(program.strip_prefix("/")?),
+    ] {
+        let mut command = Command::new(CONFINED);
+        let output = command.args(policy().arguments()).arg(&named).arg("read").arg(&secret).output()?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(said.starts_with("denied"), "{}: {said} {output:?}", named.display());
+    }
+    Ok(())
+}
+
+/// What somebody left open is closed.
+#[test]
+fn what_is_open_already() -> Result<()> {
+    if !there()? {
+        return Ok(());
+    }
+    let place = tempfile::tempdir()?;
+    let secret = place.path().join("secret");
+    std::fs::write(&secret, "hidden")?;
+    // The shell opens it and starts the helper with it.
+    let script = format!("exec 7<'{}'; exec \"$@\"", secret.display());
+    let mut command = Command::new("sh");
+    command.args(["-c", &script, "sh", CONFINED]).args(policy().arguments());
+    let output = command.arg(ATTACKER).args(["inherited", "7"]).output()?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(said.starts_with("denied"), "{said} {output:?}");
+    let mut command = Command::new("sh");
+    let outside = command.args(["-c", &script, "sh", ATTACKER, "inherited", "7"]).output()?;
+    ensure!(String::from_utf8_lossy(&outside.stdout).starts_with("ESCAPED"), "{outside:?}");
     Ok(())
 }
 
@@ -171,7 +217,9 @@ fn other_processes() -> Result<()> {
     for attack in ["kill", "tgkill"] {
         denied(&policy(), &[attack, &pid])?;
     }
-    for attack in ["fork", "shell", "setsid", "setpgid", "limits", "namespace", "ring", "terminal"] {
+    for attack in
+        ["fork", "shell", "setsid", "setpgid", "limits", "namespace", "ring", "terminal", "hidden", "owner"]
+    {
         denied(&policy(), &[attack])?;
     }
     for attack in ["ptrace", "mount", "unshare", "bpf", "setuid", "peek"] {

@@ -44,6 +44,10 @@ pub struct HubArgs {
     /// Let web pages of this origin (scheme and host, as in the address) talk to the hub; * is any; may be repeated
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
+    /// Name by which browsers may call the hub, besides addresses and localhost; may be repeated. Without it, one that listens on
+    /// loopback has no other, and one that listens elsewhere any
+    #[arg(long, value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay [default: by the machine, 10G to 100G]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub chunk_cache: Option<u64>,
@@ -111,6 +115,15 @@ impl HubArgs {
             let host = other.host.unwrap_or(self.listen.ip());
             self.listen = SocketAddr::new(host, other.port.unwrap_or(self.listen.port()));
         }
+    }
+}
+
+impl HubArgs {
+    /// Names by which browsers may call the hub; `None` for any. Whoever listens on an address for others cannot know them all.
+    fn names(&self) -> Option<Vec<String>> {
+        let listen = self.cluster.listen(self.listen, usual_listen());
+        let known = listen.ip().is_loopback() || !self.allow_host.is_empty();
+        known.then(|| self.allow_host.clone())
     }
 }
 
@@ -201,6 +214,7 @@ fn setup(
         jobs: args.jobs,
         allowed_folders,
         allowed_origins: args.allow_origin.clone(),
+        names: args.names(),
         remember_sources: true,
         job_defaults: args.defaults.over(&args.cluster)?,
         node_limits: NodeLimits {

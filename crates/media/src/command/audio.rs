@@ -19,6 +19,7 @@ pub fn encode(spec: &AudioSpec, source: &Path, out: &Path) -> Line {
     args.words(["-copyts"]);
     let offset = spec.guard_seconds * 1_000_000 - spec.start_us;
     args.option("-itsoffset", time::us_text(offset));
+    input::decode_limits(&mut args);
     input::source(&mut args, source);
     args.words(["-map", "0:a"]);
     codec(&mut args, spec);

@@ -108,6 +108,7 @@ pub fn scenes(
 pub fn sound(source: &Path, stream: u32, sample_rate: u32) -> Line {
     let mut args = quiet();
     args.words(["-max_error_rate", "1"]);
+    decode_limits(&mut args);
     open(&mut args, source);
     args.option("-map", format!("0:{stream}")).option("-ar", sample_rate.to_string());
     args.words(["-c:a", "pcm_f32le", "-f", "f32le", "pipe:1"]);

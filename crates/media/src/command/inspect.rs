@@ -89,6 +89,7 @@ pub fn sound_packets(path: &Path) -> Line {
 pub fn decode_sound(path: &Path, out: &Path) -> Line {
     let mut args = input::prologue();
     args.words(["-y", "-max_error_rate", "1"]);
+    input::decode_limits(&mut args);
     input::source(&mut args, path);
     args.words(["-map", "0:a", "-c:a", "pcm_s16le", "-f", "framecrc"]).writes(out);
     args.finish()

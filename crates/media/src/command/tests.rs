@@ -122,9 +122,9 @@ fn chunk_of_an_mp4() {
             -seek_timestamp 1
             -ss 1.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -176,9 +176,9 @@ fn chunk_on_a_clock_finer_than_the_encoders() {
             -seek_timestamp 1
             -ss 0.001056
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p,settb=1/23040000,setpts=PTS*5,settb=5/23040000[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -233,9 +233,9 @@ fn chunk_of_a_transport_stream_that_wraps() {
             -copyts
             -threads 1
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]setpts=mod(PTS-(8589900000)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294967296:end_pts=4295147296,setpts=PTS+(-4293527296),format=yuv420p[v];[y]trim=start_pts=4294967296:end_pts=4295168896,setpts=PTS+(4294932704)[h]
@@ -286,9 +286,9 @@ fn chunk_in_three_sizes() {
             -seek_timestamp 1
             -ss 1.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),split=3[p][p1][p2];[p]null,format=yuv420p[v];[p1]null,scale=180:90:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v1];[p2]null,scale=128:64:interl=0:flags=bicubic+accurate_rnd+full_chroma_int,format=yuv420p[v2];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -369,9 +369,9 @@ fn chunk_at_another_frame_rate() {
             -seek_timestamp 1
             -ss 1.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),fps=fps=30000/1001:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame=60,settb=1/30000,setpts=540060+N*1001,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -424,9 +424,9 @@ fn chunk_of_interlaced_pictures_in_another_size() {
             -seek_timestamp 1
             -ss 1.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=640:360:interl=1:flags=bicubic+accurate_rnd+full_chroma_int,setsar=16/15,format=yuv420p,lutyuv=y=clip((val-125.5)*1.25+126\,16\,235),unsharp=5:5:0.6:5:5:0,format=yuv420p[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -478,9 +478,9 @@ fn chunk_without_timestamps_into_prores() {
             -seek_timestamp 1
             -ss 256.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv422p10le[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -527,9 +527,9 @@ fn chunk_on_vaapi() {
             -seek_timestamp 1
             -ss 1.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/in.mp4
             -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=nv12,hwupload[v];[y]trim=start_pts=25600:end_pts=54272,setpts=PTS+(0)[h]
@@ -725,9 +725,10 @@ fn sound() {
             -max_error_rate 1
             -copyts
             -itsoffset 14.600000
+            -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.ts
             -map 0:a
@@ -758,9 +759,10 @@ fn sound() {
             -fflags +genpts
             -copyts
             -itsoffset 14.600000
+            -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.ts
             -map 0:a
@@ -884,13 +886,11 @@ fn sound_alone_in_m4a() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:a
@@ -926,19 +926,16 @@ fn result_in_mp4() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/join.mp4
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:v:0
@@ -984,13 +981,11 @@ fn result_in_matroska_keeps_subtitles_and_attachments() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/join.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:v:0
@@ -1038,19 +1033,16 @@ fn result_in_webm() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/join.mp4
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:v:0
@@ -1090,7 +1082,6 @@ fn copy_into_mov_without_sound() {
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mkv
             -map 0:0
@@ -1127,9 +1118,9 @@ fn scenes() {
             -seek_timestamp 1
             -ss 0.000500
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.mp4
             -filter_complex [0:0]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
@@ -1153,9 +1144,9 @@ fn scenes() {
             -ss 0.000500
             -threads 1
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/in.ts
             -filter_complex [0:1]setpts=mod(PTS-(25600)+21474836480\,8589934592),trim=start_pts=4294967296:end_pts=4294992896,setpts=PTS+(-4294941696),scale=320:-2:flags=fast_bilinear,select=gt(scene\,0.3)[s]
@@ -1181,7 +1172,6 @@ fn looking_at_files() {
             -show_chapters
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1198,7 +1188,6 @@ fn looking_at_files() {
             -show_entries frame=side_data_list
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1214,7 +1203,6 @@ fn looking_at_files() {
             -show_entries packet=pts,dts,flags,pos,size,data_hash:stream=index,extradata_hash
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1231,7 +1219,6 @@ fn looking_at_files() {
             -fflags +genpts
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1246,7 +1233,6 @@ fn looking_at_files() {
             -show_entries packet=pts,flags:stream=time_base
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
         "#]],
@@ -1264,9 +1250,9 @@ fn looking_at_files() {
             -y
             -copyts
             -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/-in %d.mp4
             -map 0:v:0
@@ -1295,7 +1281,6 @@ fn tracks_of_a_package() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/w/joined0.mp4
             -map 0:v:0
@@ -1326,7 +1311,6 @@ fn tracks_of_a_package() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -map 0:a:1
@@ -1354,7 +1338,6 @@ fn tracks_of_a_package() {
             -itsoffset -16.000000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/b/audio.mp4
             -map 0:a:1
@@ -1385,7 +1368,6 @@ fn tracks_of_a_package() {
             -itsoffset -0.020000
             -protocol_whitelist file
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
-            -codec_whitelist h264,hevc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,mpeg4,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,ffv1,ffvhuff,huffyuv,utvideo,v210,rawvideo,dvvideo,h263,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wmav1,wmav2,wmapro,amrnb,amrwb,gsm,gsm_ms,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text,dvbsub,dvdsub,pgssub,cc_dec
             -max_streams 64
             -i file:/m/film.mkv
             -map 0:3

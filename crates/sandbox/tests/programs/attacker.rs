@@ -68,6 +68,20 @@ mod linux {
             "spin" => loop {
                 std::hint::spin_loop();
             },
+            // Opened to be read, and cut off.
+            "cut" => {
+                let path = std::ffi::CString::new(target).map_err(Error::other)?;
+                let flags = libc::O_RDONLY | libc::O_TRUNC;
+                call(unsafe { libc::syscall(libc::SYS_openat, libc::AT_FDCWD, path.as_ptr(), flags) })
+            }
+            "inherited" => {
+                let mut bytes = [0_u8; 16];
+                let descriptor: libc::c_long = target.parse().unwrap_or(7);
+                call(unsafe { libc::syscall(libc::SYS_read, descriptor, bytes.as_mut_ptr(), bytes.len()) })
+            }
+            // Memory that belongs to a file without a name.
+            "hidden" => call(unsafe { libc::syscall(libc::SYS_memfd_create, c"m".as_ptr(), 0) }),
+            "owner" => call(unsafe { libc::syscall(libc::SYS_fcntl, 0, libc::F_SETOWN, 1) }),
             "fill" => fill(target),
             "files" => {
                 let opened: Result<Vec<_>> = (0..4096).map(|_| std::fs::File::open("/dev/null")).collect();
