@@ -18,6 +18,9 @@ use tokio_util::sync::CancellationToken;
 use crate::command::Line;
 use crate::error::MediaError;
 use crate::sandbox::Sandbox;
+use ending::{Stop, failed, stopped, unusable};
+
+mod ending;
 
 /// How long a program may take to obey a TERM before it gets a KILL.
 const TERM_GRACE: Duration = Duration::from_millis(1000);
@@ -268,53 +271,6 @@ impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
             }
         }
     }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Stop {
-    Cancelled,
-    Stalled,
-    TooLong,
-}
-
-fn stopped(invocation: &Invocation, control: &Control, stop: Stop, tail: String) -> MediaError {
-    match stop {
-        Stop::Cancelled => MediaError::Cancelled { what: invocation.what.clone() },
-        Stop::TooLong => MediaError::Sandbox {
-            what: format!("{}: {}", invocation.what, invocation.program.display()),
-            reason: "it ran longer than it may (--sandbox-wall)".to_owned(),
-        },
-        Stop::Stalled => MediaError::Stalled {
-            what: invocation.what.clone(),
-            program: invocation.program.display().to_string(),
-            seconds: control.stall.as_secs(),
-            tail,
-        },
-    }
-}
-
-fn failed(invocation: &Invocation, status: ExitStatus, tail: String, cpu_seconds: f64) -> MediaError {
-    let (what, program) = (invocation.what.clone(), invocation.program.display().to_string());
-    let refused = refused_codec(&tail)
-        .map(|name| format!("{name} is not decoded here: its decoder is rare (docs/security.md)"));
-    let reason = refused.or_else(|| {
-        invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(status, &tail, cpu_seconds))
-    });
-    match reason {
-        Some(reason) if reason.contains("no such program") => MediaError::ToolMissing { program },
-        Some(reason) => MediaError::Sandbox { what: format!("{what}: {program}"), reason },
-        None => MediaError::ToolFailed { what, program, status: status.to_string(), tail },
-    }
-}
-
-/// ffmpeg's word for a decoder that is not on the list that it was given.
-fn refused_codec(tail: &str) -> Option<&str> {
-    let line = tail.lines().find(|line| line.contains("not on whitelist"))?;
-    line.split_once("Codec (")?.1.split_once(')').map(|(name, _)| name)
-}
-
-fn unusable(invocation: &Invocation, reason: &str) -> MediaError {
-    MediaError::ToolUnusable { program: invocation.program.display().to_string(), reason: reason.to_owned() }
 }
 
 fn text_of(tail: &Mutex<VecDeque<String>>) -> String {
