@@ -6,7 +6,7 @@ mod support;
 
 use std::io::Write as _;
 use std::sync::{Arc, Barrier};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use kinora_protocol::{Digest, routes};
@@ -66,8 +66,9 @@ fn upload(hub: &str, bytes: &[u8], random: &mut Random) -> Result<String> {
         }
         stream.write_all(rest)?;
         let done = wire::read(stream)?;
-        if done.status == 409 {
-            // What the broken connection had brought was still on its way to the disk when the offset was asked for.
+        if [409, 423].contains(&done.status) {
+            // What the broken connection had brought was still on its way to the disk, or is still.
+            std::thread::sleep(Duration::from_millis(50));
             continue;
         }
         ensure!(done.status == 204, "{done:?} {}", done.text());
