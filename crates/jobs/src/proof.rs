@@ -67,7 +67,8 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
         });
     }
     let decoded = chunks.iter().map(|c| c.counted).sum();
-    let planned = planned(evidence.settled, evidence.indexed_frames, &chunks);
+    let packets = chunks.iter().map(|c| c.packets);
+    let planned = planned(&evidence.settled.video, evidence.indexed_frames, packets);
     let seams_hold = chunks.iter().all(|c| c.seam != Some(false));
     let counted = evidence.settled.video != VideoWork::None || !evidence.package.sound.is_empty();
     let checked = evidence.settled.verify != Verify::Off && counted;
@@ -104,10 +105,10 @@ pub fn assemble(evidence: Evidence<'_>) -> Proof {
     }
 }
 
-/// Video packets that the result is to have.
-fn planned(settled: &Settled, indexed: u64, chunks: &[ChunkProof]) -> u64 {
-    match settled.video {
-        VideoWork::Encode(_) => chunks.iter().map(|c| c.packets).sum(),
+/// Video packets that the result is to have, from those of the source's index and of its chunks.
+pub fn planned(video: &VideoWork, indexed: u64, chunks: impl Iterator<Item = u64>) -> u64 {
+    match video {
+        VideoWork::Encode(_) => chunks.sum(),
         VideoWork::Copy => indexed,
         VideoWork::None => 0,
     }

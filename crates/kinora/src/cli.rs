@@ -129,7 +129,7 @@ pub struct LimitFlags {
     #[arg(long, global = true, value_name = "N", default_value_t = Limits::default().streams, hide_short_help = true)]
     pub max_streams: u64,
     /// Bytes that ffmpeg may ask for at once, for example 512M: very large pictures need more
-    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "536870912", hide_short_help = true)]
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value_t = Limits::default().allocation, hide_short_help = true)]
     pub max_alloc: u64,
 }
 

@@ -1,6 +1,8 @@
 //! The programs that open media on this machine, and what they are confined by.
 
+use kinora_media::sandbox::Mode;
 use kinora_media::{MediaError, Sandbox, Tools};
+use kinora_protocol::machine::Machine;
 use kinora_sandbox::Limits;
 use kinora_worker::machine;
 
@@ -14,10 +16,10 @@ const MEMORY_OF_A_CORE: u64 = 256 << 20;
 /// Looks for ffmpeg and for a sandbox to run it in.
 pub async fn find(config: &Config) -> Result<Tools, MediaError> {
     let wanted = &config.sandbox;
-    let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u64);
-    let memory = wanted.limits.memory.or_else(|| match machine::examine().memory {
-        0 => None,
-        all => Some(all.max(LEAST_MEMORY) + cores * MEMORY_OF_A_CORE),
+    let memory = wanted.limits.memory.or_else(|| {
+        // Nothing is looked at for a limit that nobody is held to.
+        let Machine { memory, cores, .. } = (wanted.mode != Mode::Off).then(machine::examine)?;
+        (memory > 0).then(|| memory.max(LEAST_MEMORY) + u64::from(cores) * MEMORY_OF_A_CORE)
     });
     let limits = Limits { memory, ..wanted.limits };
     let sandbox =

@@ -8,10 +8,9 @@ use kinora_protocol::Digest;
 use kinora_protocol::describe::{DescribeSpec, Found, Piece};
 use kinora_protocol::node::Progress;
 
-use crate::command::Line;
 use crate::error::MediaError;
 use crate::hash;
-use crate::process::{Control, Invocation};
+use crate::process::Control;
 use crate::tools::Tools;
 
 mod histogram;
@@ -29,10 +28,6 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn ffmpeg(&self, what: &str, line: Line) -> Invocation {
-        self.tools.ffmpeg(what, line)
-    }
-
     fn progress(&self, frames: u64) {
         (self.control.progress)(Progress { frames, ..Progress::default() });
     }

@@ -13,7 +13,7 @@ use crate::command::inspect;
 use crate::error::MediaError;
 use crate::layout;
 use crate::probe;
-use crate::process::{self, Control, LineMeans};
+use crate::process::{self, Control, Invocation, LineMeans};
 use crate::tools::Tools;
 
 /// More packets than this are refused: two weeks at 60 frames per second.
@@ -204,13 +204,7 @@ async fn scan(tools: &Tools, path: &Path, generate: bool, control: &Control) -> 
     let what = format!("indexing {}", path.display());
     let invocation = tools.ffprobe(what, inspect::packets(path, generate));
     let mut scan = Scan { packets: index::room(), ..Scan::default() };
-    let mut records = Records::default();
-    process::run_lines(&invocation, control, |line| {
-        records.line(line, |section, fields| scan.record(section, fields));
-        LineMeans::Movement
-    })
-    .await?;
-    records.end(|section, fields| scan.record(section, fields));
+    Records::each(&invocation, control, |section, fields| scan.record(section, fields)).await?;
     scan.end_gop();
     if scan.too_many {
         return Err(MediaError::bad_input(path, format!("it has more than {MAX_PACKETS} video packets")));
@@ -227,8 +221,27 @@ pub(crate) struct Records {
 }
 
 impl Records {
+    /// Runs ffprobe and hands over each record that it writes.
+    ///
+    /// # Errors
+    /// See [`process::run`].
+    pub(crate) async fn each(
+        invocation: &Invocation,
+        control: &Control,
+        mut each: impl FnMut(&str, &BTreeMap<String, String>) + Send,
+    ) -> Result<(), MediaError> {
+        let mut records = Self::default();
+        process::run_lines(invocation, control, |line| {
+            records.line(line, &mut each);
+            LineMeans::Movement
+        })
+        .await?;
+        records.end(&mut each);
+        Ok(())
+    }
+
     /// Takes one line; calls `each` with a record when the next begins.
-    pub(crate) fn line(&mut self, line: &str, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
+    fn line(&mut self, line: &str, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
         let mut tokens = line.split('|');
         let section = tokens.next().unwrap_or("");
         match section {
@@ -249,7 +262,7 @@ impl Records {
     }
 
     /// Hands over what is left.
-    pub(crate) fn end(&mut self, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
+    fn end(&mut self, mut each: impl FnMut(&str, &BTreeMap<String, String>)) {
         if !self.section.is_empty() {
             each(&self.section, &self.fields);
         }

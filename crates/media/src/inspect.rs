@@ -11,7 +11,7 @@ use kinora_protocol::{Digest, Rational};
 use crate::command::inspect;
 use crate::error::MediaError;
 use crate::index::Records;
-use crate::process::{self, Control, LineMeans};
+use crate::process::Control;
 use crate::tools::Tools;
 
 /// Frames past the end of a chunk that are compared with the next chunk's first ones.
@@ -140,7 +140,7 @@ pub struct Written {
 pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Written, MediaError> {
     let invocation = tools.ffprobe(format!("checking {}", path.display()), inspect::written_packets(path));
     let (mut times, mut time_base) = (Vec::new(), None);
-    let mut take = |section: &str, fields: &BTreeMap<String, String>| match section {
+    let take = |section: &str, fields: &BTreeMap<String, String>| match section {
         "packet" if !fields.get("flags").is_some_and(|f| f.contains('D')) => {
             times.extend(fields.get("pts").and_then(|p| p.parse::<i64>().ok()));
         }
@@ -149,13 +149,7 @@ pub async fn written(tools: &Tools, path: &Path, control: &Control) -> Result<Wr
         }
         _ => {}
     };
-    let mut records = Records::default();
-    process::run_lines(&invocation, control, |line| {
-        records.line(line, &mut take);
-        LineMeans::Movement
-    })
-    .await?;
-    records.end(&mut take);
+    Records::each(&invocation, control, take).await?;
     times.sort_unstable();
     Ok(Written { times, time_base })
 }

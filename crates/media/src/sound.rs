@@ -14,7 +14,7 @@ use crate::error::MediaError;
 use crate::index::Records;
 use crate::package::Inputs;
 use crate::probe;
-use crate::process::{self, Control, LineMeans};
+use crate::process::{self, Control};
 use crate::tools::Tools;
 
 /// By how much the sound of a result may be longer or shorter than the source's, at least.
@@ -192,7 +192,7 @@ fn seconds(us: i64) -> String {
 async fn packets(tools: &Tools, path: &Path, control: &Control) -> Result<Vec<Counted>, MediaError> {
     let invocation = tools.ffprobe(format!("checking {}", path.display()), inspect::sound_packets(path));
     let mut streams: BTreeMap<u32, Counted> = BTreeMap::new();
-    let mut take = |section: &str, fields: &BTreeMap<String, String>| {
+    let take = |section: &str, fields: &BTreeMap<String, String>| {
         let index = |name: &str| fields.get(name)?.parse::<u32>().ok();
         let us = |name: &str| probe::micros(fields.get(name).map(String::as_str));
         match section {
@@ -211,13 +211,7 @@ async fn packets(tools: &Tools, path: &Path, control: &Control) -> Result<Vec<Co
             _ => {}
         }
     };
-    let mut records = Records::default();
-    process::run_lines(&invocation, control, |line| {
-        records.line(line, &mut take);
-        LineMeans::Movement
-    })
-    .await?;
-    records.end(&mut take);
+    Records::each(&invocation, control, take).await?;
     // Streams without packets are none.
     Ok(streams.into_values().collect())
 }

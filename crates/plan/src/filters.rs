@@ -1,8 +1,10 @@
 //! What is done to pictures besides their size: strengths that a user says, in their ranges, for pictures that have what they change.
 
+use kinora_protocol::Failure;
 use kinora_protocol::encode::PictureFilters;
 use kinora_protocol::recipe::VideoRecipe;
-use kinora_protocol::{ErrorCode, Failure};
+
+use crate::settle::refuse;
 
 /// More is no picture any more.
 const GREATEST_CONTRAST: f64 = 4.0;
@@ -11,14 +13,10 @@ const GREATEST_SHARPENING: f64 = 5.0;
 /// ffmpeg's filter makes smaller pictures black.
 const LEAST_SHARPENED: u32 = 8;
 
-fn refuse(reason: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadRecipe, reason)
-}
-
 /// The strengths that a recipe comes to, for pictures of a format and size.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipe`] for strengths out of range and for pictures that they make no sense for.
+/// [`kinora_protocol::ErrorCode::BadRecipe`] for strengths out of range and for pictures that they make no sense for.
 pub(crate) fn settle(
     recipe: &VideoRecipe,
     pix_fmt: &str,
@@ -44,7 +42,7 @@ pub(crate) fn settle(
 /// Whether a recipe asks a copy for pictures that it does not have.
 ///
 /// # Errors
-/// [`ErrorCode::BadRecipe`] if so.
+/// [`kinora_protocol::ErrorCode::BadRecipe`] if so.
 pub(crate) fn check_copy(recipe: &VideoRecipe) -> Result<(), Failure> {
     match recipe.contrast.is_some() || recipe.sharpen.is_some() {
         true => Err(refuse("a copy has the source's pictures: contrast and sharpening need a codec")),

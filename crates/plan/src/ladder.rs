@@ -1,6 +1,7 @@
 //! Several sizes of a video for one HLS package: which they are, and settings that put key frames at the same frames of all of
 //! them. What one size comes to is settled in `settle`.
 
+use kinora_protocol::Failure;
 use kinora_protocol::encode::{
     EncodeSettings, Encoder, ExpertParam, Ladder, Rate, Rendition, Settled, VideoSettings, VideoWork,
 };
@@ -8,10 +9,9 @@ use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{
     Container, LadderRecipe, Recipe, RenditionRecipe, Scale, VideoCodec, VideoRecipe,
 };
-use kinora_protocol::{ErrorCode, Failure};
 
 use crate::params;
-use crate::settle::{self, Outcome};
+use crate::settle::{self, Outcome, refuse};
 
 /// Wished length of segments, in seconds.
 const SEGMENT: f64 = 4.0;
@@ -21,10 +21,6 @@ const MOST: usize = 12;
 const USUAL: usize = 4;
 /// Heights that players and their users know.
 const HEIGHTS: [u32; 7] = [2160, 1440, 1080, 720, 480, 360, 240];
-
-fn refuse(reason: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadRecipe, reason)
-}
 
 /// Settles a recipe for an HLS package.
 ///

@@ -25,6 +25,7 @@ pub struct Outcome {
     pub notes: Vec<String>,
 }
 
+/// A recipe that cannot be, and why.
 pub(crate) fn refuse(reason: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadRecipe, reason)
 }

@@ -1,4 +1,5 @@
-//! A process confines itself and becomes another program: limits, files, capabilities, system calls, in this order. It must not
+//! A process confines itself and becomes another program: limits, capabilities, what is open, files, system calls, in this
+//! order. It must not
 //! know where any of this is decided.
 
 use std::ffi::{OsStr, OsString};
@@ -12,7 +13,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::{Policy, Strength, files};
+use crate::{Policy, Strength, calls, files};
 
 /// What of the environment reaches the program: how it finds its libraries and speaks, and nothing that might be a secret.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "LC_ALL", "TZ"];
@@ -62,31 +63,11 @@ fn confine(policy: &Policy, program: &Path) -> Result<Strength, String> {
     missing.extend(limit(policy).err());
     missing.extend(drop_capabilities().err().map(|e| format!("capabilities are kept ({e})")));
     rustix::thread::set_no_new_privs(true).map_err(|e| format!("no_new_privs cannot be set: {e}"))?;
-    missing.extend(close_inherited().err().map(|e| format!("what is open stays open ({e})")));
+    missing.extend(calls::close_inherited().err().map(|e| format!("what is open stays open ({e})")));
     missing.extend(files::restrict(policy, &written?, program, &libraries())?);
     missing
-        .extend(restrict_calls(policy.hardware).err().map(|e| format!("no filter for system calls ({e})")));
+        .extend(calls::restrict(policy.hardware).err().map(|e| format!("no filter for system calls ({e})")));
     Ok(if missing.is_empty() { Strength::Full } else { Strength::Partial(missing) })
-}
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-fn restrict_calls(hardware: bool) -> Result<(), String> {
-    crate::calls::restrict(hardware)
-}
-
-#[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-fn close_inherited() -> Result<(), String> {
-    crate::calls::close_inherited()
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-fn close_inherited() -> Result<(), String> {
-    Err(format!("there is no call for processors of the kind {}", std::env::consts::ARCH))
-}
-
-#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-fn restrict_calls(_hardware: bool) -> Result<(), String> {
-    Err(format!("there is no list for processors of the kind {}", std::env::consts::ARCH))
 }
 
 /// A file to be written: there and empty, if it can be, and not where a link leads to.

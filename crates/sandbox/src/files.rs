@@ -172,10 +172,10 @@ fn hardware_devices() -> Vec<PathBuf> {
 
 fn weakness(status: &RestrictionStatus) -> Option<String> {
     match (&status.ruleset, &status.landlock) {
-        (RulesetStatus::FullyEnforced, _) => None,
         // What older versions leave open, the filter for system calls closes: cutting files off, connections, signals. Moving
         // files between folders needs calls that are not on its list.
-        (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { .. }) => None,
+        (RulesetStatus::FullyEnforced, _)
+        | (RulesetStatus::PartiallyEnforced, LandlockStatus::Available { .. }) => None,
         (RulesetStatus::PartiallyEnforced, _) => Some("rules for files are not complete".to_owned()),
         (RulesetStatus::NotEnforced, LandlockStatus::NotEnabled) => {
             Some("no rules for files (Landlock is switched off in this kernel)".to_owned())

@@ -13,6 +13,12 @@ mod policy;
     any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")
 ))]
 mod calls;
+#[cfg(all(
+    target_os = "linux",
+    not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))
+))]
+#[path = "no_calls.rs"]
+mod calls;
 #[cfg(target_os = "linux")]
 mod confine;
 #[cfg(target_os = "linux")]

@@ -5,7 +5,6 @@ use kinora_jobs::judge::{self, Neighbour, Verdict};
 use kinora_jobs::key::Keys;
 use kinora_jobs::state::{JobEvent, allowed_from};
 use kinora_jobs::{expand, proof};
-use kinora_protocol::encode::VideoWork;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::proof::Proof;
@@ -143,11 +142,8 @@ impl Hub {
         let chunks = chunks(rows);
         let format = draft.work.facts.video().map_or("", |(_, v)| v.pix_fmt.as_str());
         let checks: Vec<_> = chunks.iter().map(|c| proof::check_of(c.spec, c.out, format)).collect();
-        let frames = match draft.work.settled.video {
-            VideoWork::Encode(_) => chunks.iter().map(|c| c.out.packets).sum(),
-            VideoWork::Copy => draft.work.indexed_frames,
-            VideoWork::None => 0,
-        };
+        let packets = chunks.iter().map(|c| c.out.packets);
+        let frames = proof::planned(&draft.work.settled.video, draft.work.indexed_frames, packets);
         let work = PackageSpec { video, parts, audio, frames, chunks: checks, ..draft.work.clone() };
         let spec = TaskSpec::Package(Box::new(SourceTask { work, ..SourceTask::clone(draft) }));
         self.store().open_gate(gated.id, Some(&spec)).await?;

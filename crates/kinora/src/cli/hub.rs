@@ -116,9 +116,7 @@ impl HubArgs {
             self.listen = SocketAddr::new(host, other.port.unwrap_or(self.listen.port()));
         }
     }
-}
 
-impl HubArgs {
     /// Names by which browsers may call the hub; `None` for any. Whoever listens on an address for others cannot know them all.
     fn names(&self) -> Option<Vec<String>> {
         let listen = self.cluster.listen(self.listen, usual_listen());

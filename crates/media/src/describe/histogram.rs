@@ -17,7 +17,7 @@ pub(super) async fn find(
     sampling: Sampling,
 ) -> Result<Findings, MediaError> {
     let args = describe::samples(work.source, stream, size, sampling, work.tools.passthrough());
-    let invocation = work.ffmpeg(&format!("{}: counting colours", work.source.display()), args);
+    let invocation = work.tools.ffmpeg(format!("{}: counting colours", work.source.display()), args);
     let frame = u64::from(size.width) * u64::from(size.height) * 3;
     let mut counts = Counts::default();
     process::run_bytes(&invocation, work.control, |bytes| {

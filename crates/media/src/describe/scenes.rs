@@ -26,7 +26,7 @@ pub(super) async fn find(
     let path = work.scratch.join("sheets.mjpeg");
     let passthrough = work.tools.passthrough();
     let args = describe::scenes(work.source, stream, every_us, (tile, grid), passthrough, &path);
-    let invocation = work.ffmpeg(&format!("{}: looking for scenes", work.source.display()), args);
+    let invocation = work.tools.ffmpeg(format!("{}: looking for scenes", work.source.display()), args);
     let (mut starts_us, mut times_us) = (Vec::new(), Vec::new());
     process::run_lines(&invocation, work.control, |line| {
         let Some(frame) = FrameLine::parse(line) else { return LineMeans::Nothing };

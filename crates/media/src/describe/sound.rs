@@ -33,7 +33,7 @@ pub(super) async fn find(
     let mut meter = meter(sound).map_err(refused)?;
     let mut waveform = Waveform::new(channels, samples_per_point);
     let args = describe::sound(work.source, stream, sample_rate);
-    let invocation = work.ffmpeg(&format!("{}: listening", work.source.display()), args);
+    let invocation = work.tools.ffmpeg(format!("{}: listening", work.source.display()), args);
     let mut unread = Vec::new();
     let mut problem = None;
     let frame = SAMPLE * channels as usize;

@@ -20,7 +20,7 @@ pub(super) async fn find(
     for (number, (at_us, poster)) in wanted.enumerate() {
         let out = work.scratch.join(format!("thumbnail-{number}.jpg"));
         let args = describe::thumbnail(work.source, stream, at_us, size, poster, &out);
-        let invocation = work.ffmpeg(&format!("{}: taking a picture", work.source.display()), args);
+        let invocation = work.tools.ffmpeg(format!("{}: taking a picture", work.source.display()), args);
         match process::run(&invocation, work.control).await {
             Ok(_) => {}
             // A damaged place: there are others.
