@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use kinora_protocol::ErrorCode;
 use kinora_protocol::job::JobPhase;
 use support::cluster::{Hub, job};
+use support::processes::children;
 use support::random::Random;
 use support::{PATIENCE, Place, clip, loud, short};
 
@@ -113,17 +114,6 @@ async fn try_one(hub: &Hub, path: &Path) -> Result<&'static str> {
     }
 }
 
-/// Programs that a process has started and that still run.
-fn children(parent: u32) -> Vec<String> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let status = entries.filter_map(|entry| std::fs::read_to_string(entry.path().join("status")).ok());
-    let parent = format!("PPid:\t{parent}\n");
-    status
-        .filter(|status| status.contains(&parent))
-        .map(|s| s.lines().next().unwrap_or_default().to_owned())
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     let count = std::env::var("KINORA_TEST_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(USUAL);
@@ -168,8 +158,8 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     ensure!(hub.child.try_wait()?.is_none(), "the hub is gone");
     hub.connected(1).await?;
     let started = Instant::now();
-    while !children(pid).is_empty() {
-        ensure!(started.elapsed() < PATIENCE, "{:?} still run", children(pid));
+    while let Some(one) = children(pid)?.first() {
+        ensure!(started.elapsed() < PATIENCE, "{} still runs", one.field("Name:"));
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     ensure!(support::names(&place.at("data").join("scratch"))?.is_empty(), "scratch was left");

@@ -13,6 +13,7 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::Sandboxing;
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, job};
+use support::processes::children;
 use support::{PATIENCE, Place, eight, kinora, loud, run, short};
 
 /// Whether this system has all of it; if not, that is said aloud.
@@ -23,22 +24,6 @@ fn there() -> Result<bool> {
         loud(&format!("SKIPPED: no sandbox here: {}", told["system"]["sandbox"]));
     }
     Ok(state == "full")
-}
-
-fn field(status: &str, name: &str) -> String {
-    status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned()
-}
-
-/// What the system says of the children of a process that are called so.
-fn children(parent: u32, name: &str) -> Result<Vec<(PathBuf, String)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")?.flatten() {
-        let Ok(status) = std::fs::read_to_string(entry.path().join("status")) else { continue };
-        if field(&status, "PPid:") == parent.to_string() && field(&status, "Name:") == name {
-            found.push((entry.path(), status));
-        }
-    }
-    Ok(found)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,17 +41,18 @@ async fn the_programs_of_a_job_are_confined() -> Result<()> {
     asked.recipe.video.preset = Some("veryslow".to_owned());
     let id = hub.client.submit(&asked, None).await?.id;
     let started = Instant::now();
-    let (process, status) = loop {
-        let running = children(hub.child.id(), "ffmpeg")?;
-        if let Some(one) = running.into_iter().next() {
+    let process = loop {
+        let mut running = children(hub.child.id())?.into_iter();
+        if let Some(one) = running.find(|process| process.field("Name:") == "ffmpeg") {
             break one;
         }
         ensure!(started.elapsed() < PATIENCE, "no ffmpeg was seen");
         tokio::time::sleep(Duration::from_millis(2)).await;
     };
-    ensure!(field(&status, "Seccomp:") == "2" && field(&status, "NoNewPrivs:") == "1", "{status}");
+    let confined = process.field("Seccomp:") == "2" && process.field("NoNewPrivs:") == "1";
+    ensure!(confined, "{}", process.status);
     // It has nothing open of its parent's: no store, no socket.
-    for open in std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+    for open in std::fs::read_dir(process.folder.join("fd")).into_iter().flatten().flatten() {
         let Ok(target) = std::fs::read_link(open.path()) else { continue };
         let target = target.display().to_string();
         ensure!(!target.starts_with("socket:") && !target.contains("kinora.db"), "{target}");

@@ -328,3 +328,33 @@ pub struct Rendition {
     /// Picture filters.
     pub filters: PictureFilters,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_before_the_picture_could_be_left_out() {
+        let encode = EncodeSettings {
+            encoder: Encoder::X264,
+            rate: Rate::Quality(2300),
+            preset: None,
+            pix_fmt: "yuv420p".to_owned(),
+            nominal_rate: Rational::new(25, 1).unwrap(),
+            scan: Scan::Progressive,
+            color: Color::default(),
+            hdr: None,
+            params: Vec::new(),
+        };
+        let settings = VideoSettings { encode, filters: PictureFilters::default(), fps: None, ladder: None };
+        let before = serde_json::to_value(&settings).unwrap();
+        let encoded = VideoWork::Encode(Box::new(settings));
+        assert_eq!(serde_json::from_value::<VideoWork>(before).unwrap(), encoded);
+        assert_eq!(serde_json::from_str::<VideoWork>("null").unwrap(), VideoWork::Copy);
+        for now in [encoded, VideoWork::Copy, VideoWork::None] {
+            let text = serde_json::to_string(&now).unwrap();
+            assert_eq!(serde_json::from_str::<VideoWork>(&text).unwrap(), now, "{text}");
+        }
+        assert!(serde_json::from_str::<VideoWork>("\"gone\"").is_err());
+    }
+}

@@ -1,6 +1,5 @@
-//! A process confines itself and becomes another program: limits, capabilities, what is open, files, system calls, in this
-//! order. It must not
-//! know where any of this is decided.
+//! A process confines itself and becomes another program: limits, capabilities, what is open, files, system calls, in this order.
+//! It must not know where any of this is decided.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};

@@ -20,6 +20,7 @@ pub mod browser;
 pub mod cluster;
 pub mod cutting;
 pub mod hls;
+pub mod processes;
 pub mod random;
 pub mod wire;
 
