@@ -22,6 +22,12 @@ macro_rules! uuid_id {
             }
         }
 
+        impl From<Uuid> for $name {
+            fn from(id: Uuid) -> Self {
+                Self(id)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(f)
@@ -70,6 +76,41 @@ uuid_id! {
     FolderId,
     /// A new id.
     now_v7
+}
+
+uuid_id! {
+    /// One user. Ordered by creation time.
+    UserId,
+    /// A new id.
+    now_v7
+}
+
+uuid_id! {
+    /// Some users together. Ordered by creation time.
+    TeamId,
+    /// A new id.
+    now_v7
+}
+
+uuid_id! {
+    /// One login, until its logout.
+    SessionId,
+    /// A new id. It tells nothing about others.
+    new_v4
+}
+
+uuid_id! {
+    /// One API key.
+    KeyId,
+    /// A new id. It tells nothing about others.
+    new_v4
+}
+
+uuid_id! {
+    /// One token that lets a machine in.
+    EnrollmentId,
+    /// A new id. It tells nothing about others.
+    new_v4
 }
 
 /// One machine that runs tasks. Kept by the machine, so it survives restarts.

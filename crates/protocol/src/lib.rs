@@ -3,6 +3,7 @@
 //! This crate is data with serde on it. It must not decide anything, touch a disk, a clock or the network,
 //! and it must not know ffmpeg's argument syntax.
 
+pub mod access;
 pub mod api;
 pub mod blob;
 pub mod class;
@@ -31,5 +32,8 @@ pub mod task;
 pub mod webhook;
 
 pub use error::{ErrorCode, Failure};
-pub use id::{Attempt, DeliveryId, Digest, FolderId, JobId, NodeId, TaskId, UploadId, WebhookId};
+pub use id::{
+    Attempt, DeliveryId, Digest, EnrollmentId, FolderId, JobId, KeyId, NodeId, SessionId, TaskId, TeamId,
+    UploadId, UserId, WebhookId,
+};
 pub use rational::Rational;

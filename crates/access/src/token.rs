@@ -1,0 +1,242 @@
+//! Signed tokens (RFC 7519): short-lived, EdDSA only, for one audience of one hub.
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use serde::{Deserialize, Serialize};
+
+use crate::signature;
+
+/// For whom a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The API, from a user's program.
+    Api,
+    /// The hub, from a machine that works for it.
+    Node,
+}
+
+impl Audience {
+    fn text(self) -> &'static str {
+        match self {
+            Self::Api => "kinora-api",
+            Self::Node => "kinora-node",
+        }
+    }
+}
+
+/// What a token says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// Which hub made it.
+    iss: String,
+    /// For whom.
+    aud: String,
+    /// About whom: a user or a node.
+    pub sub: String,
+    /// The login that it belongs to; the node's own number of its identity.
+    pub sid: String,
+    /// When it was made, in seconds since 1970.
+    pub iat: u64,
+    /// When it ends.
+    pub exp: u64,
+}
+
+/// Why a token is no good.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// It was good once.
+    #[error("the token has expired")]
+    Expired,
+    /// It never was.
+    #[error("the token is not one of this hub's for this: {0}")]
+    Invalid(String),
+    /// None can be made.
+    #[error("no token can be made: {0}")]
+    Failed(String),
+}
+
+/// Makes and checks tokens.
+pub struct Issuer {
+    name: String,
+    signing: EncodingKey,
+    verifying: DecodingKey,
+}
+
+impl Issuer {
+    /// A new key, to be kept where only the hub can read it (PKCS #8).
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn generate_key() -> Result<Vec<u8>, TokenError> {
+        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
+        Ok(key.map_err(|e| TokenError::Failed(e.to_string()))?.as_ref().to_vec())
+    }
+
+    /// The hub `name`, which signs with `key`.
+    ///
+    /// # Errors
+    /// When the key is none.
+    pub fn new(name: &str, key: &[u8]) -> Result<Self, TokenError> {
+        signature::install();
+        let pair = Ed25519KeyPair::from_pkcs8(key).map_err(|e| TokenError::Failed(e.to_string()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            signing: EncodingKey::from_ed_der(key),
+            verifying: DecodingKey::from_ed_der(pair.public_key().as_ref()),
+        })
+    }
+
+    /// A token for `audience` about `subject`, which ends `lifetime` seconds after `now`.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    pub fn issue(
+        &self,
+        audience: Audience,
+        subject: &str,
+        session: &str,
+        now: u64,
+        lifetime: u64,
+    ) -> Result<String, TokenError> {
+        let claims = Claims {
+            iss: self.name.clone(),
+            aud: audience.text().to_owned(),
+            sub: subject.to_owned(),
+            sid: session.to_owned(),
+            iat: now,
+            exp: now + lifetime,
+        };
+        encode(&Header::new(Algorithm::EdDSA), &claims, &self.signing)
+            .map_err(|e| TokenError::Failed(e.to_string()))
+    }
+
+    /// What a token says that is for `audience`, at the time `now`.
+    ///
+    /// # Errors
+    /// When it is over, for somebody else, or was not signed here.
+    pub fn check(&self, audience: Audience, token: &str, now: u64) -> Result<Claims, TokenError> {
+        let mut rules = Validation::new(Algorithm::EdDSA);
+        rules.set_audience(&[audience.text()]);
+        rules.set_issuer(&[&self.name]);
+        rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
+        // The time is the caller's.
+        rules.validate_exp = false;
+        let data = decode::<Claims>(token, &self.verifying, &rules)
+            .map_err(|e| TokenError::Invalid(e.to_string()))?;
+        if data.claims.exp <= now {
+            return Err(TokenError::Expired);
+        }
+        Ok(data.claims)
+    }
+}
+
+impl std::fmt::Debug for Issuer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Issuer({})", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn issuer(name: &str) -> Issuer {
+        Issuer::new(name, &Issuer::generate_key().unwrap()).unwrap()
+    }
+
+    fn token(issuer: &Issuer) -> String {
+        issuer.issue(Audience::Api, "anna", "one", NOW, 600).unwrap()
+    }
+
+    fn part(token: &str, place: usize) -> Value {
+        let text = token.split('.').nth(place).unwrap();
+        serde_json::from_slice(&BASE64.decode(text).unwrap()).unwrap()
+    }
+
+    fn put(value: &Value) -> String {
+        BASE64.encode(value.to_string())
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_time() {
+        let hub = issuer("hub");
+        let token = token(&hub);
+        assert_eq!(part(&token, 0), json!({ "typ": "JWT", "alg": "EdDSA" }));
+        let claims = hub.check(Audience::Api, &token, NOW + 599).unwrap();
+        assert_eq!((claims.sub.as_str(), claims.sid.as_str(), claims.exp), ("anna", "one", NOW + 600));
+        assert_eq!(hub.check(Audience::Api, &token, NOW + 600), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn what_is_for_others_or_by_others_is_refused() {
+        let hub = issuer("hub");
+        let good = token(&hub);
+        let refused = |token: &str| match hub.check(Audience::Api, token, NOW) {
+            Err(TokenError::Invalid(_)) => {}
+            other => panic!("{token}: {other:?}"),
+        };
+        refused(&hub.issue(Audience::Node, "anna", "one", NOW, 600).unwrap());
+        // Another hub with the same key, and another key with the same name.
+        refused(&token(&issuer("hub")));
+        let key = Issuer::generate_key().unwrap();
+        let (one, two) = (Issuer::new("one", &key).unwrap(), Issuer::new("two", &key).unwrap());
+        assert!(two.check(Audience::Api, &token(&one), NOW).is_err());
+        for text in ["", "..", "a.b.c", &good[..good.len() - 2], &format!("{good}.x")] {
+            refused(text);
+        }
+    }
+
+    #[test]
+    fn no_other_algorithm_is_taken() {
+        let hub = issuer("hub");
+        let good = token(&hub);
+        let words: Vec<&str> = good.split('.').collect();
+        let public = {
+            // What a forger knows: the public key is no secret, and good as one of HMAC only to those who ask the token.
+            let pair = Ed25519KeyPair::from_pkcs8(hub.signing.as_bytes()).unwrap();
+            pair.public_key().as_ref().to_vec()
+        };
+        for algorithm in ["none", "None", "HS256", "HS512", "RS256", "ES256"] {
+            let header = put(&json!({ "typ": "JWT", "alg": algorithm }));
+            let signed = format!("{header}.{}", words[1]);
+            let mac = BASE64.encode(
+                blake3::keyed_hash(&public.clone().try_into().unwrap(), signed.as_bytes()).as_bytes(),
+            );
+            for signature in ["", words[2], mac.as_str()] {
+                let forged = format!("{signed}.{signature}");
+                let verdict = hub.check(Audience::Api, &forged, NOW);
+                assert!(matches!(verdict, Err(TokenError::Invalid(_))), "{algorithm}: {verdict:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_in_it_can_be_changed() {
+        let hub = issuer("hub");
+        let good = token(&hub);
+        let words: Vec<&str> = good.split('.').collect();
+        let changes = [("sub", json!("root")), ("exp", json!(NOW * 2)), ("aud", json!(["kinora-api"]))];
+        for (name, value) in changes {
+            let mut claims = part(&good, 1);
+            claims[name] = value;
+            let forged = format!("{}.{}.{}", words[0], put(&claims), words[2]);
+            assert!(hub.check(Audience::Api, &forged, NOW).is_err(), "{name}");
+        }
+        for (place, byte) in good.bytes().enumerate().filter(|(_, byte)| *byte != b'.') {
+            let mut forged = good.clone().into_bytes();
+            forged[place] = if byte == b'A' { b'B' } else { b'A' };
+            let forged = String::from_utf8(forged).unwrap();
+            // The last digit of a signature has bits that stand for nothing.
+            if place + 1 < good.len() {
+                assert!(hub.check(Audience::Api, &forged, NOW).is_err(), "{place}");
+            }
+        }
+    }
+}
