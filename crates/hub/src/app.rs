@@ -1,5 +1,6 @@
 //! Use cases, one file per resource. They know neither HTTP nor WebSockets.
 
+pub(crate) mod access;
 pub mod checksum;
 pub mod chunks;
 pub(crate) mod conditions;

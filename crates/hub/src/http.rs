@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{any, get, post, put};
+use axum::routing::{MethodRouter, any, get, post, put};
 use kinora_protocol::routes;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -16,12 +16,18 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::Hub;
 
 mod asked;
+mod audit;
+mod auth;
+mod authorise;
 mod compat;
 mod content;
+mod cookie;
 mod cors;
+mod enroll;
 mod folders;
 mod guard;
 mod jobs;
+mod keys;
 mod live;
 mod media;
 mod metadata;
@@ -31,8 +37,13 @@ mod problem;
 mod proxies;
 mod ranges;
 mod reading;
+mod rules;
+mod setup;
+mod shares;
 mod system;
+mod teams;
 mod uploads;
+mod users;
 mod webhooks;
 mod work;
 
@@ -93,6 +104,39 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))
         .routes(routes!(nodes::act))
+        .merge(of_access())
+}
+
+/// Who may do what, and who did what.
+fn of_access() -> OpenApiRouter<Hub> {
+    OpenApiRouter::new()
+        .routes(routes!(enroll::hub))
+        .routes(routes!(enroll::enroll))
+        .routes(routes!(enroll::challenge))
+        .routes(routes!(enroll::renew))
+        .routes(routes!(enroll::list, enroll::create))
+        .routes(routes!(enroll::delete))
+        .routes(routes!(auth::setup))
+        .routes(routes!(auth::login))
+        .routes(routes!(auth::refresh))
+        .routes(routes!(auth::me))
+        .routes(routes!(auth::logout))
+        .routes(routes!(auth::password))
+        .routes(routes!(auth::sessions))
+        .routes(routes!(auth::end))
+        .routes(routes!(auth::ticket))
+        .routes(routes!(keys::list, keys::create))
+        .routes(routes!(keys::revoke))
+        .routes(routes!(users::list, users::create))
+        .routes(routes!(users::show, users::change, users::delete))
+        .routes(routes!(users::keys, users::new_key))
+        .routes(routes!(users::revoke))
+        .routes(routes!(teams::list, teams::create))
+        .routes(routes!(teams::delete))
+        .routes(routes!(teams::add, teams::remove))
+        .routes(routes!(shares::of_media, shares::share_media, shares::unshare_media))
+        .routes(routes!(shares::of_job, shares::share_job, shares::unshare_job))
+        .routes(routes!(audit::list))
 }
 
 /// The OpenAPI document of what is served.
@@ -100,56 +144,59 @@ pub fn document() -> utoipa::openapi::OpenApi {
     documented().into_openapi()
 }
 
-/// What clients of other systems call.
-fn of_other_systems() -> Router<Hub> {
+/// What is served besides: WebSockets, transfers of nodes, and what clients of other systems call.
+fn undocumented() -> Vec<(&'static str, MethodRouter<Hub>)> {
     use compat::{cluster, edge, render, service, video};
     let endless = DefaultBodyLimit::disable;
-    Router::new()
-        .route("/ws/command", get(cluster::connect).post(cluster::post))
-        .route("/api/edge/nodes", get(edge::list))
-        .route("/api/edge/nodes/register", post(edge::register))
-        .route("/api/edge/nodes/{node}/heartbeat", post(edge::heartbeat))
-        .route("/api/edge/cluster/status", get(edge::status))
-        .route("/api/video/upload", post(video::upload).layer(endless()))
-        .route("/api/video/process", post(video::process))
-        .route("/api/video/tasks/{task}/status", get(video::status))
-        .route("/api/video/download/{task}", get(video::download))
-        .route("/api/video/gpu/status", get(video::gpu_status))
-        .route("/upload", post(service::upload).layer(endless()))
-        .route("/internal/video-enhancement-status/{file}", get(service::enhancement_status))
-        .route("/internal/metadata-extraction-status/{file}", get(service::metadata_status))
-        .route("/processed_videos/{file}", get(service::processed))
-        .route("/metadata/{file}", get(service::metadata))
-        .route("/ws/{client}", get(service::connect))
-        .route("/api/upload", post(render::upload).layer(endless()))
-        .route("/api/jobs/{job}/status", get(render::status))
-        .route("/api/jobs/{job}/download", get(render::download))
-        .route("/api/system-info", get(render::system_info))
-        .route("/api/health", get(render::health))
-        .route("/ws/progress", get(render::connect))
+    vec![
+        ("/setup", get(setup::show).post(setup::make)),
+        (routes::ONE_UPLOAD, any(uploads::one).layer(endless())),
+        (routes::LIVE, get(live::connect)),
+        (routes::NODE_CONNECT, get(nodes::connect)),
+        ("/api/v1/work/{capability}/source", post(work::source)),
+        ("/api/v1/work/{capability}/inputs/{position}", get(work::input)),
+        ("/api/v1/work/{capability}/result", put(work::result).layer(endless())),
+        ("/ws/command", get(cluster::connect).post(cluster::post)),
+        ("/api/edge/nodes", get(edge::list)),
+        ("/api/edge/nodes/register", post(edge::register)),
+        ("/api/edge/nodes/{node}/heartbeat", post(edge::heartbeat)),
+        ("/api/edge/cluster/status", get(edge::status)),
+        ("/api/video/upload", post(video::upload).layer(endless())),
+        ("/api/video/process", post(video::process)),
+        ("/api/video/tasks/{job}/status", get(video::status)),
+        ("/api/video/download/{job}", get(video::download)),
+        ("/api/video/gpu/status", get(video::gpu_status)),
+        ("/upload", post(service::upload).layer(endless())),
+        ("/internal/video-enhancement-status/{job}", get(service::enhancement_status)),
+        ("/internal/metadata-extraction-status/{job}", get(service::metadata_status)),
+        ("/processed_videos/{job}", get(service::processed)),
+        ("/metadata/{job}", get(service::metadata)),
+        ("/ws/{client}", get(service::connect)),
+        ("/api/upload", post(render::upload).layer(endless())),
+        ("/api/jobs/{job}/status", get(render::status)),
+        ("/api/jobs/{job}/download", get(render::download)),
+        ("/api/system-info", get(render::system_info)),
+        ("/api/health", get(render::health)),
+        ("/ws/progress", get(render::connect)),
+    ]
 }
 
 fn router(hub: Hub) -> Router {
     let (router, document) = documented().split_for_parts();
     // Without this word the page asks a server on the internet what it thinks of the document.
     let page = utoipa_swagger_ui::Config::new([routes::OPENAPI]).validator_url("none");
-    router
-        .merge(SwaggerUi::new("/api/docs").config(page).url(routes::OPENAPI, document))
-        .route(
-            &format!("{}/{{upload}}", routes::UPLOADS),
-            any(uploads::one).layer(DefaultBodyLimit::disable()),
-        )
-        .route(routes::LIVE, get(live::connect))
-        .route(routes::NODE_CONNECT, get(nodes::connect))
-        .route("/api/v1/work/{capability}/source", post(work::source))
-        .route("/api/v1/work/{capability}/inputs/{position}", get(work::input))
-        .route("/api/v1/work/{capability}/result", put(work::result).layer(DefaultBodyLimit::disable()))
-        .merge(of_other_systems())
+    let page = SwaggerUi::new("/api/docs").config(page).url(routes::OPENAPI, document);
+    let others = undocumented().into_iter();
+    others
+        .fold(router.merge(page), |router, (path, methods)| router.route(path, methods))
         .fallback(problem::no_such_route)
-        .method_not_allowed_fallback(problem::no_such_method)
+        .layer(axum::middleware::from_fn_with_state(hub.clone(), authorise::admit))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(axum::middleware::map_response(problem::in_form))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), cors::permit))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), guard::admit))
         .with_state(hub)
 }
+
+#[cfg(test)]
+mod tests;

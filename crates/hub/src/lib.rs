@@ -103,6 +103,7 @@ struct Inner {
     /// Rung when a task may have become ready.
     work: Notify,
     nodes: nodes::Nodes,
+    access: app::access::Access,
     settings: Settings,
 }
 
@@ -127,6 +128,14 @@ pub struct Settings {
     pub allowed_origins: Vec<String>,
     /// Names by which browsers may call the hub besides addresses and `localhost`; any when absent.
     pub names: Option<Vec<String>>,
+    /// Nobody but who sits at this machine can reach the hub: they may do everything while there are no users.
+    pub open: bool,
+    /// What is between browsers and the hub is encrypted.
+    pub secure: bool,
+    /// The authority that signs the hub's certificates, as PEM, when it is the hub's own.
+    pub authority: Option<String>,
+    /// Seconds that the identity of a machine that works is good for.
+    pub node_identity_seconds: u32,
     /// What files may have; anything when absent.
     pub admission: Option<Admission>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
@@ -192,6 +201,11 @@ impl Hub {
         self.inner.settings.names.as_deref()
     }
 
+    /// Whether what is between browsers and the hub is encrypted.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.inner.settings.secure
+    }
+
     /// What jobs of `cluster` clients are made with.
     pub fn cluster_defaults(&self) -> &ClusterDefaults {
         &self.inner.settings.cluster
@@ -203,6 +217,7 @@ impl Hub {
     /// When the store cannot be opened: in use, damaged, from a newer version, or no disk.
     pub async fn open(data: &Path, settings: Settings) -> Result<Self> {
         let store = Store::open(&data.join("store.db")).await?;
+        let access = app::access::Access::open(&store).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
             secret: secret(&store).await?,
@@ -224,6 +239,7 @@ impl Hub {
             events,
             work: Notify::new(),
             nodes: nodes::Nodes::default(),
+            access,
             settings,
         };
         let hub = Self { inner: Arc::new(inner) };

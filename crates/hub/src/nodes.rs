@@ -237,6 +237,11 @@ impl Nodes {
         mine
     }
 
+    /// Takes a node out of the table, as if its connection was gone: nothing that it says counts any more.
+    pub(crate) fn expel(&self, id: &NodeId) {
+        self.table().nodes.remove(id);
+    }
+
     /// Gives a node no more work, whether it is there or not.
     pub(crate) fn drain(&self, id: &NodeId) {
         let mut table = self.table();

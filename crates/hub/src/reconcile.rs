@@ -85,6 +85,12 @@ impl Hub {
         every_or_say(OLD_EVERY, stop, "old uploads cannot be dropped", || self.drop_old_uploads()).await;
     }
 
+    /// Forgets logins and keys that have ended, until `stop`.
+    pub async fn watch_access(&self, stop: CancellationToken) {
+        let drop = || self.drop_expired_access();
+        every_or_say(OLD_EVERY, stop, "logins that have ended cannot be dropped", drop).await;
+    }
+
     /// Tells webhooks what happened, until `stop`.
     pub async fn watch_webhooks(&self, stop: CancellationToken) {
         let client = match send::client() {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::NodeState;
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::client::{Client, NodeLink};
@@ -205,7 +206,7 @@ async fn seed(data: &Path, jobs: u32) -> Result<()> {
             tags: Tags::NONE,
         };
         let graph = Graph { tasks: tasks.collect(), deps: Vec::new() };
-        let job = NewJob { phase: JobPhase::Queued, id: JobId::generate(), request, graph };
+        let job = NewJob { owner: None, phase: JobPhase::Queued, id: JobId::generate(), request, graph };
         store.submit(job, i64::from(number)).await?;
     }
     Ok(store.close().await?)
@@ -356,7 +357,7 @@ async fn throughput(nodes: u32, length: Duration) -> Result<()> {
 async fn stored_once(data: &Path) -> Result<u64> {
     let store = Store::open(&data.join("store.db")).await?;
     let mut done = 0;
-    for job in store.jobs(None, JOBS).await? {
+    for job in store.jobs(&Sight::All, None, JOBS).await? {
         for counts in store.counts(job.id).await?.values() {
             done += counts.done;
         }

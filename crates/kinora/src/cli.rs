@@ -22,20 +22,28 @@ macro_rules! tell {
     ($($words:tt)*) => { $crate::cli::put(&mut std::io::stderr(), &$crate::cli::one_line(&format!($($words)*))) };
 }
 
+mod audit;
 mod doctor;
 mod encode;
 mod folders;
 mod hub;
 mod interrupt;
 mod jobs;
+mod keys;
+mod login;
 mod media;
 mod nodes;
+mod password;
 mod probe;
 mod progress;
 mod remote;
 mod scrub;
+mod share;
 mod size;
 mod submit;
+mod teams;
+mod tokens;
+mod users;
 pub mod values;
 mod watch;
 mod webhooks;
@@ -172,6 +180,24 @@ pub enum Command {
     Webhooks(webhooks::WebhooksArgs),
     /// Let a hub look at all bytes that it stores, and show what was damaged
     Scrub(scrub::ScrubArgs),
+    /// Sign in to a hub: this machine is given a key, which all commands show
+    Login(login::LoginArgs),
+    /// Sign out: the key of this machine is revoked
+    Logout(login::LogoutArgs),
+    /// Show whom a hub takes you to be
+    Whoami(login::WhoamiArgs),
+    /// Make and change the users of a hub
+    Users(users::UsersArgs),
+    /// Put users of a hub together, to share with all of them at once
+    Teams(teams::TeamsArgs),
+    /// Make and revoke API keys, for programs
+    Keys(keys::KeysArgs),
+    /// Make tokens that let machines work for a hub
+    Tokens(tokens::TokensArgs),
+    /// Say who may see or change media or a job
+    Share(share::ShareArgs),
+    /// Look at who did what, and whether the record is whole
+    Audit(audit::AuditArgs),
     /// List the recipes that have a name
     Presets {
         /// Print JSON
@@ -206,6 +232,15 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Folders(args) => report(folders::run(&args).await),
         Command::Webhooks(args) => report(webhooks::run(&args).await),
         Command::Scrub(args) => report(scrub::run(&args).await),
+        Command::Login(args) => report(login::login(&args, config).await),
+        Command::Logout(args) => report(login::logout(&args).await),
+        Command::Whoami(args) => report(login::whoami(&args).await),
+        Command::Users(args) => report(users::run(&args).await),
+        Command::Teams(args) => report(teams::run(&args).await),
+        Command::Keys(args) => report(keys::run(&args).await),
+        Command::Tokens(args) => report(tokens::run(&args).await),
+        Command::Share(args) => report(share::run(&args).await),
+        Command::Audit(args) => report(audit::run(&args).await),
         Command::Presets { json } => {
             presets(json);
             ExitCode::SUCCESS

@@ -14,6 +14,7 @@ use kinora_sandbox::Limits;
 use crate::cli::{Global, SandboxFlags, SandboxMode};
 use other::{Other, System};
 
+pub mod credentials;
 pub mod other;
 
 /// Settings of this process.

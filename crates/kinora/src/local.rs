@@ -1,14 +1,13 @@
 //! A hub and a worker in one process, with the store in a folder of the job: the same code that runs a cluster.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use kinora_hub::session::Absence;
-use kinora_hub::{Admission, ClusterDefaults, Hub, HubError, JobDefaults, Settings};
+use kinora_hub::{Hub, HubError, Settings};
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
-use kinora_protocol::machine::Machine;
-use kinora_protocol::node::{NodeLimits, Slots};
+use kinora_protocol::node::Slots;
 use kinora_protocol::{Failure, NodeId};
 use kinora_worker::capability::{self, Trials};
 use kinora_worker::reach::Reach;
@@ -25,32 +24,8 @@ const NODE: &str = "local";
 /// What an engine is made with.
 #[derive(Debug, Clone, Default)]
 pub struct Setup {
-    /// Chunks at once on each node, when the user says.
-    pub jobs: Option<u32>,
-    /// Folders below which jobs that come over the network may name files.
-    pub allowed_folders: Vec<PathBuf>,
-    /// Origins whose web pages may talk to the hub.
-    pub allowed_origins: Vec<String>,
-    /// Names by which browsers may call the hub; any when absent.
-    pub names: Option<Vec<String>>,
-    /// Whether what was found out of a source is kept for later jobs.
-    pub remember_sources: bool,
-    /// What jobs are made with that do not say it themselves.
-    pub job_defaults: JobDefaults,
-    /// What holds for other nodes whose own machine says nothing else.
-    pub node_limits: NodeLimits,
-    /// What jobs of `cluster` clients are made with.
-    pub cluster: ClusterDefaults,
-    /// Longest file that is taken over the network, in bytes.
-    pub longest_upload: Option<u64>,
-    /// What files may have that others bring; anything when absent, as who may start the program may use it on anything.
-    pub admission: Option<Admission>,
-    /// Whether it is found out what is to be known about media as soon as it comes.
-    pub describe: bool,
-    /// Hosts that media may be fetched from though they are not on the internet.
-    pub import_from: Vec<String>,
-    /// What this machine is made of.
-    pub machine: Machine,
+    /// The hub's part; the node in this process is set when it is opened.
+    pub settings: Settings,
     /// The node in this process, if there is one.
     pub local: Option<Local>,
 }
@@ -132,22 +107,7 @@ impl Opened {
                 format!("cannot write into {}: {e}", state.display()),
             )
         })?;
-        let settings = Settings {
-            jobs: setup.jobs,
-            own_node: Some(NodeId::from(NODE.to_owned())),
-            allowed_folders: setup.allowed_folders,
-            allowed_origins: setup.allowed_origins,
-            names: setup.names,
-            remember_sources: setup.remember_sources,
-            job_defaults: setup.job_defaults,
-            node_limits: setup.node_limits,
-            cluster: setup.cluster,
-            longest_upload: setup.longest_upload,
-            admission: setup.admission,
-            describe: setup.describe,
-            import_from: setup.import_from,
-            machine: setup.machine,
-        };
+        let settings = Settings { own_node: Some(NodeId::from(NODE.to_owned())), ..setup.settings };
         let hub = Hub::open(state, settings).await?;
         Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })
     }
@@ -196,6 +156,7 @@ impl Engine {
                 hub.watch_conditions(stop.clone()),
                 hub.watch_moved(stop.clone()),
                 hub.watch_uploads(stop.clone()),
+                hub.watch_access(stop.clone()),
                 hub.watch_webhooks(stop.clone()),
                 hub.watch_folders(stop.clone()),
                 hub.watch_ended(policy.keep_jobs, stop.clone()),

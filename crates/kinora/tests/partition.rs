@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,13 +20,16 @@ const CUT: Duration = Duration::from_secs(18);
 /// Namespaces with a link from the hub to each worker; they go when dropped.
 struct Net {
     names: [String; 3],
+    /// Where the hub is started, and asked.
+    folder: PathBuf,
 }
 
 impl Net {
     /// `None`, said loudly, where this is not allowed.
-    fn new() -> Option<Self> {
+    fn new(place: &Place) -> Option<Self> {
         let id = std::process::id();
-        let net = Self { names: ["hub", "one", "two"].map(|name| format!("kinora-{id}-{name}")) };
+        let names = ["hub", "one", "two"].map(|name| format!("kinora-{id}-{name}"));
+        let net = Self { names, folder: place.path().to_owned() };
         match net.connect() {
             Ok(()) => Some(net),
             Err(error) => {
@@ -56,11 +60,12 @@ impl Net {
         let program = kinora();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.names[place]]).arg(program.get_program());
+        command.current_dir(&self.folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    /// Asks the hub by the command line, from beside it.
+    /// Asks the hub by the command line, from beside it: its key lies with its files.
     fn ask(&self, words: &[&str]) -> Result<Run> {
         let mut command = self.kinora(0);
         finish(command.args(words).args(["--hub", HUB]).spawn()?)
@@ -111,15 +116,17 @@ fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<()> {
 
 #[test]
 fn cut_links_lose_nothing() -> Result<()> {
-    let Some(net) = Net::new() else { return Ok(()) };
     let place = Place::new()?;
+    let Some(net) = Net::new(&place) else { return Ok(()) };
     let stub = slowed(Duration::from_millis(1500))?;
     let mut hub = net.kinora(0);
-    hub.args(["hub", "--local-worker", "off", "--listen", "0.0.0.0:8000", "--data"]).arg(place.at("data"));
+    hub.args(["hub", "--local-worker", "off", "--listen", "0.0.0.0:8000"]);
     let _hub = Process(hub.spawn()?);
     until("the hub", || Ok(net.ask(&["nodes", "ls"])?.code == Some(0)))?;
     let mut workers = Vec::new();
     for (number, name) in [(1, "one"), (2, "two")] {
+        let made = net.ask_json(&["tokens", "new", "--node"])?;
+        let token = made["token"].as_str().context("no token")?;
         let mut worker = net.kinora(number);
         worker.args([
             "worker",
@@ -130,6 +137,8 @@ fn cut_links_lose_nothing() -> Result<()> {
             "0",
             "--reconnect-delay",
             "0.2",
+            "--token",
+            token,
         ]);
         worker.args(["--hub", &format!("http://10.77.{number}.1:8000"), "--name", name, "--work-dir"]);
         workers.push(Process(

@@ -414,6 +414,8 @@ pub enum NodeVerb {
     Undrain,
     /// Go away.
     Disconnect,
+    /// Never come back, unless it is let in anew.
+    Revoke,
 }
 
 impl NodeVerb {
@@ -423,6 +425,7 @@ impl NodeVerb {
             Self::Drain => "drain",
             Self::Undrain => "undrain",
             Self::Disconnect => "disconnect",
+            Self::Revoke => "revoke",
         }
     }
 }

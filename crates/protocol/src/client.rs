@@ -1,6 +1,7 @@
 //! The typed client of a hub's HTTP surface: the command line, workers and tests talk to a hub by it and by nothing else.
 
 use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -18,6 +19,7 @@ use crate::id::{Digest, JobId, NodeId};
 use crate::proof::Proof;
 use crate::routes;
 
+mod access;
 mod folders;
 mod link;
 mod proxies;
@@ -26,6 +28,7 @@ mod webhooks;
 mod work;
 
 pub use crate::api::{JobVerb, NodeVerb};
+pub use access::Shared;
 pub use link::NodeLink;
 pub use work::Pieces;
 
@@ -33,10 +36,18 @@ pub use work::Pieces;
 const CONNECT: Duration = Duration::from_secs(10);
 
 /// A hub, as seen from elsewhere. Clones share connections.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    /// What goes with each request to show from whom it is.
+    shown: Arc<RwLock<Option<String>>>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Client({})", self.base)
+    }
 }
 
 type Answer<T> = Result<T, Failure>;
@@ -65,11 +76,36 @@ impl Client {
             .connect_timeout(CONNECT)
             .build()
             .map_err(|e| Failure::new(ErrorCode::Internal, format!("no connections can be made: {e}")))?;
-        Ok(Self { base, http })
+        Ok(Self { base, http, shown: Arc::default() })
+    }
+
+    /// Shows an API key or a token with each request from now on, also of clones.
+    pub fn show(&self, key: Option<String>) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = key;
+    }
+
+    /// The same, as a new client.
+    #[must_use]
+    pub fn showing(self, key: Option<String>) -> Self {
+        Self { shown: Arc::new(RwLock::new(key)), ..self }
+    }
+
+    /// What goes with each request.
+    fn shown(&self) -> Option<String> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A request that shows nothing: for when what was shown is over.
+    fn bare(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base))
+        let request = self.bare(method, path);
+        match self.shown() {
+            Some(key) => request.bearer_auth(key),
+            None => request,
+        }
     }
 
     async fn send(&self, request: RequestBuilder) -> Answer<Response> {

@@ -29,6 +29,12 @@ pub enum ErrorCode {
     Busy,
     /// The hub does not answer.
     Unreachable,
+    /// Nobody is known by what the request says who it is from.
+    Unauthenticated,
+    /// Whom the request is from may not do that.
+    Forbidden,
+    /// Too much of it in too short a time.
+    TooMany,
     /// A bug in Kinora.
     Internal,
 }
@@ -45,6 +51,9 @@ impl ErrorCode {
             | Self::Cancelled
             | Self::Busy
             | Self::Unreachable
+            | Self::Unauthenticated
+            | Self::Forbidden
+            | Self::TooMany
             | Self::Internal => false,
         }
     }

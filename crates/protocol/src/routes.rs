@@ -1,6 +1,6 @@
 //! Paths of the HTTP surface, said once for hub, worker and clients.
 
-use crate::id::{Attempt, Digest, FolderId, JobId, NodeId, TaskId, UploadId, WebhookId};
+use crate::id::{Attempt, Digest, FolderId, JobId, NodeId, SessionId, TaskId, UploadId, WebhookId};
 
 /// Where nodes open their WebSocket.
 pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
@@ -14,6 +14,8 @@ pub const MEDIA: &str = "/api/v1/media";
 pub const IMPORT: &str = "/api/v1/media/import";
 /// Uploads.
 pub const UPLOADS: &str = "/api/v1/uploads";
+/// One upload, as a router has it.
+pub const ONE_UPLOAD: &str = "/api/v1/uploads/{upload}";
 /// Facts about the hub.
 pub const SYSTEM: &str = "/api/v1/system";
 /// Facts about the cluster.
@@ -60,6 +62,71 @@ pub fn folder(folder: FolderId) -> String {
 /// Something of a folder, or something to be done to it.
 pub fn of_folder(folder: FolderId, what: &str) -> String {
     format!("{FOLDERS}/{folder}/{what}")
+}
+
+/// Signs in.
+pub const LOGIN: &str = "/api/v1/auth/login";
+/// The next pair of tokens.
+pub const REFRESH: &str = "/api/v1/auth/refresh";
+/// Signs out.
+pub const LOGOUT: &str = "/api/v1/auth/logout";
+/// Who one is.
+pub const ME: &str = "/api/v1/auth/me";
+/// Another password.
+pub const PASSWORD: &str = "/api/v1/auth/password";
+/// One's own logins.
+pub const SESSIONS: &str = "/api/v1/auth/sessions";
+/// The right to open one WebSocket.
+pub const TICKET: &str = "/api/v1/ws-ticket";
+/// Users.
+pub const USERS: &str = "/api/v1/users";
+/// Teams.
+pub const TEAMS: &str = "/api/v1/teams";
+/// Who a hub is.
+pub const HUB_IDENTITY: &str = "/api/v1/nodes/hub";
+/// Lets a machine in.
+pub const ENROLL: &str = "/api/v1/nodes/enroll";
+/// Something to sign.
+pub const CHALLENGE: &str = "/api/v1/nodes/challenge";
+/// The next identity.
+pub const IDENTITY: &str = "/api/v1/nodes/identity";
+/// Tokens for machines.
+pub const NODE_TOKENS: &str = "/api/v1/node-tokens";
+/// Who did what.
+pub const AUDIT: &str = "/api/v1/audit";
+
+/// One login.
+pub fn session(session: SessionId) -> String {
+    format!("{SESSIONS}/{session}")
+}
+
+/// One user. Names have only characters that mean nothing in a path.
+pub fn user(user: &str) -> String {
+    format!("{USERS}/{}", segment(user))
+}
+
+/// One's own keys, or those of a user.
+pub fn keys(of: Option<&str>) -> String {
+    of.map_or_else(|| "/api/v1/keys".to_owned(), |name| format!("{}/keys", user(name)))
+}
+
+/// One team.
+pub fn team(team: &str) -> String {
+    format!("{TEAMS}/{}", segment(team))
+}
+
+/// A user in a team.
+pub fn member(in_team: &str, user: &str) -> String {
+    format!("{}/members/{}", team(in_team), segment(user))
+}
+
+/// What somebody typed, as a part of a path that leads nowhere else.
+fn segment(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_~@".contains(&byte);
+    text.bytes().fold(String::new(), |path, byte| match byte {
+        byte if plain(byte) => path + &char::from(byte).to_string(),
+        byte => path + &format!("%{byte:02X}"),
+    })
 }
 
 /// One job.
@@ -147,6 +214,13 @@ pub fn work_result(capability: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_lead_nowhere_else() {
+        assert_eq!(user("anna@example.org"), "/api/v1/users/anna@example%2Eorg");
+        assert_eq!(user("../jobs?x"), "/api/v1/users/%2E%2E%2Fjobs%3Fx");
+        assert_eq!(member("a b", "ä"), "/api/v1/teams/a%20b/members/%C3%A4");
+    }
 
     #[test]
     fn a_capability_is_its_text() {

@@ -1,7 +1,7 @@
 //! Jobs as the store takes and gives them. Which phase may follow which is decided by the caller.
 
 use kinora_protocol::job::{JobPhase, JobRequest};
-use kinora_protocol::{Failure, JobId};
+use kinora_protocol::{Failure, JobId, UserId};
 
 use crate::lease::Stopped;
 use crate::task::Graph;
@@ -17,6 +17,8 @@ pub struct NewJob {
     pub request: JobRequest,
     /// Its first tasks.
     pub graph: Graph,
+    /// Whose it is.
+    pub owner: Option<UserId>,
 }
 
 /// What became of a submission.

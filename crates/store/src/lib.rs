@@ -5,6 +5,7 @@
 //!
 //! The types here are the same for every backend; [`Store`] is the one on SQLite.
 
+mod access;
 mod error;
 mod folder;
 mod job;
@@ -17,6 +18,10 @@ mod task;
 mod upload;
 mod webhook;
 
+pub use access::{
+    AuditEntry, AuditRow, Carried, Chain, Enrolled, EnrollmentRow, KeyRow, NodeKeyRow, Rotated, SessionRow,
+    TeamRow, UserChanged, UserRow, UserUpdate,
+};
 pub use error::{Result, StoreError};
 pub use folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};

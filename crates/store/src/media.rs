@@ -42,6 +42,8 @@ pub struct LibraryRow {
 pub enum Deletion {
     /// It is forgotten; its file was here.
     Deleted(PathBuf),
+    /// It has other owners, and is theirs from now on.
+    GivenUp,
     /// This job reads it.
     InUse(JobId),
     /// There is none.

@@ -4,6 +4,7 @@
 
 mod support;
 
+use kinora_protocol::access::Sight;
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::event::{Event, TaskChange};
@@ -36,7 +37,8 @@ async fn complete(store: &Store, lease: &Lease) -> Completion {
 
 async fn a_job_comes_back_as_it_was_submitted(store: Store) {
     let id = JobId::generate();
-    let job = NewJob { phase: JobPhase::Queued, id, request: request(Some("key")), graph: fan_in(2) };
+    let job =
+        NewJob { owner: None, phase: JobPhase::Queued, id, request: request(Some("key")), graph: fan_in(2) };
     assert_eq!(store.submit(job, 7).await.unwrap(), Submitted::Created(id));
     let row = store.job(id).await.unwrap().unwrap();
     assert_eq!((row.id, row.phase, row.created_ms), (id, JobPhase::Queued, 7));
@@ -52,6 +54,7 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
             let store = store.clone();
             tokio::spawn(async move {
                 let job = NewJob {
+                    owner: None,
                     phase: JobPhase::Queued,
                     id: JobId::generate(),
                     request: request(Some("same")),
@@ -67,13 +70,13 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
     }
     assert_eq!(answers.iter().filter(|a| matches!(a, Submitted::Created(_))).count(), 1);
     assert!(answers.iter().all(|a| a.id() == answers[0].id()));
-    assert_eq!(store.jobs(None, 100).await.unwrap().len(), 1);
+    assert_eq!(store.jobs(&Sight::All, None, 100).await.unwrap().len(), 1);
     assert_eq!(store.tasks(answers[0].id()).await.unwrap().len(), 3);
 }
 
 async fn a_taken_id_is_a_conflict(store: Store) {
     let id = submit(&store, parts(1)).await;
-    let again = NewJob { phase: JobPhase::Queued, id, request: request(None), graph: parts(1) };
+    let again = NewJob { owner: None, phase: JobPhase::Queued, id, request: request(None), graph: parts(1) };
     assert!(matches!(store.submit(again, 0).await, Err(StoreError::Conflict { .. })));
 }
 
@@ -83,8 +86,9 @@ async fn jobs_are_listed_newest_first_in_pages(store: Store) {
         ids.push(submit(&store, parts(1)).await);
     }
     ids.sort_unstable_by(|a, b| b.cmp(a));
-    let first: Vec<_> = store.jobs(None, 2).await.unwrap().into_iter().map(|j| j.id).collect();
-    let rest: Vec<_> = store.jobs(Some(first[1]), 9).await.unwrap().into_iter().map(|j| j.id).collect();
+    let first: Vec<_> = store.jobs(&Sight::All, None, 2).await.unwrap().into_iter().map(|j| j.id).collect();
+    let rest: Vec<_> =
+        store.jobs(&Sight::All, Some(first[1]), 9).await.unwrap().into_iter().map(|j| j.id).collect();
     assert_eq!([first, rest].concat(), ids);
 }
 
@@ -217,6 +221,7 @@ async fn graphs_without_an_end_are_refused(store: Store) {
     };
     for deps in [&[(0, 0)][..], &[(0, 1), (1, 0)], &[(0, 1), (1, 2), (2, 1)], &[(0, 3)], &[(7, 1)]] {
         let job = NewJob {
+            owner: None,
             phase: JobPhase::Queued,
             id: JobId::generate(),
             request: request(None),
@@ -230,6 +235,7 @@ async fn graphs_without_an_end_are_refused(store: Store) {
     let mut endless = part(0);
     endless.rank = f64::NAN;
     let endless = NewJob {
+        owner: None,
         phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
@@ -724,6 +730,7 @@ async fn results_are_kept_for_other_jobs(store: Store) {
     let mut reuse = part(0);
     (reuse.cache_key, reuse.done) = (Some(digest("k")), Some(kept.output.clone()));
     let job = NewJob {
+        owner: None,
         phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),

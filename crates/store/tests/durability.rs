@@ -8,6 +8,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use kinora_protocol::access::Sight;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::{Attempt, JobId};
 use kinora_store::{Completion, Lease, NewJob, Store, StoreError, TaskState};
@@ -129,13 +130,14 @@ async fn a_closed_store_says_so() {
     place.store.close().await.unwrap();
     place.store.close().await.unwrap();
     let late = NewJob {
+        owner: None,
         phase: kinora_protocol::job::JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
         graph: parts(1),
     };
     assert!(matches!(clone.submit(late, 0).await, Err(StoreError::Closed { .. })));
-    assert!(matches!(clone.jobs(None, 1).await, Err(StoreError::Closed { .. })));
+    assert!(matches!(clone.jobs(&Sight::All, None, 1).await, Err(StoreError::Closed { .. })));
     let names: Vec<_> =
         std::fs::read_dir(place.folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
     assert!(!names.iter().any(|n| n.to_string_lossy().ends_with("-wal")), "the log is folded in: {names:?}");
@@ -239,6 +241,7 @@ async fn a_full_disk_is_told_and_got_over() {
         match store
             .submit(
                 NewJob {
+                    owner: None,
                     phase: kinora_protocol::job::JobPhase::Queued,
                     id,
                     request: request(None),
@@ -262,7 +265,7 @@ async fn a_full_disk_is_told_and_got_over() {
     assert!(matches!(done, Completion::Accepted(_)), "and so does writing, once there is room");
     store.close().await.unwrap();
     let store = Store::open(&path).await.unwrap();
-    let found = store.jobs(None, 1000).await.unwrap().len();
+    let found = store.jobs(&Sight::All, None, 1000).await.unwrap().len();
     assert_eq!(found, stored.len(), "what was accepted is there, what was refused is not");
     store.close().await.unwrap();
 }

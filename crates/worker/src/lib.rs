@@ -5,6 +5,7 @@ mod benchmark;
 pub mod cache;
 pub mod capability;
 pub mod claim;
+pub mod identity;
 mod jitter;
 pub mod machine;
 mod ranges;

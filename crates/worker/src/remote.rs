@@ -8,6 +8,7 @@ use kinora_protocol::client::Client;
 use kinora_protocol::{ErrorCode, Failure};
 
 use crate::claim::{Desk, Ended, Link, Signals, Worker};
+use crate::identity::Machine;
 use crate::jitter;
 
 /// A connection is tried again after no more than this.
@@ -43,13 +44,17 @@ pub enum Notice {
 pub async fn serve(
     worker: Worker,
     client: &Client,
+    machine: &Machine,
     how: Reconnect,
     signals: &Signals,
     notice: impl Fn(Notice) + Send,
 ) -> Result<(), Failure> {
     let worker = Arc::new(worker);
     let mut desk = Desk::default();
-    let outcome = keep_connected(&worker, &mut desk, client, how, signals, notice).await;
+    let outcome = tokio::select! {
+        outcome = keep_connected(&worker, &mut desk, (client, machine), how, signals, notice) => outcome,
+        () = machine.keep() => Ok(()),
+    };
     desk.close().await;
     outcome
 }
@@ -57,15 +62,19 @@ pub async fn serve(
 async fn keep_connected(
     worker: &Arc<Worker>,
     desk: &mut Desk,
-    client: &Client,
+    (client, machine): (&Client, &Machine),
     how: Reconnect,
     signals: &Signals,
     notice: impl Fn(Notice) + Send,
 ) -> Result<(), Failure> {
     let (mut was_connected, mut tries) = (how.persistent, 0);
     loop {
+        let connect = async {
+            machine.refresh().await?;
+            client.connect_node().await
+        };
         let connected = tokio::select! {
-            connected = client.connect_node() => connected,
+            connected = connect => connected,
             () = signals.stop.cancelled() => return Ok(()),
         };
         let why = match connected {

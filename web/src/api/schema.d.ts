@@ -4,6 +4,159 @@
  */
 
 export interface paths {
+    "/api/v1/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was done and tried, in order. Each entry has the hash of itself and of the one before it. */
+        get: operations["listAudit"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/login": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Signs in: tokens for programs, a cookie for browsers. */
+        post: operations["login"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/logout": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Signs out. */
+        post: operations["logout"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/me": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Whom the hub takes whoever asks to be. */
+        get: operations["me"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/password": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives oneself another password. All other logins end. */
+        post: operations["changePassword"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/refresh": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next pair of tokens. A refresh token is good once; used again it ends its login. */
+        post: operations["refresh"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One's own logins, newest first. */
+        get: operations["listSessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/sessions/{session}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Ends one of one's own logins. */
+        delete: operations["endSession"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/auth/setup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Makes the first user, with what the hub has printed at its start, and signs it in with a cookie. */
+        post: operations["setUp"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/cluster": {
         parameters: {
             query?: never;
@@ -212,6 +365,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{job}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who may do what with a job. */
+        get: operations["listJobShares"];
+        /** Shares a job with its result, or changes how. */
+        put: operations["shareJob"];
+        post?: never;
+        /** Ends a share of a job. */
+        delete: operations["unshareJob"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job}/tasks": {
         parameters: {
             query?: never;
@@ -241,6 +413,41 @@ export interface paths {
         /** Cancels, pauses, resumes or retries it. */
         post: operations["actOnJob"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** One's own keys, newest first. */
+        get: operations["listKeys"];
+        put?: never;
+        /** Makes a key that may do no more than whoever makes it. Only this answer has it. */
+        post: operations["newKey"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes one of one's own keys. */
+        delete: operations["revokeKey"];
         options?: never;
         head?: never;
         patch?: never;
@@ -403,6 +610,25 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/media/{media}/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who may do what with media. */
+        get: operations["listMediaShares"];
+        /** Shares media, or changes how. */
+        put: operations["shareMedia"];
+        post?: never;
+        /** Ends a share of media. */
+        delete: operations["unshareMedia"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/media/{media}/sprites.vtt": {
         parameters: {
             query?: never;
@@ -471,6 +697,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/node-tokens": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Tokens for machines, used and not, newest first. */
+        get: operations["listNodeTokens"];
+        put?: never;
+        /** Makes a token that lets one machine in, within its time. Only this answer has it. */
+        post: operations["newNodeToken"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/node-tokens/{token}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a token; a machine that it has let in stays in. */
+        delete: operations["deleteNodeToken"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/nodes": {
         parameters: {
             query?: never;
@@ -482,6 +743,74 @@ export interface paths {
         get: operations["listNodes"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/challenge": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Gives a machine something to sign, once, for its next identity. */
+        post: operations["challenge"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/enroll": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets a machine in that has a token and signs with the key by which it is known from then on. */
+        post: operations["enroll"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/hub": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Shows that this is the hub that a token means: by its key, whose fingerprint is the end of the token. */
+        get: operations["hubIdentity"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/nodes/identity": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The next identity of a machine that has signed what it was given. */
+        post: operations["renewIdentity"];
         delete?: never;
         options?: never;
         head?: never;
@@ -575,6 +904,59 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/teams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All teams, by name. */
+        get: operations["listTeams"];
+        put?: never;
+        /** Makes a team. */
+        post: operations["newTeam"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{team}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Forgets a team, with what was shared with it. */
+        delete: operations["deleteTeam"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/teams/{team}/members/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Takes a user into a team. */
+        put: operations["addMember"];
+        post?: never;
+        /** Takes a user out of a team. */
+        delete: operations["removeMember"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/uploads": {
         parameters: {
             query?: never;
@@ -589,6 +971,78 @@ export interface paths {
         delete?: never;
         /** What is spoken here. */
         options: operations["uploadOptions"];
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** All users, by name. */
+        get: operations["listUsers"];
+        put?: never;
+        /** Makes a user. The first one has to be an admin, and owns everything that is there. */
+        post: operations["newUser"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** A user, by name or id. */
+        get: operations["showUser"];
+        put?: never;
+        post?: never;
+        /** Forgets it with its logins and keys. What only it owned is for admins then. */
+        delete: operations["deleteUser"];
+        options?: never;
+        head?: never;
+        /** Changes its role, its password, or shuts it out. */
+        patch: operations["changeUser"];
+        trace?: never;
+    };
+    "/api/v1/users/{user}/keys": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The keys of a user, newest first. */
+        get: operations["listKeysOf"];
+        put?: never;
+        /** Makes a key for a user. Only this answer has it. */
+        post: operations["newKeyFor"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/users/{user}/keys/{key}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Revokes a key of a user's. */
+        delete: operations["revokeKeyOf"];
+        options?: never;
         head?: never;
         patch?: never;
         trace?: never;
@@ -680,6 +1134,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/ws-ticket": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** The right to open one WebSocket within 30 s, as `?ticket=…`, for browsers, which cannot send headers with it. */
+        post: operations["newTicket"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/health/live": {
         parameters: {
             query?: never;
@@ -718,6 +1189,11 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /** @description Which machine wants something to sign. */
+        AskChallenge: {
+            /** @description The machine. */
+            node: components["schemas"]["NodeId"];
+        };
         /**
          * Format: int32
          * @description Which try of a task this is, from 1. It fences late results and never goes back.
@@ -786,6 +1262,31 @@ export interface components {
             /** @description Codec of the output; `Copy` and `None` need no encoding task. */
             codec: components["schemas"]["AudioCodec"];
         };
+        /** @description What somebody did, or tried to do. */
+        AuditView: {
+            /** @description What: `POST /api/v1/jobs`, `login`, `refresh`. */
+            action: string;
+            /** @description Who: `user anna`, `key anna/ci`, `node …`, `local`, `nobody`. */
+            actor: string;
+            /** @description From where. */
+            address: string;
+            /**
+             * Format: int64
+             * @description When, in milliseconds since 1970.
+             */
+            at_ms: number;
+            /** @description More about it. */
+            detail: string;
+            /** @description BLAKE3 of this entry and the hash of the one before it. */
+            hash: string;
+            /** @description What came of it: `done`, `denied`, `failed`. */
+            outcome: string;
+            /**
+             * Format: int64
+             * @description Position, from 1; none is left out.
+             */
+            seq: number;
+        };
         /**
          * Format: binary
          * @description Bytes as they are.
@@ -807,6 +1308,11 @@ export interface components {
             sandbox?: components["schemas"]["Sandboxing"];
             /** @description What its encoders were measured to make; empty before. */
             speeds?: components["schemas"]["Speed"][];
+        };
+        /** @description Something to sign, once. */
+        Challenge: {
+            /** @description What is signed. */
+            nonce: string;
         };
         /** @description How many chunks are how far. */
         ChunkCounts: {
@@ -1034,11 +1540,54 @@ export interface components {
          * @enum {string}
          */
         Encoder: "libx264" | "libx265" | "libsvtav1" | "libaom-av1" | "libvpx-vp9" | "ffv1" | "prores_ks" | "h264_nvenc" | "hevc_nvenc" | "av1_nvenc" | "h264_qsv" | "hevc_qsv" | "av1_qsv" | "h264_amf" | "hevc_amf" | "h264_videotoolbox" | "hevc_videotoolbox" | "h264_vaapi" | "hevc_vaapi";
+        /** @description A machine that wants to be let in. */
+        Enroll: {
+            /** @description What the machine calls itself. */
+            node: components["schemas"]["NodeId"];
+            /** @description Its key (Ed25519), in hexadecimal digits. */
+            public_key: string;
+            /** @description Made with the key, over the token's id, the machine and the hub's fingerprint. */
+            signature: string;
+            /** @description The token, without the hub's fingerprint at its end. */
+            token: string;
+        };
+        /**
+         * Format: uuid
+         * @description One token that lets a machine in.
+         */
+        EnrollmentId: string;
+        /** @description A token for a machine. */
+        EnrollmentView: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /**
+             * Format: int64
+             * @description When it ends.
+             */
+            expires_ms: number;
+            /** @description Id. */
+            id: components["schemas"]["EnrollmentId"];
+            /** @description Who made it. */
+            made_by: string;
+            /** @description Which machine it is for. */
+            name: string;
+            node?: components["schemas"]["NodeId"] | null;
+            /** @description The token itself, with the hub's fingerprint at its end: in the answer to its making, and never again. */
+            token?: string | null;
+            /**
+             * Format: int64
+             * @description When it was used.
+             */
+            used_ms?: number | null;
+        };
         /**
          * @description What went wrong, in words that never change: scripts match on these.
          * @enum {string}
          */
-        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "internal";
+        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "unauthenticated" | "forbidden" | "too_many" | "internal";
         /** @description One event. */
         Event: {
             failure?: components["schemas"]["Failure"] | null;
@@ -1212,6 +1761,25 @@ export interface components {
             /** @description 256 counts. */
             red: number[];
         };
+        /** @description What a hub shows of itself to a machine that is to trust it. */
+        HubIdentity: {
+            /** @description The authority that signs its certificates, as PEM; empty when it has none of its own. */
+            authority: string;
+            /** @description Its key (Ed25519), in hexadecimal digits. */
+            public_key: string;
+            /** @description Made with the key, over the nonce that was asked with and the authority. */
+            signature: string;
+        };
+        /** @description By what a machine is known for a while. */
+        Identity: {
+            /**
+             * Format: int32
+             * @description Seconds that it is good for; it is renewed before.
+             */
+            expires_in: number;
+            /** @description Goes with each of its requests. */
+            token: string;
+        };
         /** @description Media to be fetched by the hub. */
         Import: {
             /** @description Name for people; the end of the address when absent. */
@@ -1297,6 +1865,39 @@ export interface components {
             /** @description What comes of it. */
             work?: components["schemas"]["Work"];
         };
+        /**
+         * Format: uuid
+         * @description One API key.
+         */
+        KeyId: string;
+        /** @description An API key, without what makes it one. */
+        KeyView: {
+            /**
+             * Format: int64
+             * @description When it was made.
+             */
+            created_ms: number;
+            /**
+             * Format: int64
+             * @description When it ends.
+             */
+            expires_ms?: number | null;
+            /** @description Id. */
+            id: components["schemas"]["KeyId"];
+            /** @description The key itself: in the answer to its making, and never again. */
+            key?: string | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description What it may do of what its user may; everything when absent. */
+            scopes?: string[] | null;
+            /**
+             * Format: int64
+             * @description When it was last used.
+             */
+            used_ms?: number | null;
+            /** @description Whose it is. */
+            user: string;
+        };
         /** @description Renditions beside the first one, made from one decode, with key frames at the same frames. */
         Ladder: {
             /** @description The others, in their order. */
@@ -1320,6 +1921,15 @@ export interface components {
              * @default null
              */
             segment_seconds: number | null;
+        };
+        /** @description Who wants in. */
+        Login: {
+            /** @description Whether a cookie is to carry the session, as for browsers; else tokens are answered. */
+            cookie?: boolean;
+            /** @description Name of the user. */
+            name: string;
+            /** @description Password of the user. */
+            password: string;
         };
         /** @description Loudness after EBU R 128; `None` where nothing is loud enough to be measured. */
         Loudness: {
@@ -1385,6 +1995,14 @@ export interface components {
             /** @description Least luminance in cd/m². */
             min_luminance: components["schemas"]["Rational"];
         };
+        /** @description Whom the hub takes a request to be from. */
+        Me: "local" | {
+            /** @description A user. */
+            user: components["schemas"]["UserView"];
+        } | {
+            /** @description A machine that works. */
+            node: components["schemas"]["NodeId"];
+        } | "nobody";
         /** @description The probe of one file. */
         MediaFacts: {
             /**
@@ -1458,6 +2076,20 @@ export interface components {
             /** @description Where its waveform is, as JSON of `audiowaveform`. */
             waveform?: string | null;
         };
+        /** @description A token for a machine, to be made. */
+        NewEnrollment: {
+            /**
+             * Format: int32
+             * @description Seconds that it is good for; an hour when absent.
+             * @default null
+             */
+            expires_in: number | null;
+            /**
+             * @description Which machine it is for, for people.
+             * @default null
+             */
+            name: string | null;
+        };
         /** @description A form with a file. */
         NewFile: {
             /**
@@ -1526,6 +2158,34 @@ export interface components {
             /** @description Only nodes that have all of these work on it. */
             tags?: components["schemas"]["Tags"];
         };
+        /** @description An API key to be made. */
+        NewKey: {
+            /**
+             * Format: int32
+             * @description Seconds that it is good for; until it is revoked when absent.
+             */
+            expires_in?: number | null;
+            /** @description What it is for. */
+            name: string;
+            /** @description What it may do of what its user may, such as `jobs:read`; everything when absent. */
+            scopes?: string[] | null;
+            /** @description Whose it is to be; only admins make keys for others. */
+            user?: string | null;
+        };
+        /** @description A team to be made. */
+        NewTeam: {
+            /** @description Its name, as those of users are. */
+            name: string;
+        };
+        /** @description A user to be made. */
+        NewUser: {
+            /** @description What it signs in with: letters, digits, and . _ - @, up to 64; the first user to have it keeps it. */
+            name: string;
+            /** @description Ten characters at the least. */
+            password: string;
+            /** @description What it may do in general. */
+            role: components["schemas"]["Role"];
+        };
         /** @description A webhook to be made. */
         NewWebhook: {
             /** @description What it is told of; that jobs ended when absent. */
@@ -1546,7 +2206,7 @@ export interface components {
          * @description What can be told to a node.
          * @enum {string}
          */
-        NodeVerb: "drain" | "undrain" | "disconnect";
+        NodeVerb: "drain" | "undrain" | "disconnect" | "revoke";
         /** @description A node. */
         NodeView: {
             /** @description What it can do. */
@@ -1604,6 +2264,36 @@ export interface components {
             times: components["schemas"]["TimesCheck"];
         };
         /** @description A part of a list. */
+        Page_AuditView: {
+            /** @description The entries. */
+            items: {
+                /** @description What: `POST /api/v1/jobs`, `login`, `refresh`. */
+                action: string;
+                /** @description Who: `user anna`, `key anna/ci`, `node …`, `local`, `nobody`. */
+                actor: string;
+                /** @description From where. */
+                address: string;
+                /**
+                 * Format: int64
+                 * @description When, in milliseconds since 1970.
+                 */
+                at_ms: number;
+                /** @description More about it. */
+                detail: string;
+                /** @description BLAKE3 of this entry and the hash of the one before it. */
+                hash: string;
+                /** @description What came of it: `done`, `denied`, `failed`. */
+                outcome: string;
+                /**
+                 * Format: int64
+                 * @description Position, from 1; none is left out.
+                 */
+                seq: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_DeliveryView: {
             /** @description The entries. */
             items: {
@@ -1641,6 +2331,38 @@ export interface components {
                  * @description Tries so far.
                  */
                 tries: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_EnrollmentView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /**
+                 * Format: int64
+                 * @description When it ends.
+                 */
+                expires_ms: number;
+                /** @description Id. */
+                id: components["schemas"]["EnrollmentId"];
+                /** @description Who made it. */
+                made_by: string;
+                /** @description Which machine it is for. */
+                name: string;
+                node?: components["schemas"]["NodeId"] | null;
+                /** @description The token itself, with the hub's fingerprint at its end: in the answer to its making, and never again. */
+                token?: string | null;
+                /**
+                 * Format: int64
+                 * @description When it was used.
+                 */
+                used_ms?: number | null;
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
@@ -1781,6 +2503,39 @@ export interface components {
             next?: string | null;
         };
         /** @description A part of a list. */
+        Page_KeyView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made.
+                 */
+                created_ms: number;
+                /**
+                 * Format: int64
+                 * @description When it ends.
+                 */
+                expires_ms?: number | null;
+                /** @description Id. */
+                id: components["schemas"]["KeyId"];
+                /** @description The key itself: in the answer to its making, and never again. */
+                key?: string | null;
+                /** @description What it is for. */
+                name: string;
+                /** @description What it may do of what its user may; everything when absent. */
+                scopes?: string[] | null;
+                /**
+                 * Format: int64
+                 * @description When it was last used.
+                 */
+                used_ms?: number | null;
+                /** @description Whose it is. */
+                user: string;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_MediaView: {
             /** @description The entries. */
             items: {
@@ -1850,6 +2605,46 @@ export interface components {
             next?: string | null;
         };
         /** @description A part of a list. */
+        Page_SessionView: {
+            /** @description The entries. */
+            items: {
+                /** @description From where it came. */
+                address: string;
+                /** @description With what, in its own words. */
+                agent: string;
+                /** @description Whether a cookie carries it. */
+                cookie: boolean;
+                /**
+                 * Format: int64
+                 * @description When it began.
+                 */
+                created_ms: number;
+                /** @description The one that asks. */
+                current: boolean;
+                /** @description Id. */
+                id: components["schemas"]["SessionId"];
+                /**
+                 * Format: int64
+                 * @description When it was last used.
+                 */
+                used_ms: number;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_ShareView: {
+            /** @description The entries. */
+            items: {
+                /** @description What they may do. */
+                right: components["schemas"]["Right"];
+                /** @description With whom: `user:NAME`, `team:NAME` or `everyone`. */
+                with: string;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_TaskView: {
             /** @description The entries. */
             items: {
@@ -1879,6 +2674,48 @@ export interface components {
             next?: string | null;
         };
         /** @description A part of a list. */
+        Page_TeamView: {
+            /** @description The entries. */
+            items: {
+                /** @description Id. */
+                id: components["schemas"]["TeamId"];
+                /** @description Names of its users. */
+                members: string[];
+                /** @description Name. */
+                name: string;
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_UserView: {
+            /** @description The entries. */
+            items: {
+                /**
+                 * Format: int64
+                 * @description When it was made, in milliseconds since 1970.
+                 */
+                created_ms: number;
+                /** @description Cannot sign in, and none of its keys is good for anything. */
+                disabled: boolean;
+                /** @description Id. */
+                id: components["schemas"]["UserId"];
+                /**
+                 * Format: int64
+                 * @description When it last signed in.
+                 */
+                last_login_ms?: number | null;
+                /** @description What it signs in with. */
+                name: string;
+                /** @description What it may do in general. */
+                role: components["schemas"]["Role"];
+                /** @description Names of its teams. */
+                teams: string[];
+            }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
         Page_WebhookView: {
             /** @description The entries. */
             items: {
@@ -1900,6 +2737,13 @@ export interface components {
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
+        };
+        /** @description A new password of one's own. */
+        PasswordChange: {
+            /** @description The one from now on: ten characters at the least. All other logins end. */
+            new: string;
+            /** @description The one until now. */
+            old: string;
         };
         /** @description What happens to a picture between decoder and encoder. */
         PictureFilters: {
@@ -2089,6 +2933,11 @@ export interface components {
              */
             video: components["schemas"]["VideoRecipe"];
         };
+        /** @description Asks for the next pair of tokens. */
+        Refresh: {
+            /** @description The last refresh token. */
+            refresh_token: string;
+        };
         /** @description One size of a video. */
         Rendition: {
             /** @description Encoder settings. */
@@ -2113,6 +2962,25 @@ export interface components {
             /** @default null */
             scale: components["schemas"]["Scale"] | null;
         };
+        /** @description A machine asks for its next identity. */
+        Renew: {
+            /** @description The machine. */
+            node: components["schemas"]["NodeId"];
+            /** @description What it was given. */
+            nonce: string;
+            /** @description Made with its key, over the nonce and its id. */
+            signature: string;
+        };
+        /**
+         * @description What somebody may do with one thing. Each includes the ones before it.
+         * @enum {string}
+         */
+        Right: "view" | "edit" | "own";
+        /**
+         * @description What a user may do in general. Each may do what the ones before it may.
+         * @enum {string}
+         */
+        Role: "viewer" | "editor" | "admin";
         /** @description An attempt that a node is at. */
         RunningView: {
             /** @description Job. */
@@ -2191,6 +3059,34 @@ export interface components {
              */
             started_ms?: number | null;
         };
+        /**
+         * Format: uuid
+         * @description One login, until its logout.
+         */
+        SessionId: string;
+        /** @description A login that has not ended. */
+        SessionView: {
+            /** @description From where it came. */
+            address: string;
+            /** @description With what, in its own words. */
+            agent: string;
+            /** @description Whether a cookie carries it. */
+            cookie: boolean;
+            /**
+             * Format: int64
+             * @description When it began.
+             */
+            created_ms: number;
+            /** @description The one that asks. */
+            current: boolean;
+            /** @description Id. */
+            id: components["schemas"]["SessionId"];
+            /**
+             * Format: int64
+             * @description When it was last used.
+             */
+            used_ms: number;
+        };
         /** @description A recipe settled for one file and one ffmpeg build. */
         Settled: {
             /** @description Sound. */
@@ -2201,6 +3097,15 @@ export interface components {
             verify: components["schemas"]["Verify"];
             /** @description Picture. */
             video: components["schemas"]["VideoWork"];
+        };
+        /** @description The first user of a hub, who may do everything. */
+        Setup: {
+            /** @description What the user signs in with. */
+            name: string;
+            /** @description Ten characters at the least. */
+            password: string;
+            /** @description What the hub has printed at its start. */
+            token: string;
         };
         /** @description The part of one node in a job. */
         Share: {
@@ -2216,6 +3121,13 @@ export interface components {
             frames: number;
             /** @description Who. */
             node: components["schemas"]["NodeId"];
+        };
+        /** @description A share. */
+        ShareView: {
+            /** @description What they may do. */
+            right: components["schemas"]["Right"];
+            /** @description With whom: `user:NAME`, `team:NAME` or `everyone`. */
+            with: string;
         };
         /** @description A picture's size in samples. */
         Size: {
@@ -2461,6 +3373,20 @@ export interface components {
             /** @description `waiting`, `ready`, `leased`, `done`, `failed` or `cancelled`. */
             state: string;
         };
+        /**
+         * Format: uuid
+         * @description Some users together. Ordered by creation time.
+         */
+        TeamId: string;
+        /** @description Some users together. */
+        TeamView: {
+            /** @description Id. */
+            id: components["schemas"]["TeamId"];
+            /** @description Names of its users. */
+            members: string[];
+            /** @description Name. */
+            name: string;
+        };
         /** @description A picture of media. */
         ThumbnailView: {
             /**
@@ -2470,6 +3396,16 @@ export interface components {
             seconds: number;
             /** @description Where it is. */
             url: string;
+        };
+        /** @description Opens one WebSocket, as `?ticket=…`, for those who cannot send headers with it. */
+        Ticket: {
+            /**
+             * Format: int32
+             * @description Seconds that it is good for.
+             */
+            expires_in: number;
+            /** @description The ticket. */
+            ticket: string;
         };
         /**
          * @description A class of machines.
@@ -2481,6 +3417,63 @@ export interface components {
          * @enum {string}
          */
         TimesCheck: "exact" | "millisecond" | "skipped";
+        /** @description Tokens of a login. */
+        Tokens: {
+            /** @description Goes with each request, as `Authorization: Bearer …`. */
+            access_token: string;
+            /**
+             * Format: int32
+             * @description Seconds that the access token is good for.
+             */
+            expires_in: number;
+            /** @description Gives the next pair, once; a second use ends the login. */
+            refresh_token: string;
+            /** @description Always `Bearer`. */
+            token_type: string;
+        };
+        /** @description What is to be different about a user. What is absent stays. */
+        UserChange: {
+            /**
+             * @description Whether it is shut out; all its logins end.
+             * @default null
+             */
+            disabled: boolean | null;
+            /**
+             * @description A new password; all its logins end.
+             * @default null
+             */
+            password: string | null;
+            /** @default null */
+            role: components["schemas"]["Role"] | null;
+        };
+        /**
+         * Format: uuid
+         * @description One user. Ordered by creation time.
+         */
+        UserId: string;
+        /** @description A user. */
+        UserView: {
+            /**
+             * Format: int64
+             * @description When it was made, in milliseconds since 1970.
+             */
+            created_ms: number;
+            /** @description Cannot sign in, and none of its keys is good for anything. */
+            disabled: boolean;
+            /** @description Id. */
+            id: components["schemas"]["UserId"];
+            /**
+             * Format: int64
+             * @description When it last signed in.
+             */
+            last_login_ms?: number | null;
+            /** @description What it signs in with. */
+            name: string;
+            /** @description What it may do in general. */
+            role: components["schemas"]["Role"];
+            /** @description Names of its teams. */
+            teams: string[];
+        };
         /** @description What a look at media came to. */
         Verdict: {
             /** @description It is a video, or sound. */
@@ -2674,6 +3667,371 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    listAudit: {
+        parameters: {
+            query?: {
+                /** @description The position of the last event that was seen. */
+                after?: number;
+                /** @description Events of a page, up to 500. */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AuditView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    login: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Login"];
+            };
+        };
+        responses: {
+            /** @description Tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+            /** @description A cookie is set */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    logout: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description This login is over */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    me: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changePassword: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PasswordChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    refresh: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Refresh"];
+            };
+        };
+        responses: {
+            /** @description Tokens */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Tokens"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listSessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SessionView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    endSession: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the login */
+                session: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is over */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    setUp: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Setup"];
+            };
+        };
+        responses: {
+            /** @description It is there, and signed in by a cookie */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     cluster: {
         parameters: {
             query?: never;
@@ -3436,6 +4794,136 @@ export interface operations {
             };
         };
     };
+    listJobShares: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shareJob: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShareView"];
+            };
+        };
+        responses: {
+            /** @description All who may do something with it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unshareJob: {
+        parameters: {
+            query: {
+                /** @description `user:NAME`, `team:NAME` or `everyone`. */
+                with: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All who may still do something with it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listTasks: {
         parameters: {
             query?: never;
@@ -3499,6 +4987,125 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["JobView"];
                 };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listKeys: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_KeyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description The key */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeKey: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the key */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is good for nothing */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Refused */
             "4XX": {
@@ -4175,6 +5782,136 @@ export interface operations {
             };
         };
     };
+    listMediaShares: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the media */
+                media: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    shareMedia: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the media */
+                media: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ShareView"];
+            };
+        };
+        responses: {
+            /** @description All who may do something with it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    unshareMedia: {
+        parameters: {
+            query: {
+                /** @description `user:NAME`, `team:NAME` or `everyone`. */
+                with: string;
+            };
+            header?: never;
+            path: {
+                /** @description Id of the media */
+                media: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All who may still do something with it */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ShareView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     spritesVtt: {
         parameters: {
             query?: never;
@@ -4365,6 +6102,125 @@ export interface operations {
             };
         };
     };
+    listNodeTokens: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EnrollmentView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newNodeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewEnrollment"];
+            };
+        };
+        responses: {
+            /** @description The token */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["EnrollmentView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteNodeToken: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the token */
+                token: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It lets nobody in */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     listNodes: {
         parameters: {
             query?: never;
@@ -4381,6 +6237,173 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_NodeView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    challenge: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AskChallenge"];
+            };
+        };
+        responses: {
+            /** @description To be signed within a minute */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Challenge"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    enroll: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Enroll"];
+            };
+        };
+        responses: {
+            /** @description It is a node */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    hubIdentity: {
+        parameters: {
+            query: {
+                /** @description Up to 128 characters that nobody has asked with before; the answer is signed together with it. */
+                nonce: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HubIdentity"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    renewIdentity: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Renew"];
+            };
+        };
+        responses: {
+            /** @description The next identity */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Identity"];
                 };
             };
             /** @description Refused */
@@ -4676,6 +6699,207 @@ export interface operations {
             };
         };
     };
+    listTeams: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TeamView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newTeam: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewTeam"];
+            };
+        };
+        responses: {
+            /** @description It is there */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TeamView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteTeam: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the team */
+                team: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    addMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the team */
+                team: string;
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is in it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    removeMember: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the team */
+                team: string;
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is not in it */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     createUpload: {
         parameters: {
             query?: never;
@@ -4738,6 +6962,338 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    listUsers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_UserView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewUser"];
+            };
+        };
+        responses: {
+            /** @description It is there */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    showUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    deleteUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    changeUser: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["UserChange"];
+            };
+        };
+        responses: {
+            /** @description Done */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UserView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listKeysOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_KeyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newKeyFor: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewKey"];
+            };
+        };
+        responses: {
+            /** @description The key */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revokeKeyOf: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Name or id of the user */
+                user: string;
+                /** @description Id of the key */
+                key: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It is good for nothing */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
             };
         };
     };
@@ -5006,6 +7562,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["WebhookView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    newTicket: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A ticket */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Ticket"];
                 };
             };
             /** @description Refused */

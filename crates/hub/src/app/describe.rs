@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use kinora_jobs::describe;
 use kinora_plan::index::PacketIndex;
+use kinora_protocol::access::{Kind, Right, Subject};
 use kinora_protocol::api::{MetadataView, SceneView, SpritesView, ThumbnailView};
 use kinora_protocol::class::Class;
 use kinora_protocol::describe::{DescribeOutput, Found, Part, Piece};
@@ -12,7 +13,7 @@ use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::media::Verdict;
 use kinora_protocol::task::{ProbeOutput, SourceTask, TaskSpec};
-use kinora_protocol::{Digest, ErrorCode, Failure, JobId, routes};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId, routes};
 use kinora_store::{
     Accepted, Claimed, Completion, Deletion, Gate, Graph, JobDeletion, LibraryRow, NewTask, Submitted,
 };
@@ -57,7 +58,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; `None` when there is no such media.
-    pub async fn describe(&self, media: &Digest) -> Result<Option<JobId>> {
+    pub async fn describe(&self, media: &Digest, for_user: Option<UserId>) -> Result<Option<JobId>> {
         let Some(row) = self.media_row(media).await? else { return Ok(None) };
         let id = JobId::generate();
         let request = JobRequest {
@@ -72,15 +73,22 @@ impl Hub {
             deadline_ms: None,
             tags: kinora_protocol::class::Tags::NONE,
         };
-        let submitted = self.submit_as(id, request.clone()).await?;
+        let submitted = self.submit_as(id, request.clone(), for_user).await?;
         let Submitted::Existing(job) = submitted else { return Ok(Some(submitted.id())) };
+        self.let_watch(job, for_user).await?;
         // One that has ended without finding out everything is done anew; whether it has ended is for the store to say.
         let completed = self.job(job).await?.is_some_and(|row| row.phase == JobPhase::Completed);
         let known = completed && self.is_known(media).await?;
         if known || self.store().delete_job(job).await? != JobDeletion::Deleted {
             return Ok(Some(job));
         }
-        Ok(Some(self.submit_as(id, request).await?.id()))
+        Ok(Some(self.submit_as(id, request, for_user).await?.id()))
+    }
+
+    /// Lets somebody see a job that was begun for somebody else, and is what they asked for, too.
+    pub(super) async fn let_watch(&self, job: JobId, user: Option<UserId>) -> Result<()> {
+        let Some(user) = user else { return Ok(()) };
+        Ok(self.store().give(Kind::Job, &job.to_string(), Subject::User(user), Right::View).await?)
     }
 
     /// Ends the job that finds out about media, if there is one.
@@ -101,14 +109,14 @@ impl Hub {
     }
 
     /// Media has come: it is looked at, where that is wished. That it cannot be now is no reason to refuse it.
-    pub(super) async fn describe_arrived(&self, media: &Digest) {
+    pub(super) async fn describe_arrived(&self, media: &Digest, owner: Option<UserId>) {
         if !self.inner.settings.describe {
             return;
         }
         let outcome = match self.store().descriptions(media).await {
             // The same content was here before.
             Ok(parts) if !parts.is_empty() => return,
-            Ok(_) => self.describe(media).await.map(drop),
+            Ok(_) => self.describe(media, owner).await.map(drop),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = outcome {
@@ -216,14 +224,19 @@ impl Hub {
         Some(Finding { path: self.inner.blobs.join(&blob.path), piece, digest: blob.digest.clone() })
     }
 
-    /// Forgets media and deletes its bytes. The inner error says why it stays.
+    /// Forgets media and deletes its bytes; one of several owners only gives it up. The inner error says why it stays.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn delete_media(&self, media: &Digest) -> Result<Option<std::result::Result<(), Failure>>> {
+    pub async fn delete_media(
+        &self,
+        media: &Digest,
+        by: Option<UserId>,
+    ) -> Result<Option<std::result::Result<(), Failure>>> {
         let _nobody_brings_it = self.inner.library.lock().await;
-        Ok(match self.store().delete_library(media).await? {
+        Ok(match self.store().delete_library(media, by).await? {
             Deletion::Unknown => None,
+            Deletion::GivenUp => Some(Ok(())),
             Deletion::InUse(job) => {
                 let why = format!("media {media} is read by job {job}: cancel that first");
                 Some(Err(Failure::new(ErrorCode::Busy, why)))

@@ -5,11 +5,12 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kinora_plan::{params, presets, sizing};
+use kinora_protocol::access::Sight;
 use kinora_protocol::folder::{
     Delivery, FolderFile, FolderView, NewFolder, USUAL_EXTENSIONS, USUAL_JOBS, USUAL_SETTLE_SECONDS,
 };
 use kinora_protocol::recipe::{Container, Verify};
-use kinora_protocol::{ErrorCode, Failure, FolderId};
+use kinora_protocol::{ErrorCode, Failure, FolderId, UserId};
 use kinora_store::{FolderFileRow, FolderRow};
 
 use super::media::Asked;
@@ -176,12 +177,12 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; that it makes no sense is the inner error.
-    pub async fn new_folder(&self, asked: NewFolder) -> Result<Asked<FolderView>> {
+    pub async fn new_folder(&self, owner: Option<UserId>, asked: NewFolder) -> Result<Asked<FolderView>> {
         let folder = match settled(asked).and_then(|folder| self.placed(folder)) {
             Ok(folder) => folder,
             Err(failure) => return Ok(Err(failure)),
         };
-        let others = self.store().folders().await?;
+        let others = self.store().folders(&Sight::All).await?;
         if others.len() >= MOST {
             return Ok(Err(bad(format!("there are {MOST} folders already"))));
         }
@@ -196,7 +197,7 @@ impl Hub {
             }
         }
         let row = FolderRow { id: FolderId::generate(), folder, enabled: true, created_ms: now_ms() };
-        self.store().put_folder(&row).await?;
+        self.store().put_folder(&row, owner).await?;
         Ok(Ok(self.folder_shown(row).await?))
     }
 
@@ -209,13 +210,13 @@ impl Hub {
         Ok(FolderView { id, folder, enabled, error, files, created_ms })
     }
 
-    /// All folders, oldest first.
+    /// The folders that somebody gets to see, oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn folder_views(&self) -> Result<Vec<FolderView>> {
+    pub async fn folder_views(&self, sight: &Sight) -> Result<Vec<FolderView>> {
         let mut views = Vec::new();
-        for row in self.store().folders().await? {
+        for row in self.store().folders(sight).await? {
             views.push(self.folder_shown(row).await?);
         }
         Ok(views)

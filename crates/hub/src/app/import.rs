@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use kinora_protocol::api::{Import, MediaView};
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::{ErrorCode, Failure, UserId};
 use reqwest::{Response, StatusCode, Url, header};
 
 use super::outgoing::{self, innermost};
@@ -149,7 +149,7 @@ impl Hub {
     ///
     /// # Errors
     /// See [`NotFetched`].
-    pub async fn import(&self, wanted: Import) -> Result<MediaView, NotFetched> {
+    pub async fn import(&self, owner: Option<UserId>, wanted: Import) -> Result<MediaView, NotFetched> {
         let url =
             Url::parse(&wanted.url).map_err(|e| refused(format!("{:?} is no address: {e}", wanted.url)))?;
         let answer = get(url.clone(), &self.inner.settings.import_from).await?;
@@ -166,7 +166,7 @@ impl Hub {
             }
             Ok(piece)
         });
-        self.take_media(&name, announced, Box::pin(pieces)).await.map_err(|unfit| match unfit {
+        self.take_media(owner, &name, announced, Box::pin(pieces)).await.map_err(|unfit| match unfit {
             Unfit::Broken(why) => unreachable(&url, why),
             other => NotFetched::Unfit(other),
         })

@@ -4,7 +4,7 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
-use kinora_protocol::{ErrorCode, Failure, JobId, fault};
+use kinora_protocol::{ErrorCode, Failure, JobId, UserId, fault};
 use kinora_store::{
     Dep, Gate, Graph, JobDeletion, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow,
 };
@@ -18,10 +18,15 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it.
     pub async fn submit(&self, request: JobRequest) -> Result<Submitted> {
-        self.submit_as(JobId::generate(), request).await
+        self.submit_as(JobId::generate(), request, None).await
     }
 
-    pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest) -> Result<Submitted> {
+    pub(crate) async fn submit_as(
+        &self,
+        id: JobId,
+        request: JobRequest,
+        owner: Option<UserId>,
+    ) -> Result<Submitted> {
         let (graph, planned) = match self.work_on_known(id, &request).await? {
             Some(known) => known,
             None => {
@@ -33,7 +38,7 @@ impl Hub {
         let phase = self.first_phase(&request);
         let watched = request.clone();
         fault::point("submit.before");
-        let submitted = self.store().submit(NewJob { id, phase, request, graph }, now_ms()).await?;
+        let submitted = self.store().submit(NewJob { id, phase, request, graph, owner }, now_ms()).await?;
         fault::point("submit.after");
         if let Submitted::Created(job) = submitted {
             self.watch_job(job, &watched);

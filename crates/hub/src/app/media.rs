@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
+use kinora_access::{Action, Actor};
 use kinora_plan::{presets, sizing};
+use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::api::{MediaView, NewJob, Source};
 use kinora_protocol::job::{JobRequest, Work};
 use kinora_protocol::recipe::{Container, Recipe};
 use kinora_protocol::task::PackageOutput;
-use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId};
 use kinora_store::{LibraryRow, Submitted};
 
 use super::expand::container_of;
@@ -32,12 +34,12 @@ fn bad(why: impl Into<String>) -> Failure {
 }
 
 impl Hub {
-    /// All media that the hub keeps, newest first.
+    /// The media that somebody gets to see, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn media_views(&self) -> Result<Vec<MediaView>> {
-        Ok(self.store().library().await?.into_iter().map(media_view).collect())
+    pub async fn media_views(&self, sight: &Sight) -> Result<Vec<MediaView>> {
+        Ok(self.store().library(sight).await?.into_iter().map(media_view).collect())
     }
 
     /// One of them.
@@ -72,6 +74,7 @@ impl Hub {
     /// When it ends early, is empty, is longer than files may be, or cannot be kept; nothing of it is left then.
     pub async fn take_media(
         &self,
+        owner: Option<UserId>,
         name: &str,
         announced: Option<u64>,
         pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
@@ -99,19 +102,44 @@ impl Hub {
         let nobody_deletes = self.inner.library.lock().await;
         growing.persist(&path).map_err(|e| disk(e.error))?;
         let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms(), verdict: None };
-        let stored = self.store().put_library(&row).await;
+        let stored = self.store().put_library(&row, owner).await;
         let kept = stored.map_err(|e| Unfit::Disk(crate::HubError::from(e).into()))?;
         unite(&row, &kept).await;
         drop(nobody_deletes);
-        self.describe_arrived(&kept.digest).await;
+        self.describe_arrived(&kept.digest, owner).await;
         Ok(media_view(kept))
     }
 
-    /// Takes a job as the API has it.
+    /// Takes a job of somebody's, whose key is one among its own.
     ///
     /// # Errors
     /// When the store fails; what is wrong with the job is the inner error.
-    pub async fn submit_api(&self, job: NewJob, key: Option<String>) -> Result<Asked<Submitted>> {
+    pub async fn submit_api(
+        &self,
+        actor: &Actor,
+        job: NewJob,
+        key: Option<String>,
+    ) -> Result<Asked<Submitted>> {
+        if let Source::Media(media) = &job.source
+            && let Err(failure) = self.may(actor, Action::Read, (Kind::Media, media.as_str())).await?
+        {
+            return Ok(Err(failure));
+        }
+        let owner = actor.owner();
+        let key = key.map(|key| owner.map_or_else(|| key.clone(), |owner| format!("{owner} {key}")));
+        self.submit_for(owner, job, key).await
+    }
+
+    /// Takes a job as the API has it, for an owner who may see its source.
+    ///
+    /// # Errors
+    /// As [`Hub::submit_api`].
+    pub(crate) async fn submit_for(
+        &self,
+        owner: Option<UserId>,
+        job: NewJob,
+        key: Option<String>,
+    ) -> Result<Asked<Submitted>> {
         let id = JobId::generate();
         let job = match with_preset(job) {
             Ok(job) => self.inner.settings.job_defaults.fill(job),
@@ -155,7 +183,7 @@ impl Hub {
             deadline_ms,
             tags: job.tags,
         };
-        Ok(Ok(self.submit_as(id, request).await?))
+        Ok(Ok(self.submit_as(id, request, owner).await?))
     }
 
     /// A file that may be named: a regular one below an allowed folder, symbolic links followed first.

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{MutexGuard, PoisonError};
 
 use kinora_protocol::Digest;
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::ScrubView;
 use kinora_store::{Holder, LibraryRow, Stored};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,7 @@ impl Hub {
     }
 
     async fn scrub(&self) -> Result<()> {
-        for media in self.store().library().await? {
+        for media in self.store().library(&Sight::All).await? {
             self.scrub_media(&media).await?;
         }
         for stored in self.store().stored().await? {
@@ -98,7 +99,7 @@ impl Hub {
                 self.store().forget_description(media).await?;
                 // A job that finds out about it just now would not find out again what it has found.
                 self.stop_describing(media).await?;
-                self.describe(media).await?;
+                self.describe(media, None).await?;
                 format!("what is known about media {media} is found out again")
             }
         };

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use kinora_protocol::{Digest, ErrorCode, Failure, UploadId};
+use kinora_protocol::access::Kind;
+use kinora_protocol::{Digest, ErrorCode, Failure, UploadId, UserId};
 use kinora_store::{LibraryRow, Part, UploadRow};
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
@@ -44,6 +45,8 @@ pub struct NewUpload {
     pub metadata: String,
     /// How it stands to others.
     pub part: Part,
+    /// Whose it is.
+    pub owner: Option<UserId>,
 }
 
 /// Why something cannot be done to an upload.
@@ -148,8 +151,9 @@ impl Hub {
         if let Err(unfit) = self.room_for(new.length.unwrap_or(0)) {
             return Ok(Err(unfit));
         }
+        let owner = new.owner;
         let row = self.new_row(new);
-        self.store().put_upload(&row).await?;
+        self.store().put_upload(&row, owner).await?;
         self.arrived(row, None).await
     }
 
@@ -375,7 +379,7 @@ impl Hub {
             Err(error) => return Ok(Err(disk(&to, &error))),
         }
         row.offset = length;
-        self.store().put_upload(&row).await?;
+        self.store().put_upload(&row, new.owner).await?;
         self.make_media(row, None).await
     }
 
@@ -419,7 +423,8 @@ impl Hub {
         drop(nobody_deletes);
         let _ = tokio::fs::remove_file(&path).await;
         self.inner.uploads.forget(row.id);
-        self.describe_arrived(&kept.digest).await;
+        let owner = self.owner(Kind::Upload, &row.id.to_string()).await?;
+        self.describe_arrived(&kept.digest, owner).await;
         row.media = Some(kept.digest);
         Ok(Ok(row))
     }

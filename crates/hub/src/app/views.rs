@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::{
     AttemptView, ChunkCounts, ClusterView, EventView, JobView, NodeState, NodeView, Page, RunningView, Share,
     SystemView, TaskView,
@@ -54,11 +55,11 @@ impl Hub {
         Ok(view)
     }
 
-    /// All nodes that were ever here, by id.
+    /// All nodes that were ever here, by id, with what they are at as far as somebody gets to see that.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn node_views(&self) -> Result<Vec<NodeView>> {
+    pub async fn node_views(&self, sight: &Sight) -> Result<Vec<NodeView>> {
         let mut views: BTreeMap<NodeId, NodeView> = BTreeMap::new();
         for row in self.store().nodes().await? {
             let view = NodeView {
@@ -95,7 +96,13 @@ impl Hub {
                 view.running.sort_by_key(|r| (r.job, r.kind, r.ordinal));
             }
         });
-        Ok(views.into_values().collect())
+        let mut views: Vec<NodeView> = views.into_values().collect();
+        if *sight != Sight::All {
+            let jobs = views.iter().flat_map(|view| view.running.iter().map(|running| running.job)).collect();
+            let seen = self.store().seen_jobs(jobs, sight).await?;
+            views.iter_mut().for_each(|view| view.running.retain(|running| seen.contains(&running.job)));
+        }
+        Ok(views)
     }
 
     /// One job with its progress.
@@ -110,13 +117,13 @@ impl Hub {
         }
     }
 
-    /// Jobs, newest first.
+    /// The jobs that somebody gets to see, newest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn job_views(&self, after: Option<JobId>, limit: u32) -> Result<Page<JobView>> {
+    pub async fn job_views(&self, sight: &Sight, after: Option<JobId>, limit: u32) -> Result<Page<JobView>> {
         let _counts_stand = self.inner.moving.read().await;
-        let rows = self.store().jobs(after, limit).await?;
+        let rows = self.store().jobs(sight, after, limit).await?;
         let whole = u32::try_from(rows.len()).unwrap_or(u32::MAX) == limit;
         let next = rows.last().filter(|_| whole).map(|row| row.id.to_string());
         let mut items = Vec::with_capacity(rows.len());

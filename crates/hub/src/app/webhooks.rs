@@ -2,8 +2,9 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use kinora_protocol::access::Sight;
 use kinora_protocol::webhook::{DeliveryState, DeliveryView, NewWebhook, Payload, WebhookEvent, WebhookView};
-use kinora_protocol::{DeliveryId, ErrorCode, Failure, JobId, WebhookId};
+use kinora_protocol::{DeliveryId, ErrorCode, Failure, JobId, UserId, WebhookId};
 use kinora_store::{DeliveryRow, WebhookRow};
 use serde_json::{Value, json};
 
@@ -80,11 +81,11 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; that it makes no sense is the inner error.
-    pub async fn new_webhook(&self, wanted: NewWebhook) -> Result<Asked<WebhookView>> {
+    pub async fn new_webhook(&self, owner: Option<UserId>, wanted: NewWebhook) -> Result<Asked<WebhookView>> {
         if let Err(failure) = address(&wanted.url) {
             return Ok(Err(failure));
         }
-        if self.store().webhooks().await?.len() >= MOST {
+        if self.store().webhooks(&Sight::All).await?.len() >= MOST {
             return Ok(Err(bad(format!("there are {MOST} webhooks already"))));
         }
         let mut events = wanted.events.unwrap_or_else(|| WebhookEvent::USUAL.to_vec());
@@ -113,16 +114,16 @@ impl Hub {
             since: 0,
             created_ms: now_ms(),
         };
-        self.store().put_webhook(&row).await?;
+        self.store().put_webhook(&row, owner).await?;
         Ok(Ok(view(row, Some(told))))
     }
 
-    /// All webhooks, oldest first.
+    /// The webhooks that somebody gets to see, oldest first.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub async fn webhook_views(&self) -> Result<Vec<WebhookView>> {
-        Ok(self.store().webhooks().await?.into_iter().map(|row| view(row, None)).collect())
+    pub async fn webhook_views(&self, sight: &Sight) -> Result<Vec<WebhookView>> {
+        Ok(self.store().webhooks(sight).await?.into_iter().map(|row| view(row, None)).collect())
     }
 
     /// One webhook.
@@ -184,7 +185,7 @@ impl Hub {
     /// Makes deliveries of what has happened since they were last made, and forgets old ones.
     pub(crate) async fn make_deliveries(&self) -> Result<()> {
         loop {
-            let webhooks = self.store().webhooks().await?;
+            let webhooks = self.store().webhooks(&Sight::All).await?;
             if webhooks.is_empty() {
                 return Ok(());
             }
@@ -203,6 +204,9 @@ impl Hub {
                 }
                 let data = self.job_data(job).await;
                 for hook in wanting {
+                    if !self.store().may_be_told(hook.id, job).await? {
+                        continue;
+                    }
                     deliveries.push(delivery(hook, (event, Some(job), Some(told.seq)), data.clone())?);
                 }
             }

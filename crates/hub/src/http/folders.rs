@@ -1,8 +1,8 @@
 //! Folders that are watched, and what became of their files.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use kinora_protocol::api::Page;
 use kinora_protocol::folder::{FolderFile, FolderVerb, FolderView, NewFolder};
 use kinora_protocol::{ErrorCode, FolderId};
@@ -10,6 +10,7 @@ use kinora_protocol::{ErrorCode, FolderId};
 use super::asked;
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 
 fn unknown(folder: &str) -> Refusal {
     Refusal::not_found(format!("folder {folder:?}"))
@@ -30,10 +31,11 @@ fn id(text: &str) -> Result<FolderId, Refusal> {
 )]
 pub(super) async fn create(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<FolderView>), Refusal> {
     let wanted: NewFolder = asked::json(&body, "the folder", ErrorCode::BadInput)?;
-    Ok((StatusCode::CREATED, Json(hub.new_folder(wanted).await??)))
+    Ok((StatusCode::CREATED, Json(hub.new_folder(caller.actor.owner(), wanted).await??)))
 }
 
 /// All folders that are watched, oldest first.
@@ -44,8 +46,11 @@ pub(super) async fn create(
     tag = "folders",
     responses((status = 200, description = "As asked", body = Page<FolderView>), Refusal),
 )]
-pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<FolderView>>, Refusal> {
-    Ok(Json(Page { items: hub.folder_views().await?, next: None }))
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Page<FolderView>>, Refusal> {
+    Ok(Json(Page { items: hub.folder_views(&caller.actor.sight()).await?, next: None }))
 }
 
 /// A folder that is watched.

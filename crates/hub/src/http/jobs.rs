@@ -1,9 +1,9 @@
 //! Jobs.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
 use kinora_protocol::api::{EventView, JobVerb, JobView, NewJob, Page, TaskView};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
@@ -17,6 +17,7 @@ use super::media::Wish;
 use super::openapi::Sent;
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 use crate::app::media::Output;
 
 /// Longest idempotency key.
@@ -50,6 +51,7 @@ fn id(text: &str) -> Result<JobId, Refusal> {
 )]
 pub(super) async fn submit(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<JobView>), Refusal> {
@@ -63,7 +65,7 @@ pub(super) async fn submit(
             Some(key.ok_or_else(bad)?.to_owned())
         }
     };
-    let submitted = hub.submit_api(job, key).await??;
+    let submitted = hub.submit_api(&caller.actor, job, key).await??;
     let status = match submitted {
         Submitted::Created(_) => StatusCode::CREATED,
         Submitted::Existing(_) => StatusCode::OK,
@@ -72,7 +74,7 @@ pub(super) async fn submit(
 }
 
 /// A job without its tasks.
-async fn row(hub: &Hub, job: &str) -> Result<JobRow, Refusal> {
+pub(super) async fn row(hub: &Hub, job: &str) -> Result<JobRow, Refusal> {
     let job = id(job)?;
     hub.job(job).await?.ok_or_else(|| Refusal::not_found(format!("job {job}")))
 }
@@ -92,10 +94,11 @@ async fn view(hub: &Hub, job: JobId) -> Result<JobView, Refusal> {
 )]
 pub(super) async fn list(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Query(part): Query<Part>,
 ) -> Result<Json<Page<JobView>>, Refusal> {
     let limit = asked::limit(part.limit, PAGE)?;
-    Ok(Json(hub.job_views(part.after, limit).await?))
+    Ok(Json(hub.job_views(&caller.actor.sight(), part.after, limit).await?))
 }
 
 /// A job.
@@ -149,10 +152,10 @@ pub(super) async fn tasks(
 pub(super) struct Since {
     /// The position of the last event that was seen.
     #[serde(default)]
-    after: i64,
+    pub(super) after: i64,
     /// Events of a page, up to 500.
     #[param(minimum = 1, maximum = 500)]
-    limit: Option<u32>,
+    pub(super) limit: Option<u32>,
 }
 
 /// What happened to it.

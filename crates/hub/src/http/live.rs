@@ -2,17 +2,21 @@
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use futures_util::{SinkExt as _, StreamExt as _};
-use kinora_protocol::live::{Subscribe, Update};
+use kinora_access::{Action, Resource, authorize};
+use kinora_protocol::access::Area;
+use kinora_protocol::live::{Subscribe, Topic, Update};
 use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use crate::Hub;
+use crate::app::access::{Caller, denied};
 use crate::app::live::Watcher;
 
 /// Longest message of a watcher.
@@ -24,19 +28,23 @@ pub(super) const SLOW: Duration = Duration::from_secs(30);
 /// How often a silent connection is kept open.
 pub(super) const PING: Duration = Duration::from_secs(15);
 
-pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn connect(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
-    upgrade.on_upgrade(move |socket| async move { tell(&hub, socket).await })
+    upgrade.on_upgrade(move |socket| async move { tell(&hub, &caller, socket).await })
 }
 
-async fn tell(hub: &Hub, socket: WebSocket) {
+async fn tell(hub: &Hub, caller: &Caller, socket: WebSocket) {
     let (mut out, mut incoming) = socket.split();
     let mut told: Option<Told> = None;
     let mut ping = tokio::time::interval(PING);
     loop {
         let message = tokio::select! {
             said = incoming.next() => match said {
-                Some(Ok(Message::Text(text))) => match begin(hub, &text).await {
+                Some(Ok(Message::Text(text))) => match begin(hub, caller, &text).await {
                     Ok(watcher) => {
                         told = Some(Told::start(watcher));
                         continue;
@@ -75,7 +83,8 @@ impl Told {
                     () = to_socket.closed() => return,
                 };
                 match update {
-                    Ok(update) => {
+                    Ok(None) => return,
+                    Ok(Some(update)) => {
                         if to_socket.send(update).await.is_err() {
                             return;
                         }
@@ -91,11 +100,18 @@ impl Told {
     }
 }
 
-async fn begin(hub: &Hub, text: &str) -> Result<Watcher, Failure> {
+async fn begin(hub: &Hub, caller: &Caller, text: &str) -> Result<Watcher, Failure> {
     let what: Subscribe = serde_json::from_str(text).map_err(|e| {
         Failure::new(ErrorCode::BadInput, format!("write {{\"subscribe\": [\"jobs\"]}}: {e}"))
     })?;
-    Ok(hub.watch(what).await?)
+    for topic in &what.subscribe {
+        let area = match topic {
+            Topic::Jobs | Topic::Job(_) => Area::Jobs,
+            Topic::Nodes => Area::Nodes,
+        };
+        authorize(&caller.actor, Action::Read, Resource::Area(area)).map_err(|d| denied(d, area.name()))?;
+    }
+    Ok(hub.watch(caller.clone(), what).await?)
 }
 
 /// The next update; `None` when there will be none any more. It waits for ever before something is watched.

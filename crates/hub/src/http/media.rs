@@ -1,9 +1,9 @@
 //! Media.
 
-use axum::Json;
 use axum::extract::{Multipart, Path, Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
+use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use kinora_protocol::api::{Import, MediaView, Page};
 use kinora_protocol::{Digest, ErrorCode, Failure};
@@ -16,6 +16,7 @@ use super::openapi::{NewFile, Sent};
 use super::problem::Refusal;
 pub(super) use super::uploads::unfit;
 use crate::Hub;
+use crate::app::access::Caller;
 use crate::app::import::NotFetched;
 
 /// What a path calls media.
@@ -35,8 +36,11 @@ pub(super) fn unknown(media: &str) -> Refusal {
     tag = "media",
     responses((status = 200, description = "As asked", body = Page<MediaView>), Refusal),
 )]
-pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<MediaView>>, Refusal> {
-    Ok(Json(Page { items: hub.media_views().await?, next: None }))
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Page<MediaView>>, Refusal> {
+    Ok(Json(Page { items: hub.media_views(&caller.actor.sight()).await?, next: None }))
 }
 
 /// A media file.
@@ -96,9 +100,13 @@ pub(super) async fn content(
     params(("media" = String, Path, description = "Id of the media")),
     responses((status = 204, description = "Done"), Refusal),
 )]
-pub(super) async fn delete(State(hub): State<Hub>, Path(media): Path<String>) -> Result<StatusCode, Refusal> {
+pub(super) async fn delete(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    Path(media): Path<String>,
+) -> Result<StatusCode, Refusal> {
     let digest = id(&media)?;
-    hub.delete_media(&digest).await?.ok_or_else(|| unknown(&media))??;
+    hub.delete_media(&digest, caller.actor.owner()).await?.ok_or_else(|| unknown(&media))??;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -113,6 +121,7 @@ pub(super) async fn delete(State(hub): State<Hub>, Path(media): Path<String>) ->
 )]
 pub(super) async fn upload(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     mut form: Multipart,
 ) -> Result<(StatusCode, Json<MediaView>), Refusal> {
@@ -121,7 +130,8 @@ pub(super) async fn upload(
     while let Some(field) = form.next_field().await.map_err(|e| bad(e.body_text()))? {
         let Some(name) = field.file_name().map(str::to_owned) else { continue };
         let pieces = field.map(|piece| piece.map_err(|e| e.body_text()));
-        let media = hub.take_media(&name, announced, Box::pin(pieces)).await.map_err(unfit)?;
+        let owner = caller.actor.owner();
+        let media = hub.take_media(owner, &name, announced, Box::pin(pieces)).await.map_err(unfit)?;
         return Ok((StatusCode::CREATED, Json(media)));
     }
     Err(bad("the form holds no file".to_owned()))
@@ -138,10 +148,11 @@ pub(super) async fn upload(
 )]
 pub(super) async fn import(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<MediaView>), Refusal> {
     let wanted: Import = asked::json(&body, "the import", ErrorCode::BadInput)?;
-    let media = hub.import(wanted).await.map_err(|why| match why {
+    let media = hub.import(caller.actor.owner(), wanted).await.map_err(|why| match why {
         // It is the address that is wrong, not this hub.
         NotFetched::Refused(Failure { code, message, .. })
         | NotFetched::Unreachable(Failure { code, message, .. }) => {

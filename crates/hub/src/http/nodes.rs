@@ -2,19 +2,22 @@
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::{Extension, Json};
+use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use kinora_protocol::api::{NodeVerb, NodeView, Page};
 use kinora_protocol::node::{ToHub, ToNode};
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
 
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 use crate::session::Absence;
 
 /// A node's longest message: a result with the facts of a large file.
@@ -34,8 +37,11 @@ const BACKLOG: usize = 64;
     tag = "nodes",
     responses((status = 200, description = "As asked", body = Page<NodeView>), Refusal),
 )]
-pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<NodeView>>, Refusal> {
-    Ok(Json(Page { items: hub.node_views().await?, next: None }))
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Page<NodeView>>, Refusal> {
+    Ok(Json(Page { items: hub.node_views(&caller.actor.sight()).await?, next: None }))
 }
 
 /// Drains it, takes it up again, or sends it away.
@@ -56,9 +62,14 @@ pub(super) async fn act(
         "drain" => hub.drain_node(&node).await?,
         "undrain" => hub.undrain_node(&node).await?,
         "disconnect" => hub.disconnect_node(&node),
+        "revoke" => hub.revoke_node(&node).await?,
         other => return Err(Refusal::not_found(format!("{other:?} for nodes"))),
     };
-    if known { Ok(StatusCode::NO_CONTENT) } else { Err(Refusal::not_found(format!("node {node} connected"))) }
+    match verb.as_str() {
+        _ if known => Ok(StatusCode::NO_CONTENT),
+        "revoke" => Err(Refusal::not_found(format!("node {node} that was let in by a token"))),
+        _ => Err(Refusal::not_found(format!("node {node} connected"))),
+    }
 }
 
 /// A node.
@@ -72,9 +83,11 @@ pub(super) async fn act(
 )]
 pub(super) async fn show(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(node): Path<String>,
 ) -> Result<Json<NodeView>, Refusal> {
-    let known = hub.node_views().await?.into_iter().find(|view| view.id.as_str() == node);
+    let known =
+        hub.node_views(&caller.actor.sight()).await?.into_iter().find(|view| view.id.as_str() == node);
     Ok(Json(known.ok_or_else(|| Refusal::not_found(format!("node {node}")))?))
 }
 
@@ -98,63 +111,26 @@ pub(super) async fn forget(State(hub): State<Hub>, Path(node): Path<String>) -> 
     }
 }
 
-pub(super) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn connect(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade
         .max_message_size(LONGEST_MESSAGE)
-        .on_upgrade(move |socket| async move { converse(hub, socket).await })
+        .on_upgrade(move |socket| async move { converse(hub, caller, socket).await })
 }
 
 /// Carries messages between the socket and the conversation until one of them ends.
-async fn converse(hub: Hub, socket: WebSocket) {
-    let (mut out, mut incoming) = socket.split();
+async fn converse(hub: Hub, caller: Caller, socket: WebSocket) {
+    let (out, mut incoming) = socket.split();
     let (to_hub, from_node) = mpsc::channel(BACKLOG);
-    let (to_node, mut from_hub) = mpsc::unbounded_channel::<ToNode>();
+    let (to_node, from_hub) = mpsc::unbounded_channel::<ToNode>();
     let last_words = to_node.clone();
-    let talk = tokio::spawn(async move { hub.serve_node(from_node, to_node, Absence::Temporary).await });
-    let write = tokio::spawn(async move {
-        let mut ping = tokio::time::interval(PING);
-        loop {
-            let message = tokio::select! {
-                message = from_hub.recv() => match message {
-                    None => break,
-                    Some(message) => match serde_json::to_string(&message) {
-                        Ok(text) => Message::Text(text.into()),
-                        Err(error) => {
-                            tracing::error!("a message cannot be written: {error}");
-                            break;
-                        }
-                    },
-                },
-                _ = ping.tick() => Message::Ping(Vec::new().into()),
-            };
-            if out.send(message).await.is_err() {
-                break;
-            }
-        }
-        let _ = out.close().await;
-    });
-    while let Ok(Some(Ok(message))) = tokio::time::timeout(SILENCE, incoming.next()).await {
-        let text = match message {
-            Message::Text(text) => text,
-            Message::Close(_) => break,
-            Message::Ping(_) | Message::Pong(_) => continue,
-            Message::Binary(_) => {
-                refuse(&last_words, "a message of bytes, where text was expected");
-                break;
-            }
-        };
-        match serde_json::from_str::<ToHub>(&text) {
-            Ok(message) => {
-                if to_hub.send(message).await.is_err() {
-                    break;
-                }
-            }
-            Err(error) => {
-                refuse(&last_words, &format!("a message that is none of the node protocol: {error}"));
-                break;
-            }
-        }
-    }
+    let talking = hub.clone();
+    let talk = tokio::spawn(async move { talking.serve_node(from_node, to_node, Absence::Temporary).await });
+    let write = tokio::spawn(write(out, from_hub));
+    hear(&hub, &caller, &mut incoming, &to_hub, &last_words).await;
     drop((to_hub, last_words));
     match talk.await {
         Ok(Ok(())) => {}
@@ -162,6 +138,75 @@ async fn converse(hub: Hub, socket: WebSocket) {
         Err(error) => tracing::error!("a conversation with a node broke: {error}"),
     }
     let _ = write.await;
+}
+
+type Out = SplitSink<WebSocket, Message>;
+type In = SplitStream<WebSocket>;
+
+/// Writes what the node is told, and asks whether it is there.
+async fn write(mut out: Out, mut from_hub: mpsc::UnboundedReceiver<ToNode>) {
+    let mut ping = tokio::time::interval(PING);
+    loop {
+        let message = tokio::select! {
+            message = from_hub.recv() => match message {
+                None => break,
+                Some(message) => match serde_json::to_string(&message) {
+                    Ok(text) => Message::Text(text.into()),
+                    Err(error) => {
+                        tracing::error!("a message cannot be written: {error}");
+                        break;
+                    }
+                },
+            },
+            _ = ping.tick() => Message::Ping(Vec::new().into()),
+        };
+        if out.send(message).await.is_err() {
+            break;
+        }
+    }
+    let _ = out.close().await;
+}
+
+/// Passes on what the node says, as long as it is somebody.
+async fn hear(
+    hub: &Hub,
+    caller: &Caller,
+    incoming: &mut In,
+    to_hub: &mpsc::Sender<ToHub>,
+    to_node: &mpsc::UnboundedSender<ToNode>,
+) {
+    let mut known = tokio::time::interval(PING);
+    let mut heard = Instant::now();
+    loop {
+        let message = tokio::select! {
+            message = timeout_at(heard + SILENCE, incoming.next()) => message,
+            _ = known.tick() => match hub.still(caller).await {
+                Ok(Ok(_)) => continue,
+                _ => return,
+            },
+        };
+        let Ok(Some(Ok(message))) = message else { return };
+        heard = Instant::now();
+        let text = match message {
+            Message::Text(text) => text,
+            Message::Close(_) => return,
+            Message::Ping(_) | Message::Pong(_) => continue,
+            Message::Binary(_) => return refuse(to_node, "a message of bytes, where text was expected"),
+        };
+        match serde_json::from_str::<ToHub>(&text) {
+            Ok(ToHub::Hello(hello)) if !caller.is_node(&hello.node) => {
+                return refuse(to_node, "a greeting of another machine than the one that was let in");
+            }
+            Ok(message) => {
+                if to_hub.send(message).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                return refuse(to_node, &format!("a message that is none of the node protocol: {error}"));
+            }
+        }
+    }
 }
 
 fn refuse(to_node: &mpsc::UnboundedSender<ToNode>, why: &str) {

@@ -21,7 +21,8 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
         (name = "jobs", description = "What it does"),
         (name = "folders", description = "Folders whose files become jobs as they come"),
         (name = "nodes", description = "Who does it"),
-        (name = "webhooks", description = "Who is told what happens")
+        (name = "webhooks", description = "Who is told what happens"),
+        (name = "access", description = "Who may do what, and who did what")
     )
 )]
 pub(super) struct Document;

@@ -54,6 +54,9 @@ impl From<Failure> for Refusal {
             ErrorCode::LeaseLost | ErrorCode::Busy | ErrorCode::Cancelled => StatusCode::CONFLICT,
             ErrorCode::Disk => StatusCode::INSUFFICIENT_STORAGE,
             ErrorCode::Unreachable => StatusCode::BAD_GATEWAY,
+            ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ErrorCode::Forbidden => StatusCode::FORBIDDEN,
+            ErrorCode::TooMany => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::ToolMissing | ErrorCode::ToolFailed | ErrorCode::NotExact | ErrorCode::Internal => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
@@ -101,15 +104,6 @@ impl IntoResponses for Refusal {
 /// For paths that are not served.
 pub(super) async fn no_such_route(uri: Uri) -> Refusal {
     Refusal::not_found(format!("{} here", uri.path()))
-}
-
-/// For methods that a path does not take.
-pub(super) async fn no_such_method(uri: Uri) -> Refusal {
-    Refusal::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        ErrorCode::BadInput,
-        format!("{} does not take this method", uri.path()),
-    )
 }
 
 /// Longest text of a refusal, in bytes.

@@ -4,19 +4,22 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use axum::Json;
 use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use futures_util::StreamExt as _;
+use kinora_access::Action;
+use kinora_protocol::access::Kind;
 use kinora_protocol::api::UploadView;
 use kinora_protocol::{ErrorCode, UploadId, routes};
 use kinora_store::{Part, UploadRow};
 
 use super::openapi::TusVersion;
 use super::problem::Refusal;
+use crate::app::access::Caller;
 use crate::app::checksum::{ALGORITHMS, Checksum};
 use crate::app::uploads::{NewUpload, Unfit};
 use crate::{Hub, HubError};
@@ -145,10 +148,14 @@ fn standing(status: StatusCode, row: &UploadRow) -> Response {
     response
 }
 
-/// Adds what every answer has, errors included.
+/// Adds what every answer has, also one of somebody who was not let in.
+pub(super) fn mark(headers: &mut HeaderMap) {
+    headers.insert(RESUMABLE, HeaderValue::from_static(VERSION));
+}
+
+/// The answer, errors included.
 fn resumable(answer: Answer) -> Response {
     let mut response = answer.unwrap_or_else(IntoResponse::into_response);
-    response.headers_mut().insert(RESUMABLE, HeaderValue::from_static(VERSION));
     if response.status() == StatusCode::PRECONDITION_FAILED {
         response.headers_mut().insert("tus-version", HeaderValue::from_static(VERSION));
     }
@@ -188,11 +195,16 @@ pub(super) async fn options(State(hub): State<Hub>) -> Response {
     ),
     responses((status = 201, description = "It is begun; Location says where it goes on"), Refusal),
 )]
-pub(super) async fn create(State(hub): State<Hub>, headers: HeaderMap, body: Body) -> Response {
-    resumable(begin(&hub, &headers, body).await)
+pub(super) async fn create(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    resumable(begin(&hub, &caller, &headers, body).await)
 }
 
-async fn begin(hub: &Hub, headers: &HeaderMap, body: Body) -> Answer {
+async fn begin(hub: &Hub, caller: &Caller, headers: &HeaderMap, body: Body) -> Answer {
     check_version(headers)?;
     let part = part(headers)?;
     let length = number(headers, &LENGTH)?;
@@ -205,8 +217,16 @@ async fn begin(hub: &Hub, headers: &HeaderMap, body: Body) -> Answer {
     if metadata.len() > LONGEST_METADATA {
         return Err(bad(format!("Upload-Metadata is longer than {LONGEST_METADATA} bytes")));
     }
+    if let Part::Joined(parts) = &part {
+        for one in parts {
+            hub.may(&caller.actor, Action::Read, (Kind::Upload, &one.to_string())).await??;
+        }
+    }
     let name = said(&metadata, &["filename", "name"]).unwrap_or_else(|| "upload".to_owned());
-    let mut row = hub.begin_upload(NewUpload { length, name, metadata, part }).await?.map_err(unfit)?;
+    let mut row = hub
+        .begin_upload(NewUpload { length, name, metadata, part, owner: caller.actor.owner() })
+        .await?
+        .map_err(unfit)?;
     if is_bytes(headers)? && !body.is_end_stream() {
         // What arrived of the first bytes is kept; the client asks where to go on.
         match append(hub, row.id, 0, checksum(headers)?, body).await? {

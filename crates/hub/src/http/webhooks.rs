@@ -1,8 +1,8 @@
 //! Webhooks and their deliveries.
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::{Extension, Json};
 use kinora_protocol::ErrorCode;
 use kinora_protocol::api::{Page, WebhookVerb};
 use kinora_protocol::webhook::{DeliveryView, NewWebhook, WebhookView};
@@ -11,6 +11,7 @@ use kinora_protocol::{DeliveryId, WebhookId};
 use super::asked;
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 
 fn unknown(webhook: &str) -> Refusal {
     Refusal::not_found(format!("webhook {webhook:?}"))
@@ -31,10 +32,11 @@ fn id(text: &str) -> Result<WebhookId, Refusal> {
 )]
 pub(super) async fn create(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<WebhookView>), Refusal> {
     let wanted: NewWebhook = asked::json(&body, "the webhook", ErrorCode::BadInput)?;
-    Ok((StatusCode::CREATED, Json(hub.new_webhook(wanted).await??)))
+    Ok((StatusCode::CREATED, Json(hub.new_webhook(caller.actor.owner(), wanted).await??)))
 }
 
 /// All webhooks, oldest first.
@@ -45,8 +47,11 @@ pub(super) async fn create(
     tag = "webhooks",
     responses((status = 200, description = "As asked", body = Page<WebhookView>), Refusal),
 )]
-pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<WebhookView>>, Refusal> {
-    Ok(Json(Page { items: hub.webhook_views().await?, next: None }))
+pub(super) async fn list(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+) -> Result<Json<Page<WebhookView>>, Refusal> {
+    Ok(Json(Page { items: hub.webhook_views(&caller.actor.sight()).await?, next: None }))
 }
 
 /// A webhook.

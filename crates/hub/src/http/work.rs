@@ -1,9 +1,9 @@
 //! Bytes of tasks, in and out, for nodes on other machines.
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
+use axum::{Extension, Json};
 use futures_util::StreamExt as _;
 use kinora_protocol::Digest;
 use kinora_protocol::api::Ranges;
@@ -13,37 +13,43 @@ use kinora_store::Claimed;
 
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 use crate::app::work::Denied;
 
-async fn authorised(hub: &Hub, capability: &str) -> Result<Claimed, Refusal> {
+/// The lease that a capability stands for, in the hands of the machine that it was given to.
+async fn authorised(hub: &Hub, caller: &Caller, capability: &str) -> Result<Claimed, Refusal> {
     let capability: Capability = capability.parse().map_err(|()| Refusal::from(Denied::Forged))?;
-    Ok(hub.authorised(&capability).await??)
+    let claimed = hub.authorised(&capability).await??;
+    if caller.is_node(&claimed.lease.node) { Ok(claimed) } else { Err(Denied::Forged.into()) }
 }
 
 pub(super) async fn source(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(capability): Path<String>,
     Json(Ranges { ranges }): Json<Ranges>,
 ) -> Result<Body, Refusal> {
-    let claimed = authorised(&hub, &capability).await?;
+    let claimed = authorised(&hub, &caller, &capability).await?;
     Ok(Body::from_stream(hub.read_source(&claimed, ranges)?))
 }
 
 pub(super) async fn input(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path((capability, position)): Path<(String, usize)>,
 ) -> Result<Body, Refusal> {
-    let claimed = authorised(&hub, &capability).await?;
+    let claimed = authorised(&hub, &caller, &capability).await?;
     Ok(Body::from_stream(hub.read_input(&claimed, position)?))
 }
 
 pub(super) async fn result(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(capability): Path<String>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Blob>, Refusal> {
-    let claimed = authorised(&hub, &capability).await?;
+    let claimed = authorised(&hub, &caller, &capability).await?;
     let expected = match headers.get(DIGEST_HEADER) {
         None => None,
         Some(value) => {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use kinora_hub::Hub;
+use kinora_hub::Settings;
 use kinora_protocol::class::Tags;
 use kinora_protocol::encode::{Encoder, VideoWork};
 use kinora_protocol::event::Event;
@@ -104,7 +105,8 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         stall: Duration::from_secs(args.stall_timeout),
     };
     // Sources are not remembered: a job here is known by the content of its source.
-    let setup = Setup { jobs: args.jobs, local: Some(local), ..Setup::default() };
+    let settings = Settings { jobs: args.jobs, ..Settings::default() };
+    let setup = Setup { settings, local: Some(local) };
     let request = JobRequest {
         work: Work::Encode,
         input: state::absolute(&args.input)?,

@@ -1,11 +1,11 @@
 //! `kinora hub`: the server. It takes jobs over HTTP and has a worker of its own.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use kinora_hub::http;
+use kinora_hub::{Hub, Settings, http};
 use kinora_media::command::Limits;
 use kinora_protocol::class::Tags;
 use kinora_protocol::machine::Machine;
@@ -17,8 +17,9 @@ use tokio::net::TcpListener;
 
 use super::interrupt::interruption;
 use super::size;
-use super::values::{Span, origin, seconds, span_or_never, tags};
+use super::values::{Span, origin, seconds, span, span_or_never, tags};
 use crate::config::Config;
+use crate::config::credentials::LocalKey;
 use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
 use crate::tools;
@@ -29,7 +30,8 @@ mod flags;
 /// Flags of `kinora hub`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "There is no login yet: listen on addresses that only people whom you trust can reach."
+    after_help = "On loopback it works at once, for whoever sits at this machine. On any other address it lets nobody in before there \
+                  is a user: it prints where to make the first one."
 )]
 pub struct HubArgs {
     /// Address to listen on; port 0 takes any that is free
@@ -48,6 +50,9 @@ pub struct HubArgs {
     /// loopback has no other, and one that listens elsewhere any
     #[arg(long, value_name = "NAME")]
     pub allow_host: Vec<String>,
+    /// How long the identity of a worker is good for that was let in by a token; it renews it before
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = span)]
+    pub node_identity: Duration,
     /// Finished chunks kept for later jobs, for example 20G or 500M; those used last stay [default: by the machine, 10G to 100G]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub chunk_cache: Option<u64>,
@@ -115,6 +120,12 @@ impl HubArgs {
             let host = other.host.unwrap_or(self.listen.ip());
             self.listen = SocketAddr::new(host, other.port.unwrap_or(self.listen.port()));
         }
+    }
+
+    /// Whether nobody can reach the hub but who sits at this machine. Whoever gives it a name has something before it that leads
+    /// others here.
+    fn is_near(&self) -> bool {
+        self.cluster.listen(self.listen, usual_listen()).ip().is_loopback() && self.allow_host.is_empty()
     }
 
     /// Names by which browsers may call the hub; `None` for any. Whoever listens on an address for others cannot know them all.
@@ -200,19 +211,22 @@ fn take_all_files() {
 #[cfg(not(unix))]
 fn take_all_files() {}
 
-/// The engine, as the flags have it.
-fn setup(
+/// The hub, as the flags have it.
+fn settings(
     args: &HubArgs,
     allowed_folders: Vec<PathBuf>,
     media: Limits,
     machine: Machine,
-    local: Option<Local>,
-) -> Result<Setup, Failure> {
-    Ok(Setup {
+) -> Result<Settings, Failure> {
+    Ok(Settings {
         jobs: args.jobs,
         allowed_folders,
         allowed_origins: args.allow_origin.clone(),
         names: args.names(),
+        open: args.is_near(),
+        secure: false,
+        authority: None,
+        node_identity_seconds: u32::try_from(args.node_identity.as_secs()).unwrap_or(u32::MAX),
         remember_sources: true,
         job_defaults: args.defaults.over(&args.cluster)?,
         node_limits: NodeLimits {
@@ -225,8 +239,23 @@ fn setup(
         describe: args.metadata == Metadata::Auto,
         import_from: args.import_from.clone(),
         machine,
-        local,
+        own_node: None,
     })
+}
+
+/// Says where the hub is, and how its first user is made if nobody could use it otherwise.
+fn greet(hub: &Hub, args: &HubArgs, address: SocketAddr, data: &Path, host: &str) -> Result<(), Failure> {
+    say!("kinora hub: listening on http://{address}, data in {}", data.display());
+    if args.is_near() {
+        return Ok(());
+    }
+    let Some(token) = hub.offer_setup()? else { return Ok(()) };
+    let named = if address.ip().is_unspecified() { host.to_owned() } else { address.ip().to_string() };
+    let named = if named.contains(':') { format!("[{named}]") } else { named };
+    say!("kinora hub: it has no users yet, and lets nobody in; make the first one once, at");
+    say!("  http://{named}:{}/setup?token={token}", address.port());
+    say!("or on this machine by: kinora users add NAME --role admin");
+    Ok(())
 }
 
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
@@ -253,14 +282,16 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let address = listener.local_addr().unwrap_or(listen);
     let machine = machine::examine();
     let defaults = machine.defaults();
-    let setup = setup(args, allowed_folders, config.media, machine, local(args, config).await?)?;
+    let settings = settings(args, allowed_folders, config.media, machine)?;
+    let setup = Setup { settings, local: local(args, config).await? };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(Policy {
         chunk_cache: args.chunk_cache.unwrap_or(defaults.cache),
         keep_jobs: args.keep_jobs.into(),
         scrub_every: args.scrub_every.into(),
     });
-    say!("kinora hub: listening on http://{address}, data in {}", data.display());
+    let left = LocalKey::leave(&data, address, engine.hub.local_key())?;
+    greet(&engine.hub, args, address, &data, &config.host)?;
     let serving = tokio::spawn(http::serve(engine.hub.clone(), listener, stop.clone()));
     let mut look = tokio::time::interval(Duration::from_secs(1));
     let broken = loop {
@@ -270,6 +301,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         }
     };
     stop.cancel();
+    drop(left);
     let stopped = engine.stop().await;
     // Those who watch would keep their connections for ever.
     let _ = tokio::time::timeout(Duration::from_secs(2), serving).await;

@@ -33,7 +33,9 @@ pub enum NodesCommand {
     Undrain(OneNode),
     /// Send a node away; what it was at is given to others
     Disconnect(OneNode),
-    /// Forget a node that is not connected
+    /// Shut a node out: its connection ends at once, and only a new token lets it in again
+    Revoke(OneNode),
+    /// Forget a node that is not connected; only a new token lets it in again
     Forget(OneNode),
 }
 
@@ -62,6 +64,7 @@ pub async fn run(args: &NodesArgs) -> Result<(), Failure> {
         NodesCommand::Drain(one) => tell(one, NodeVerb::Drain).await,
         NodesCommand::Undrain(one) => tell(one, NodeVerb::Undrain).await,
         NodesCommand::Disconnect(one) => tell(one, NodeVerb::Disconnect).await,
+        NodesCommand::Revoke(one) => tell(one, NodeVerb::Revoke).await,
         NodesCommand::Forget(one) => one.hub.client()?.forget_node(&one.id()).await,
         NodesCommand::Show(one) => {
             let node = one.hub.client()?.node(&one.id()).await?;

@@ -5,6 +5,7 @@ use kinora_protocol::Failure;
 use kinora_protocol::client::Client;
 
 use super::print_json;
+use crate::config::credentials;
 
 /// Which hub.
 #[derive(Debug, Args)]
@@ -17,6 +18,11 @@ pub struct HubAddress {
     pub json: bool,
 }
 
+/// A client for the hub at an address, which shows who this user is as far as that is known.
+pub fn client(hub: &str) -> Result<Client, Failure> {
+    Ok(Client::new(hub)?.showing(credentials::find(hub)))
+}
+
 impl HubAddress {
     /// Prints an answer as JSON, or as `plain` does it.
     pub fn show<T: serde::Serialize>(&self, value: &T, plain: impl FnOnce(&T)) {
@@ -27,8 +33,8 @@ impl HubAddress {
         }
     }
 
-    /// The client for it.
+    /// The client for it, which shows who this user is as far as that is known.
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::new(&self.hub)
+        client(&self.hub)
     }
 }

@@ -12,13 +12,15 @@ use kinora_protocol::node::Slots;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
+use kinora_worker::identity::Machine;
 use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::remote::{self, Notice, Reconnect};
 use kinora_worker::{Folders, Worker};
 
+use super::remote::client as remote_client;
 use super::values::{seconds, tags};
 use super::{interrupt, size};
-use crate::config::Config;
+use crate::config::{Config, credentials};
 use crate::tools;
 
 /// Light tasks at once.
@@ -36,6 +38,10 @@ pub struct WorkerArgs {
     /// Flags of the other system
     #[command(flatten)]
     pub cluster: ClusterFlags,
+    /// Token that lets this machine in, once, as kinora tokens new --node has printed it; later starts need none (also
+    /// KINORA_TOKEN, which others on this machine cannot see)
+    #[arg(long, value_name = "TOKEN")]
+    pub token: Option<String>,
     /// Name that people see; the machine's when absent
     #[arg(long)]
     pub name: Option<String>,
@@ -110,10 +116,25 @@ async fn hand_over(client: &Client, path: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Lets this machine in, unless it is in already: a token is good once, and stands in the command of each start.
+async fn enter(machine: &Machine, token: Option<String>) -> Result<(), Failure> {
+    let Some(token) = token else { return Ok(()) };
+    if machine.is_enrolled() {
+        match machine.renew().await {
+            Err(failure) if failure.code != ErrorCode::Unreachable => {
+                tracing::debug!("the identity of before is good for nothing: {failure}");
+            }
+            // One that waits for its hub shows who it is when that is there.
+            _ => return Ok(()),
+        }
+    }
+    machine.enroll(&token).await
+}
+
 /// Works until it is asked to end.
 pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let address = args.address();
-    let client = Client::new(&address)?;
+    let client = remote_client(&address)?;
     if let Some(path) = &args.cluster.upload_file {
         hand_over(&client, path).await?;
         if !args.cluster.participate {
@@ -123,6 +144,8 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let signals = interrupt::drain_then_stop();
     let tools = tools::find(config).await?;
     let place = Place::take(&args.work_dir)?;
+    let machine = Machine::open(&place.folder, place.node.clone(), client.clone())?;
+    enter(&machine, args.token.clone().or_else(credentials::token)).await?;
     let capabilities = capability::detect(&tools, &Trials::All).await;
     if capabilities.encoders.is_empty() {
         let why = format!("no encoder of {} works: see `kinora doctor`", tools.ffmpeg.display());
@@ -146,7 +169,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     };
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());
-    remote::serve(worker, &client, how, &signals, |notice| match notice {
+    remote::serve(worker, &client, &machine, how, &signals, |notice| match notice {
         Notice::Connected => say!("kinora worker: {name} ({node}) works for {address}"),
         Notice::Lost { why, again_in } => {
             tell!("kinora worker: {why}; tried again in {:.1} s", again_in.as_secs_f64());

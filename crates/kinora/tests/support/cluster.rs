@@ -22,6 +22,13 @@ pub fn slowed(slow: Duration) -> Result<Stub> {
     Stub::when(&what, &When::ArgContains(CHUNK.to_owned()))
 }
 
+/// The key that lies with the files of a hub.
+pub fn local_key(place: &Place) -> Option<String> {
+    let left = std::fs::read_to_string(place.at("data").join("local.json")).ok()?;
+    let left: serde_json::Value = serde_json::from_str(&left).ok()?;
+    left["key"].as_str().map(str::to_owned)
+}
+
 /// A hub as a process; it is killed when dropped.
 pub struct Hub {
     pub child: Child,
@@ -70,7 +77,9 @@ impl Hub {
         let Some(address) = address.map(str::to_owned) else {
             bail!("the hub said {line:?}: {:?}", finish(child)?);
         };
-        Ok(Self { child, client: Client::new(&address)?, address })
+        // Whoever has the hub's files may do everything, also with a hub that has users.
+        let key = local_key(place).context("no local.json")?;
+        Ok(Self { child, client: Client::new(&address)?.showing(Some(key)), address })
     }
 
     /// Waits for the end of a job.
@@ -187,6 +196,7 @@ impl Worker {
     ) -> Result<Self> {
         let folder = place.at(name);
         let mut command = kinora();
+        command.envs(local_key(place).map(|key| ("KINORA_KEY", key)));
         command.envs(environment.iter().copied());
         command.args(["worker", "--hub", address, "--name", name]);
         if !flags.iter().any(|flag| flag.contains("benchmark")) {

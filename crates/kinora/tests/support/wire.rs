@@ -32,15 +32,16 @@ impl Answer {
     }
 }
 
-/// Sends a request's head; what follows is up to the caller. Headers without a value are left out; `host` is the hub's own if it is not given.
+/// Sends a request's head; what follows is up to the caller. Headers without a value are left out; `host` is the hub's own and
+/// `connection` is closed if they are not given.
 pub fn open(hub: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> Result<TcpStream> {
     let host = hub.trim_start_matches("http://");
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let named = headers.iter().find_map(|(name, value)| (*name == "host").then_some(*value));
-    let mut head =
-        format!("{method} {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n", named.unwrap_or(host));
-    for (name, value) in headers.iter().filter(|(name, value)| *name != "host" && !value.is_empty()) {
+    let mut head = format!("{method} {path} HTTP/1.1\r\n");
+    let usual = [("host", host), ("connection", "close")];
+    let usual = usual.iter().filter(|(name, _)| !headers.iter().any(|(given, _)| given == name));
+    for (name, value) in usual.chain(headers).filter(|(_, value)| !value.is_empty()) {
         head.push_str(&format!("{name}: {value}\r\n"));
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;

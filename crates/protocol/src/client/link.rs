@@ -4,13 +4,16 @@
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::header::{AUTHORIZATION, HeaderValue};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::{Answer, CONNECT, Client};
+use crate::api::Problem;
 use crate::error::{ErrorCode, Failure};
 use crate::live::{Subscribe, Update};
 use crate::node::{ToHub, ToNode};
@@ -70,10 +73,22 @@ impl Client {
 
     async fn open(&self, path: &str) -> Answer<Socket> {
         let url = format!("{}{path}", self.base.replacen("http", "ws", 1));
-        let opened = timeout(CONNECT, tokio_tungstenite::connect_async_with_config(url, None, true)).await;
+        let mut request = url.into_client_request().map_err(|e| self.lost(&e.to_string()))?;
+        if let Some(key) = self.shown() {
+            let bearer = HeaderValue::from_str(&format!("Bearer {key}"));
+            let bearer =
+                bearer.map_err(|_| Failure::new(ErrorCode::BadInput, "the key has odd characters"))?;
+            request.headers_mut().insert(AUTHORIZATION, bearer);
+        }
+        let opened =
+            timeout(CONNECT, tokio_tungstenite::connect_async_with_config(request, None, true)).await;
         match opened {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(answer))) => {
+                let said = answer.body().as_deref().unwrap_or_default();
+                if let Ok(problem) = serde_json::from_slice::<Problem>(said) {
+                    return Err(Failure::new(problem.code, problem.detail));
+                }
                 let why = format!("{} answered {}, and not like a hub of Kinora", self.base, answer.status());
                 Err(Failure::new(ErrorCode::BadInput, why))
             }

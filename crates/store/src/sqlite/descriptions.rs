@@ -1,14 +1,15 @@
 //! What nodes found out about media that the hub keeps.
 
-use kinora_protocol::Digest;
+use kinora_protocol::access::Kind;
 use kinora_protocol::describe::{DescribeOutput, Part};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
 use kinora_protocol::task::TaskOutput;
+use kinora_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::fault::Fault;
-use super::{Store, convert, outcome, phase};
+use super::{Store, convert, grants, outcome, phase};
 use crate::error::Result;
 use crate::lease::{Accepted, Completion, Lease};
 use crate::media::Deletion;
@@ -107,11 +108,12 @@ impl Store {
         .await
     }
 
-    /// Forgets media with its description, unless a job that has not ended reads it. Its file is left to the caller.
+    /// Forgets media with its description, unless a job that has not ended reads it. Its file is left to the caller. One of several
+    /// owners only gives it up.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn delete_library(&self, media: &Digest) -> Result<Deletion> {
+    pub async fn delete_library(&self, media: &Digest, by: Option<UserId>) -> Result<Deletion> {
         let media = media.clone();
         self.write(move |conn| {
             let path: Option<String> = conn
@@ -119,6 +121,11 @@ impl Store {
                 .query_row([media.as_str()], |row| row.get(0))
                 .optional()?;
             let Some(path) = path else { return Ok(Deletion::Unknown) };
+            if let Some(user) = by
+                && grants::give_up(conn, (Kind::Media, media.as_str()), user)?
+            {
+                return Ok(Deletion::GivenUp);
+            }
             let used = conn
                 .prepare_cached(
                     "SELECT id FROM jobs WHERE phase NOT IN ('Completed', 'Failed', 'Cancelled')

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::folder::{FileCounts, FileState};
 use kinora_protocol::node::FileMark;
-use kinora_protocol::{Digest, FolderId};
+use kinora_protocol::{Digest, FolderId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert};
+use super::{Store, convert, grants};
 use crate::error::Result;
 use crate::folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 
@@ -75,7 +76,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_folder(&self, row: &FolderRow) -> Result<()> {
+    pub async fn put_folder(&self, row: &FolderRow, owner: Option<UserId>) -> Result<()> {
         let (id, enabled, created_ms) = (row.id.to_string(), row.enabled, row.created_ms);
         let folder = convert::json(&row.folder)?;
         self.write(move |conn| {
@@ -83,19 +84,22 @@ impl Store {
                 "INSERT INTO folders (id, folder, enabled, created_ms) VALUES (?1, ?2, ?3, ?4)",
             )?
             .execute(params![id, folder, enabled, created_ms])?;
+            grants::own(conn, (Kind::Folder, &id), owner)?;
             Ok(())
         })
         .await
     }
 
-    /// All folders, oldest first.
+    /// All folders that somebody gets to see, oldest first.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn folders(&self) -> Result<Vec<FolderRow>> {
-        self.read(|conn| {
-            let mut query = conn.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
-            Ok(query.query_map([], folder_row)?.collect::<rusqlite::Result<_>>()?)
+    pub async fn folders(&self, sight: &Sight) -> Result<Vec<FolderRow>> {
+        let seen_by = grants::seen_by(sight)?;
+        self.read(move |conn| {
+            let seen = grants::seen(Kind::Folder, "folders.id", 1);
+            let mut query = conn.prepare_cached(&format!("{SELECT} WHERE {seen} ORDER BY id"))?;
+            Ok(query.query_map([seen_by], folder_row)?.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::{Failure, JobId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert, graph, outbox, phase};
+use super::{Store, convert, grants, graph, outbox, phase};
 use crate::error::Result;
 use crate::job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
 
@@ -36,7 +37,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`](crate::StoreError::Conflict) when the id is taken, `Invalid` when the graph has a ring.
     pub async fn submit(&self, job: NewJob, now_ms: i64) -> Result<Submitted> {
-        let NewJob { id, phase, request, graph } = job;
+        let NewJob { id, phase, request, graph, owner } = job;
         let tasks = graph::Prepared::new(&graph)?;
         drop(graph);
         let body = convert::json(&request)?;
@@ -60,6 +61,7 @@ impl Store {
             if inserted == 0 {
                 return Err(Fault::Conflict(format!("there is a job {id} already")));
             }
+            grants::own(conn, (Kind::Job, &id.to_string()), owner)?;
             graph::insert(conn, id, &tasks, phase, now_ms)?;
             outbox::put(conn, &Event::Job { job: id, phase, failure: None })?;
             Ok(Submitted::Created(id))
@@ -224,18 +226,20 @@ impl Store {
         .await
     }
 
-    /// Up to `limit` jobs, newest first, that are older than `after`; from the newest when absent.
+    /// Up to `limit` jobs that somebody gets to see, newest first, that are older than `after`; from the newest when absent.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn jobs(&self, after: Option<JobId>, limit: u32) -> Result<Vec<JobRow>> {
+    pub async fn jobs(&self, sight: &Sight, after: Option<JobId>, limit: u32) -> Result<Vec<JobRow>> {
+        let seen_by = grants::seen_by(sight)?;
         self.read(move |conn| {
             let mut query = conn.prepare_cached(&format!(
-                "SELECT {COLUMNS} FROM jobs WHERE id < ?1 ORDER BY id DESC LIMIT ?2"
+                "SELECT {COLUMNS} FROM jobs WHERE id < ?1 AND {} ORDER BY id DESC LIMIT ?2",
+                grants::seen(Kind::Job, "jobs.id", 3)
             ))?;
             // `~` sorts after all ids.
             let before = after.map_or_else(|| "~".to_owned(), |id| id.to_string());
-            let rows = query.query_map(params![before, limit], job_row)?;
+            let rows = query.query_map(params![before, limit, seen_by], job_row)?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
         })
         .await

@@ -2,11 +2,12 @@
 
 use std::path::PathBuf;
 
-use kinora_protocol::Digest;
+use kinora_protocol::access::{Kind, Sight};
+use kinora_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert};
+use super::{Store, convert, grants};
 use crate::error::{Result, StoreError};
 use crate::media::LibraryRow;
 
@@ -30,20 +31,21 @@ fn find(conn: &Connection, digest: &Digest) -> Result<Option<LibraryRow>, Fault>
 pub(super) struct Kept {
     media: LibraryRow,
     path: String,
+    owner: Option<UserId>,
 }
 
 impl Kept {
-    pub(super) fn new(media: &LibraryRow) -> Result<Self, StoreError> {
+    pub(super) fn new(media: &LibraryRow, owner: Option<UserId>) -> Result<Self, StoreError> {
         let path = media.path.to_str().map(str::to_owned);
         let path = path.ok_or_else(|| StoreError::Invalid {
             what: format!("a path that is no text: {:?}", media.path),
         })?;
-        Ok(Self { media: media.clone(), path })
+        Ok(Self { media: media.clone(), path, owner })
     }
 }
 
 /// Inserts media, unless the same content is there; gives the row that is there now.
-pub(super) fn put(conn: &Connection, Kept { media, path }: &Kept) -> Result<LibraryRow, Fault> {
+pub(super) fn put(conn: &Connection, Kept { media, path, owner }: &Kept) -> Result<LibraryRow, Fault> {
     conn.prepare_cached(
         "INSERT INTO library (digest, name, size, path, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)
          ON CONFLICT (digest) DO NOTHING",
@@ -55,16 +57,17 @@ pub(super) fn put(conn: &Connection, Kept { media, path }: &Kept) -> Result<Libr
         path,
         media.created_ms
     ])?;
+    grants::own(conn, (Kind::Media, media.digest.as_str()), *owner)?;
     find(conn, &media.digest)?.ok_or_else(|| Fault::NotFound(format!("media {}", media.digest)))
 }
 
 impl Store {
-    /// Keeps media, unless the same content is there. Gives the row that is there now.
+    /// Keeps media, unless the same content is there; it is the owner's in either case. Gives the row that is there now.
     ///
     /// # Errors
     /// `Invalid` when its path is no text; the disk fails or the store is closed.
-    pub async fn put_library(&self, media: &LibraryRow) -> Result<LibraryRow> {
-        let media = Kept::new(media)?;
+    pub async fn put_library(&self, media: &LibraryRow, owner: Option<UserId>) -> Result<LibraryRow> {
+        let media = Kept::new(media, owner)?;
         self.write(move |conn| put(conn, &media)).await
     }
 
@@ -77,14 +80,18 @@ impl Store {
         self.read(move |conn| find(conn, &digest)).await
     }
 
-    /// All media, newest first.
+    /// All media that somebody gets to see, newest first.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn library(&self) -> Result<Vec<LibraryRow>> {
+    pub async fn library(&self, sight: &Sight) -> Result<Vec<LibraryRow>> {
+        let seen_by = grants::seen_by(sight)?;
         self.read(move |conn| {
-            let mut query = conn.prepare_cached("SELECT * FROM library ORDER BY created_ms DESC, digest")?;
-            Ok(query.query_map([], library_row)?.collect::<rusqlite::Result<_>>()?)
+            let mut query = conn.prepare_cached(&format!(
+                "SELECT * FROM library WHERE {} ORDER BY created_ms DESC, digest",
+                grants::seen(Kind::Media, "library.digest", 1)
+            ))?;
+            Ok(query.query_map([seen_by], library_row)?.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

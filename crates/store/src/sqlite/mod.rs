@@ -2,11 +2,15 @@
 //!
 //! Each file below writes the statements of one resource; nobody else has SQL.
 
+mod audit;
 mod backup;
 mod convert;
+mod credentials;
 mod descriptions;
+mod enrollment;
 mod fault;
 mod folders;
+mod grants;
 mod graph;
 mod jobs;
 mod lease;
@@ -25,6 +29,7 @@ mod tasks;
 #[cfg(test)]
 mod tests;
 mod uploads;
+mod users;
 mod webhooks;
 mod writer;
 

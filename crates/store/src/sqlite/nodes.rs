@@ -49,6 +49,8 @@ impl Store {
     pub async fn forget_node(&self, node: &NodeId) -> Result<bool> {
         let id = node.clone();
         self.write(move |conn| {
+            // Nor is it let in any more.
+            conn.prepare_cached("DELETE FROM node_keys WHERE node = ?1")?.execute([id.as_str()])?;
             let gone = conn.prepare_cached("DELETE FROM nodes WHERE id = ?1")?.execute([id.as_str()])?;
             Ok(gone == 1)
         })

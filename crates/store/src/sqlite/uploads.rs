@@ -1,9 +1,10 @@
 //! Uploads: begun, grown, made media of, dropped.
 
-use kinora_protocol::UploadId;
+use kinora_protocol::access::Kind;
+use kinora_protocol::{UploadId, UserId};
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{Store, convert, library};
+use super::{Store, convert, grants, library};
 use crate::error::Result;
 use crate::media::LibraryRow;
 use crate::upload::UploadRow;
@@ -31,7 +32,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_upload(&self, upload: &UploadRow) -> Result<()> {
+    pub async fn put_upload(&self, upload: &UploadRow, owner: Option<UserId>) -> Result<()> {
         let part = convert::json(&upload.part)?;
         let upload = upload.clone();
         self.write(move |conn| {
@@ -49,6 +50,7 @@ impl Store {
                 upload.created_ms,
                 upload.expires_ms
             ])?;
+            grants::own(conn, (Kind::Upload, &upload.id.to_string()), owner)?;
             Ok(())
         })
         .await
@@ -93,14 +95,20 @@ impl Store {
         .await
     }
 
-    /// An upload is media from now on; gives the media that is there, which may have come before by another way.
+    /// An upload is media from now on, which is its owners'; gives the media that is there, which may have come before by another way.
     ///
     /// # Errors
     /// As [`Store::put_library`].
     pub async fn finish_upload(&self, upload: UploadId, media: &LibraryRow) -> Result<LibraryRow> {
-        let media = library::Kept::new(media)?;
+        let media = library::Kept::new(media, None)?;
         self.write(move |conn| {
             let kept = library::put(conn, &media)?;
+            conn.prepare_cached(
+                "INSERT INTO grants (kind, thing, subject, \"right\")
+                 SELECT 'media', ?2, subject, 'own' FROM grants WHERE kind = 'upload' AND thing = ?1 AND \"right\" = 'own'
+                 ON CONFLICT (kind, thing, subject) DO UPDATE SET \"right\" = 'own'",
+            )?
+            .execute(params![upload.to_string(), kept.digest.as_str()])?;
             conn.prepare_cached("UPDATE uploads SET media = ?2 WHERE id = ?1")?
                 .execute(params![upload.to_string(), kept.digest.as_str()])?;
             Ok(kept)

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::webhook::{DeliveryState, WebhookEvent};
-use kinora_protocol::{DeliveryId, WebhookId};
+use kinora_protocol::{DeliveryId, UserId, WebhookId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
-use super::{Store, convert, keep_meta, outbox};
+use super::{Store, convert, grants, keep_meta, outbox};
 use crate::error::Result;
 use crate::outbox::OutboxRow;
 use crate::webhook::{DeliveryRow, Tried, WebhookRow};
@@ -74,7 +75,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_webhook(&self, webhook: &WebhookRow) -> Result<()> {
+    pub async fn put_webhook(&self, webhook: &WebhookRow, owner: Option<UserId>) -> Result<()> {
         let events = convert::json(&webhook.events)?;
         let webhook = webhook.clone();
         self.write(move |conn| {
@@ -90,19 +91,22 @@ impl Store {
                 webhook.enabled,
                 webhook.created_ms
             ])?;
+            grants::own(conn, (Kind::Webhook, &webhook.id.to_string()), owner)?;
             Ok(())
         })
         .await
     }
 
-    /// All webhooks, oldest first.
+    /// All webhooks that somebody gets to see, oldest first.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn webhooks(&self) -> Result<Vec<WebhookRow>> {
-        self.read(|conn| {
-            let mut query = conn.prepare_cached(&format!("{SELECT} ORDER BY id"))?;
-            Ok(query.query_map([], webhook_row)?.collect::<rusqlite::Result<_>>()?)
+    pub async fn webhooks(&self, sight: &Sight) -> Result<Vec<WebhookRow>> {
+        let seen_by = grants::seen_by(sight)?;
+        self.read(move |conn| {
+            let seen = grants::seen(Kind::Webhook, "webhooks.id", 1);
+            let mut query = conn.prepare_cached(&format!("{SELECT} WHERE {seen} ORDER BY id"))?;
+            Ok(query.query_map([seen_by], webhook_row)?.collect::<rusqlite::Result<_>>()?)
         })
         .await
     }

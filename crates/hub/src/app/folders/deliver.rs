@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kinora_protocol::access::Kind;
 use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::folder::{Delivery, FileState, NewFolder};
 use kinora_protocol::job::JobPhase;
@@ -69,7 +70,8 @@ impl Hub {
         };
         // No key of a client's has the first character.
         let key = format!("\nfolder {} {} {}", row.id, file.digest, file.name);
-        match self.submit_api(job, Some(key)).await? {
+        let owner = self.owner(Kind::Folder, &row.id.to_string()).await?;
+        match self.submit_for(owner, job, Some(key)).await? {
             Ok(submitted) => {
                 fault::point("folder.submitted");
                 let file = FolderFileRow { job: Some(submitted.id()), updated_ms: now_ms(), ..file };

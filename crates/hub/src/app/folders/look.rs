@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
+use kinora_protocol::access::Sight;
 use kinora_protocol::folder::{Delivery, FileState, NewFolder};
 use kinora_protocol::node::FileMark;
 use kinora_protocol::{Digest, FolderId, fault};
@@ -61,7 +62,7 @@ impl Hub {
             tokio::select! {
                 () = stop.cancelled() => return,
                 Some(id) = looks.next() => { busy.remove(&id); }
-                _ = tick.tick() => match self.store().folders().await {
+                _ = tick.tick() => match self.store().folders(&Sight::All).await {
                     Ok(rows) => {
                         for row in rows {
                             if busy.insert(row.id) {

@@ -2,16 +2,19 @@
 
 use std::path::PathBuf;
 
-use axum::Json;
 use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
+use axum::{Extension, Json};
+use kinora_access::{Action, Actor, Resource, authorize};
+use kinora_protocol::access::{Area, Kind};
 use kinora_protocol::api::{JobView, NewJob, NodeState, NodeView, Source};
 use kinora_protocol::job::{JobPhase, Work};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::progress::percent;
+use crate::app::access::{Caller, denied};
 use crate::{ClusterDefaults, Hub, Result};
 
 /// Longest command.
@@ -75,32 +78,47 @@ impl From<Failure> for Answer {
             ErrorCode::BadInput => "INVALID_FILE",
             ErrorCode::BadRecipe => "INVALID_CONFIG",
             ErrorCode::Disk => "DISK_ERROR",
+            ErrorCode::Unauthenticated | ErrorCode::Forbidden => "PERMISSION_DENIED",
             _ => "ERROR",
         };
         Self::Error { code, message: failure.message }
     }
 }
 
-pub(in crate::http) async fn post(State(hub): State<Hub>, body: axum::body::Bytes) -> Json<Answer> {
-    Json(answer(&hub, &body).await)
+pub(in crate::http) async fn post(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    body: axum::body::Bytes,
+) -> Json<Answer> {
+    Json(answer(&hub, &caller, &body).await)
 }
 
-pub(in crate::http) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+pub(in crate::http) async fn connect(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
-    upgrade.on_upgrade(move |socket| async move { converse(&hub, socket).await })
+    upgrade.on_upgrade(move |socket| async move { converse(&hub, caller, socket).await })
 }
 
-async fn converse(hub: &Hub, mut socket: WebSocket) {
+async fn converse(hub: &Hub, mut caller: Caller, mut socket: WebSocket) {
     while let Some(Ok(message)) = socket.recv().await {
         let Message::Text(text) = message else { continue };
-        let Ok(answer) = serde_json::to_string(&answer(hub, text.as_bytes()).await) else { return };
+        // Each command is of whoever it is now.
+        match hub.still(&caller).await {
+            Ok(Ok(actor)) => caller.actor = actor,
+            _ => return,
+        }
+        let answer = answer(hub, &caller, text.as_bytes()).await;
+        let Ok(answer) = serde_json::to_string(&answer) else { return };
         if socket.send(Message::Text(answer.into())).await.is_err() {
             return;
         }
     }
 }
 
-async fn answer(hub: &Hub, text: &[u8]) -> Answer {
+async fn answer(hub: &Hub, caller: &Caller, text: &[u8]) -> Answer {
     let command = match serde_json::from_slice(text) {
         Ok(command) => command,
         Err(error) => {
@@ -110,18 +128,47 @@ async fn answer(hub: &Hub, text: &[u8]) -> Answer {
             };
         }
     };
-    run(hub, command).await.unwrap_or_else(|error| Answer::from(Failure::from(error)))
+    run(hub, &caller.actor, command).await.unwrap_or_else(|error| Answer::from(Failure::from(error)))
 }
 
-async fn run(hub: &Hub, command: Command) -> Result<Answer> {
+/// What a command takes besides the right to give commands, unless it is decided where it is carried out.
+async fn refusal(hub: &Hub, actor: &Actor, command: &Command) -> Result<Option<Failure>> {
+    let (action, area, job) = match command {
+        Command::ProcessLocalFile { .. } | Command::ProcessUploadedFile { .. } => {
+            (Action::Create, Area::Jobs, None)
+        }
+        Command::CancelJob { job_id } => (Action::Change, Area::Jobs, Some(job_id)),
+        Command::GetJobStatus { job_id } => (Action::Read, Area::Jobs, Some(job_id)),
+        Command::ListJobs => (Action::Read, Area::Jobs, None),
+        Command::ListClients => (Action::Read, Area::Nodes, None),
+        Command::DisconnectClient { .. } => (Action::Operate, Area::Nodes, None),
+    };
+    Ok(match job {
+        Some(job) => hub.may(actor, action, (Kind::Job, job)).await?.err(),
+        None => {
+            let verdict = authorize(actor, action, Resource::Area(area));
+            verdict.err().map(|denial| denied(denial, area.name()))
+        }
+    })
+}
+
+async fn run(hub: &Hub, actor: &Actor, command: Command) -> Result<Answer> {
+    if let Some(failure) = refusal(hub, actor, &command).await? {
+        return Ok(match (&command, failure.code) {
+            (Command::CancelJob { .. } | Command::GetJobStatus { .. }, ErrorCode::BadInput) => {
+                Answer::Error { code: "JOB_NOT_FOUND", message: failure.message }
+            }
+            _ => failure.into(),
+        });
+    }
     match command {
         Command::ProcessLocalFile { file_path, config } => {
-            submit(hub, Source::Path(below_allowed(hub, file_path)), config).await
+            submit(hub, actor, Source::Path(below_allowed(hub, file_path)), config).await
         }
         Command::ProcessUploadedFile { file_name, config } => {
-            let kept = hub.media_views().await?.into_iter().find(|m| m.name == file_name);
+            let kept = hub.media_views(&actor.sight()).await?.into_iter().find(|m| m.name == file_name);
             match kept {
-                Some(media) => submit(hub, Source::Media(media.id), config).await,
+                Some(media) => submit(hub, actor, Source::Media(media.id), config).await,
                 None => Ok(Answer::Error {
                     code: "FILE_NOT_FOUND",
                     message: format!("no file {file_name:?} was uploaded"),
@@ -138,15 +185,15 @@ async fn run(hub: &Hub, command: Command) -> Result<Answer> {
             status(hub, &job_id).await
         }
         Command::ListJobs => {
-            let page = hub.job_views(None, LISTED).await?;
+            let page = hub.job_views(&actor.sight(), None, LISTED).await?;
             // That system knows no jobs that make no file.
             let encodes = page.items.into_iter().filter(|view| view.work == Work::Encode);
             Ok(Answer::JobsList(encodes.map(job).collect()))
         }
-        Command::ListClients => clients(hub).await,
+        Command::ListClients => clients(hub, actor).await,
         Command::DisconnectClient { client_id } => {
             if hub.disconnect_node(&NodeId::from(client_id.clone())) {
-                return clients(hub).await;
+                return clients(hub, actor).await;
             }
             let message = format!("client {client_id} is not connected");
             Ok(Answer::Error { code: "CLIENT_NOT_FOUND", message })
@@ -163,14 +210,14 @@ fn below_allowed(hub: &Hub, path: PathBuf) -> PathBuf {
     folders.iter().map(|folder| folder.join(&path)).find(|path| path.exists()).unwrap_or(path)
 }
 
-async fn submit(hub: &Hub, source: Source, config: Option<Config>) -> Result<Answer> {
+async fn submit(hub: &Hub, actor: &Actor, source: Source, config: Option<Config>) -> Result<Answer> {
     let defaults: &ClusterDefaults = hub.cluster_defaults();
     let (params, required) = config.map_or((None, None), |c| (c.ffmpeg_params, c.required_clients));
     let mut asked =
         NewJob { name: defaults.output_name.clone(), required_nodes: required, ..NewJob::of(source) };
     asked.recipe.video.ffmpeg_params =
         params.map(|words| words.join(" ")).or_else(|| defaults.ffmpeg_params.clone());
-    Ok(match hub.submit_api(asked, None).await? {
+    Ok(match hub.submit_api(actor, asked, None).await? {
         Ok(submitted) => Answer::JobCreated { job_id: submitted.id() },
         Err(failure) => failure.into(),
     })
@@ -211,8 +258,8 @@ fn job(view: JobView) -> Job {
     }
 }
 
-async fn clients(hub: &Hub) -> Result<Answer> {
-    let nodes = hub.node_views().await?.into_iter();
+async fn clients(hub: &Hub, actor: &Actor) -> Result<Answer> {
+    let nodes = hub.node_views(&actor.sight()).await?.into_iter();
     Ok(Answer::ClientsList(nodes.filter(|n| n.state != NodeState::Disconnected).map(client).collect()))
 }
 

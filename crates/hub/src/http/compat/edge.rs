@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use kinora_protocol::NodeId;
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::{NodeState, NodeView};
 use kinora_protocol::node::{Capabilities, Sandboxing, Slots};
 use kinora_store::NodeRow;
@@ -70,12 +71,12 @@ pub(in crate::http) async fn heartbeat(
 }
 
 pub(in crate::http) async fn list(State(hub): State<Hub>) -> Result<Json<Value>, Refusal> {
-    let nodes: Vec<Value> = hub.node_views().await?.iter().map(shown).collect();
+    let nodes: Vec<Value> = hub.node_views(&Sight::All).await?.iter().map(shown).collect();
     Ok(Json(json!({ "total": nodes.len(), "nodes": nodes })))
 }
 
 pub(in crate::http) async fn status(State(hub): State<Hub>) -> Result<Json<Value>, Refusal> {
-    let (nodes, cluster) = (hub.node_views().await?, hub.cluster_view().await?);
+    let (nodes, cluster) = (hub.node_views(&Sight::All).await?, hub.cluster_view().await?);
     let online = nodes.iter().filter(|node| is_online(node)).count();
     Ok(Json(json!({
         "total_nodes": nodes.len(),

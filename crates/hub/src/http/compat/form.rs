@@ -11,6 +11,7 @@ use kinora_protocol::api::MediaView;
 use super::super::media::unfit;
 use super::super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 
 /// Longest value beside the file.
 const LONGEST_VALUE: usize = 64 << 10;
@@ -30,7 +31,12 @@ fn bad(why: impl Into<String>) -> Refusal {
 }
 
 /// Takes the file of a form in.
-pub(super) async fn take(hub: &Hub, headers: &HeaderMap, mut form: Multipart) -> Result<Form, Refusal> {
+pub(super) async fn take(
+    hub: &Hub,
+    caller: &Caller,
+    headers: &HeaderMap,
+    mut form: Multipart,
+) -> Result<Form, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let (mut media, mut values) = (None, BTreeMap::<String, Vec<String>>::new());
     let mut count = 0;
@@ -40,7 +46,8 @@ pub(super) async fn take(hub: &Hub, headers: &HeaderMap, mut form: Multipart) ->
                 return Err(bad("the form holds more than one file"));
             }
             let pieces = field.map(|piece| piece.map_err(|e| e.body_text()));
-            media = Some(hub.take_media(&name, announced, Box::pin(pieces)).await.map_err(unfit)?);
+            let owner = caller.actor.owner();
+            media = Some(hub.take_media(owner, &name, announced, Box::pin(pieces)).await.map_err(unfit)?);
             continue;
         }
         let name = field.name().unwrap_or_default().to_owned();

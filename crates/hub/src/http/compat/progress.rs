@@ -14,6 +14,7 @@ use tokio::time::timeout;
 
 use super::super::live::{PING, SLOW, Told};
 use crate::Hub;
+use crate::app::access::Caller;
 
 /// How far a job is, as most systems say it.
 pub(super) fn status(phase: JobPhase) -> &'static str {
@@ -50,10 +51,10 @@ fn touched(update: &Update) -> BTreeSet<JobId> {
 }
 
 /// Tells of all jobs that make a file, until the client goes.
-pub(super) async fn tell(hub: &Hub, socket: WebSocket, told: impl Fn(&JobView) -> Value) {
+pub(super) async fn tell(hub: &Hub, caller: Caller, socket: WebSocket, told: impl Fn(&JobView) -> Value) {
     let (mut out, mut incoming) = socket.split();
     let all = Subscribe { subscribe: vec![Topic::Jobs], after: None };
-    let Ok(watcher) = hub.watch(all).await else { return };
+    let Ok(watcher) = hub.watch(caller, all).await else { return };
     let mut updates = Told::start(watcher).updates;
     let mut ping = tokio::time::interval(PING);
     loop {

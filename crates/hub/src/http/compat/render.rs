@@ -1,11 +1,12 @@
 //! `render`: a file is uploaded with a list of enhancements, and watched. Enhancements that are not there are refused by name: nobody is
 //! given a file that is not what was asked for.
 
-use axum::Json;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
 use kinora_protocol::{ErrorCode, JobId};
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use super::super::live::LONGEST_MESSAGE;
 use super::super::problem::Refusal;
 use super::{form, progress, service};
+use crate::app::access::Caller;
 use crate::{Hub, now_ms};
 
 /// What the other system offers.
@@ -62,15 +64,16 @@ fn check(wanted: &[String]) -> Result<(), Refusal> {
 
 pub(in crate::http) async fn upload(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     form: Multipart,
 ) -> Result<Json<Value>, Refusal> {
-    let form = form::take(&hub, &headers, form).await?;
+    let form = form::take(&hub, &caller, &headers, form).await?;
     let wanted = wanted(form.values.get("enhancements").map_or(&[][..], Vec::as_slice));
     check(&wanted)?;
-    hub.describe(&form.media.id).await?;
+    hub.describe(&form.media.id, caller.actor.owner()).await?;
     let asked = NewJob { preset: Some("web".to_owned()), ..NewJob::of(Source::Media(form.media.id)) };
-    let job = hub.submit_api(asked, None).await??.id();
+    let job = hub.submit_api(&caller.actor, asked, None).await??.id();
     Ok(Json(json!({ "job_id": job, "status": "pending", "enhancements": wanted })))
 }
 
@@ -118,7 +121,7 @@ pub(in crate::http) async fn download(
 
 pub(in crate::http) async fn system_info(State(hub): State<Hub>) -> Result<Json<Value>, Refusal> {
     let system = hub.system_view();
-    let nodes = hub.node_views().await?;
+    let nodes = hub.node_views(&Sight::Nothing).await?;
     let there = nodes.iter().filter(|node| node.state != NodeState::Disconnected);
     let accelerated =
         there.flat_map(|node| &node.capabilities.encoders).any(|encoder| !encoder.is_software());
@@ -142,9 +145,13 @@ pub(in crate::http) async fn health(State(hub): State<Hub>) -> Result<Json<Value
     })))
 }
 
-pub(in crate::http) async fn connect(State(hub): State<Hub>, upgrade: WebSocketUpgrade) -> Response {
+pub(in crate::http) async fn connect(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     upgrade.max_message_size(LONGEST_MESSAGE).on_upgrade(move |socket| async move {
-        progress::tell(&hub, socket, |view| shown(view, &Value::Null)).await;
+        progress::tell(&hub, caller, socket, |view| shown(view, &Value::Null)).await;
     })
 }
 

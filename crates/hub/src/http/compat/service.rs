@@ -1,10 +1,10 @@
 //! `service`: a file is uploaded, enhanced for browsers and described at once; its id is that of the job.
 
-use axum::Json;
 use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
 use kinora_protocol::api::{JobView, MetadataView, NewJob, Source};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
@@ -16,6 +16,7 @@ use super::super::live::LONGEST_MESSAGE;
 use super::super::problem::Refusal;
 use super::{form, progress};
 use crate::Hub;
+use crate::app::access::Caller;
 
 /// What is made of each file.
 const PRESET: &str = "enhance";
@@ -36,13 +37,14 @@ async fn media(hub: &Hub, file: &str) -> Result<Digest, Refusal> {
 
 pub(in crate::http) async fn upload(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     form: Multipart,
 ) -> Result<Json<Value>, Refusal> {
-    let media = form::take(&hub, &headers, form).await?.media;
-    hub.describe(&media.id).await?;
+    let media = form::take(&hub, &caller, &headers, form).await?.media;
+    hub.describe(&media.id, caller.actor.owner()).await?;
     let asked = NewJob { preset: Some(PRESET.to_owned()), ..NewJob::of(Source::Media(media.id)) };
-    let file = hub.submit_api(asked, None).await??.id();
+    let file = hub.submit_api(&caller.actor, asked, None).await??.id();
     Ok(Json(json!({ "file_id": file, "filename": media.name, "status": "processing" })))
 }
 
@@ -132,6 +134,7 @@ pub(in crate::http) async fn processed(
 
 pub(in crate::http) async fn connect(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(client): Path<String>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
@@ -142,6 +145,6 @@ pub(in crate::http) async fn connect(
             told["client_id"] = json!(client);
             told
         };
-        progress::tell(&hub, socket, told).await;
+        progress::tell(&hub, caller, socket, told).await;
     })
 }

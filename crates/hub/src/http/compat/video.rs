@@ -1,10 +1,11 @@
 //! The video calls of `edge`: upload, process, watch, download. What it calls a task is a job here. Its `edit` and `render` need a
 //! timeline, which is not among what can be said of a file.
 
-use axum::Json;
 use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
+use axum::{Extension, Json};
+use kinora_protocol::access::Sight;
 use kinora_protocol::api::{NewJob, NodeState, Source};
 use kinora_protocol::recipe::{AudioCodec, Container, Recipe, Scale, VideoCodec};
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, Rational};
@@ -15,6 +16,7 @@ use super::super::asked;
 use super::super::problem::Refusal;
 use super::{form, progress, service};
 use crate::Hub;
+use crate::app::access::Caller;
 
 /// What is to be done.
 #[derive(Debug, Deserialize)]
@@ -79,10 +81,11 @@ fn unknown(task: &str) -> Refusal {
 
 pub(in crate::http) async fn upload(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     headers: HeaderMap,
     form: Multipart,
 ) -> Result<Json<Value>, Refusal> {
-    let media = form::take(&hub, &headers, form).await?.media;
+    let media = form::take(&hub, &caller, &headers, form).await?.media;
     Ok(Json(
         json!({ "file_path": media.id, "filename": media.name, "size": media.size, "status": "uploaded" }),
     ))
@@ -90,6 +93,7 @@ pub(in crate::http) async fn upload(
 
 pub(in crate::http) async fn process(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<Value>), Refusal> {
     let said: Process = asked::json(&body, "the task", ErrorCode::BadRecipe)?;
@@ -97,13 +101,16 @@ pub(in crate::http) async fn process(
         .map_err(|_| Refusal::not_found(format!("uploaded file {:?}", said.input_file)))?;
     let operation = said.operation;
     let job = match operation {
-        Operation::Analyze => {
-            hub.describe(&media).await?.ok_or_else(|| Refusal::not_found(format!("uploaded file {media}")))?
-        }
+        Operation::Analyze => hub
+            .describe(&media, caller.actor.owner())
+            .await?
+            .ok_or_else(|| Refusal::not_found(format!("uploaded file {media}")))?,
         Operation::Transcode | Operation::Enhance => {
             let preset = (operation == Operation::Enhance).then(|| "enhance".to_owned());
             let recipe = said.parameters.recipe();
-            hub.submit_api(NewJob { recipe, preset, ..NewJob::of(Source::Media(media)) }, None).await??.id()
+            hub.submit_api(&caller.actor, NewJob { recipe, preset, ..NewJob::of(Source::Media(media)) }, None)
+                .await??
+                .id()
         }
         Operation::Edit | Operation::Render => {
             let why = "edit and render work on the timeline of a project, not on a file";
@@ -140,7 +147,9 @@ pub(in crate::http) async fn download(
 
 pub(in crate::http) async fn gpu_status(State(hub): State<Hub>) -> Result<Json<Value>, Refusal> {
     let mut gpus = Vec::new();
-    for node in hub.node_views().await?.iter().filter(|node| node.state != NodeState::Disconnected) {
+    for node in
+        hub.node_views(&Sight::Nothing).await?.iter().filter(|node| node.state != NodeState::Disconnected)
+    {
         let encoders: Vec<_> = node.capabilities.encoders.iter().filter(|e| !e.is_software()).collect();
         let names = node.capabilities.machine.iter().flat_map(|machine| machine.gpus.clone());
         gpus.extend(names.map(|name| json!({ "node_id": node.id, "name": name, "encoders": encoders })));

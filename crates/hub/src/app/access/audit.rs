@@ -1,0 +1,88 @@
+//! The record of who did what, and who tried what. It is for people who have to find out afterwards.
+
+use kinora_access::chain::chained;
+use kinora_protocol::access::AuditView;
+use kinora_protocol::api::Page;
+use kinora_store::{AuditEntry, AuditRow};
+
+use super::Caller;
+use crate::{Hub, Result, now_ms};
+
+/// Longest text of an entry, in characters.
+const LONGEST: usize = 500;
+
+/// What came of what somebody did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// It is done.
+    Done,
+    /// It was not allowed.
+    Denied,
+    /// It could not be done.
+    Failed,
+}
+
+impl Outcome {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Denied => "denied",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// As it may stand in a log: without what could move a cursor, and not without end.
+fn short(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect()
+}
+
+fn view(row: AuditRow) -> AuditView {
+    let AuditRow { seq, entry, hash } = row;
+    let AuditEntry { at_ms, actor, address, action, outcome, detail } = entry;
+    AuditView { seq, at_ms, actor, address, action, outcome, detail, hash }
+}
+
+fn chain(before: &str, seq: i64, entry: &AuditEntry) -> String {
+    chained(before, &view(AuditRow { seq, entry: entry.clone(), hash: String::new() }))
+}
+
+impl Hub {
+    /// Writes down what somebody did. What strangers are denied is written so often at the most that they cannot fill the disk.
+    pub(crate) async fn record(&self, caller: &Caller, action: &str, outcome: Outcome, detail: &str) {
+        let address = caller.address.to_string();
+        if outcome == Outcome::Denied && self.access().refused.take(&address).is_err() {
+            tracing::debug!(%address, action, "denied, as often before");
+            return;
+        }
+        let entry = AuditEntry {
+            at_ms: now_ms(),
+            actor: short(&caller.actor.to_string()),
+            address,
+            action: short(action),
+            outcome: outcome.name().to_owned(),
+            detail: short(detail),
+        };
+        tracing::info!(
+            actor = entry.actor,
+            address = entry.address,
+            outcome = entry.outcome,
+            "{}",
+            entry.action
+        );
+        if let Err(error) = self.store().put_audit(entry, chain).await {
+            tracing::error!("what was done cannot be written down: {error}");
+        }
+    }
+
+    /// What was done after a position, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn audit_views(&self, after: i64, limit: u32) -> Result<Page<AuditView>> {
+        let rows = self.store().audit_after(after, limit).await?;
+        let whole = u32::try_from(rows.len()).unwrap_or(u32::MAX) == limit;
+        let next = rows.last().filter(|_| whole).map(|row| row.seq.to_string());
+        Ok(Page { items: rows.into_iter().map(view).collect(), next })
+    }
+}

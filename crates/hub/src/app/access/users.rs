@@ -1,0 +1,222 @@
+//! Users: the first one, others, and what becomes of them.
+
+use std::sync::atomic::Ordering;
+
+use kinora_access::password::{self, PasswordError};
+use kinora_access::{Actor, Secret, Via};
+use kinora_protocol::access::{Me, NewUser, PasswordChange, Role, Setup, UserChange, UserView};
+use kinora_protocol::{ErrorCode, Failure, UserId};
+use kinora_store::{UserChanged, UserRow, UserUpdate};
+
+use super::Caller;
+use super::audit::Outcome;
+use super::sessions::Entered;
+use crate::{Hub, HubError, Result, now_ms};
+
+/// Longest name of a user or a team.
+const LONGEST_NAME: usize = 64;
+
+type Answer<T> = std::result::Result<T, Failure>;
+
+fn bad(why: impl Into<String>) -> Failure {
+    Failure::new(ErrorCode::BadInput, why)
+}
+
+/// Whether somebody or something may be called that.
+pub(super) fn check_name(name: &str) -> Answer<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(bad(format!("{name:?} is no name: 1 to {LONGEST_NAME} letters, digits and . _ - @")))
+}
+
+fn view(row: UserRow, teams: Vec<String>) -> UserView {
+    let UserRow { id, name, role, disabled, created_ms, last_login_ms, .. } = row;
+    UserView { id, name, role, teams, disabled, created_ms, last_login_ms }
+}
+
+fn of_change(changed: UserChanged) -> Option<Answer<()>> {
+    match changed {
+        UserChanged::Changed => Some(Ok(())),
+        UserChanged::Unknown => None,
+        UserChanged::LastAdmin => {
+            let why = "nobody would be left who may do everything: make another admin first";
+            Some(Err(Failure::new(ErrorCode::Busy, why)))
+        }
+    }
+}
+
+impl Hub {
+    /// What is kept of a password; on a thread of its own, few at a time.
+    async fn keep_password(&self, password: String) -> Result<Answer<String>> {
+        let _turn = self.access().hashing.acquire().await;
+        let work = tokio::task::spawn_blocking(move || password::keep(&password)).await;
+        let kept = work.map_err(|e| HubError::Inconsistent(format!("a password could not be kept: {e}")))?;
+        match kept {
+            Err(PasswordError::Failed(why)) => Err(HubError::Inconsistent(why)),
+            kept => Ok(kept.map_err(|e| bad(e.to_string()))),
+        }
+    }
+
+    async fn row_of(&self, user: NewUser) -> Result<Answer<UserRow>> {
+        let NewUser { name, role, password } = user;
+        if let Err(failure) = check_name(&name) {
+            return Ok(Err(failure));
+        }
+        Ok(self.keep_password(password).await?.map(|password| UserRow {
+            id: UserId::generate(),
+            name,
+            role,
+            password: Some(password),
+            disabled: false,
+            created_ms: now_ms(),
+            last_login_ms: None,
+            identity: None,
+        }))
+    }
+
+    /// Makes the first user, who may do everything and owns everything that is there, and lets it in.
+    ///
+    /// # Errors
+    /// When the store fails; the inner error says why not.
+    pub(crate) async fn set_up(&self, caller: &Caller, wanted: Setup) -> Result<Answer<Entered>> {
+        let given = wanted.token.parse::<Secret>().ok();
+        let good = match (&*self.access().setup(), given) {
+            (Some(kept), Some(given)) => given.is(&kept.hash()),
+            _ => false,
+        };
+        if !good {
+            self.record(caller, "setup", Outcome::Denied, &wanted.name).await;
+            let why = "this is not what the hub has printed at its last start, or there is a user already";
+            return Ok(Err(Failure::new(ErrorCode::Unauthenticated, why)));
+        }
+        let user = NewUser { name: wanted.name, role: Role::Admin, password: wanted.password };
+        let row = match self.row_of(user).await? {
+            Ok(row) => row,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if !self.store().put_first_user(&row).await? {
+            return Ok(Err(Failure::new(ErrorCode::Busy, "there is a user already")));
+        }
+        self.closed();
+        self.record(caller, "setup", Outcome::Done, &row.name).await;
+        self.enter(caller, &row, true).await
+    }
+
+    /// From now on whoever comes has to say who it is.
+    fn closed(&self) {
+        self.access().users.store(true, Ordering::Release);
+        self.access().setup().take();
+    }
+
+    /// Makes a user. The first one owns everything that is there.
+    ///
+    /// # Errors
+    /// When the store cannot keep it; the inner error says what is wrong with it.
+    pub(crate) async fn new_user(&self, wanted: NewUser) -> Result<Answer<UserView>> {
+        let row = match self.row_of(wanted).await? {
+            Ok(row) => row,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        if !self.has_users() {
+            if row.role != Role::Admin {
+                return Ok(Err(bad("the first user has to be an admin: nobody else could make another")));
+            }
+            if self.store().put_first_user(&row).await? {
+                self.closed();
+                return Ok(Ok(view(row, Vec::new())));
+            }
+        }
+        if !self.store().put_user(&row).await? {
+            return Ok(Err(Failure::new(ErrorCode::Busy, format!("there is a user {:?} already", row.name))));
+        }
+        Ok(Ok(view(row, Vec::new())))
+    }
+
+    /// All users by name.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn user_views(&self) -> Result<Vec<UserView>> {
+        Ok(self.store().users().await?.into_iter().map(|(row, teams)| view(row, teams)).collect())
+    }
+
+    /// One user.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn user_view(&self, user: &str) -> Result<Option<UserView>> {
+        let same = |view: &UserView| view.name.eq_ignore_ascii_case(user) || view.id.to_string() == user;
+        Ok(self.user_views().await?.into_iter().find(same))
+    }
+
+    /// Changes a user; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot keep it; the inner error says why not.
+    pub(crate) async fn change_user(&self, user: UserId, change: UserChange) -> Result<Option<Answer<()>>> {
+        let password = match change.password {
+            None => None,
+            Some(password) => match self.keep_password(password).await? {
+                Ok(kept) => Some(kept),
+                Err(failure) => return Ok(Some(Err(failure))),
+            },
+        };
+        let update = UserUpdate { role: change.role, password, disabled: change.disabled, keep: None };
+        Ok(of_change(self.store().update_user(user, update).await?))
+    }
+
+    /// Forgets a user; `None` when there is none.
+    ///
+    /// # Errors
+    /// When the store cannot keep it; the inner error says why not.
+    pub(crate) async fn delete_user(&self, user: UserId) -> Result<Option<Answer<()>>> {
+        Ok(of_change(self.store().drop_user(user).await?))
+    }
+
+    /// Gives whoever asks another password. Its other logins end.
+    ///
+    /// # Errors
+    /// When the store cannot keep it; the inner error says why not.
+    pub(crate) async fn change_password(
+        &self,
+        caller: &Caller,
+        change: PasswordChange,
+    ) -> Result<Answer<()>> {
+        let Actor::User(user) = &caller.actor else { return Ok(Err(bad("only users have passwords"))) };
+        let Via::Session(session) = user.via else {
+            return Ok(Err(Failure::new(ErrorCode::Forbidden, "sign in to do this: a key is not enough")));
+        };
+        // Whoever has found an open browser is not to try out passwords.
+        if let Err(seconds) = self.access().logins.take(&format!("user {}", user.name.to_lowercase())) {
+            let why = format!("too many tries: wait {seconds} s");
+            return Ok(Err(Failure::new(ErrorCode::TooMany, why)));
+        }
+        let kept = self.store().user_named(&user.name).await?.and_then(|row| row.password);
+        if !self.matches(change.old, kept).await? {
+            self.record(caller, "password", Outcome::Denied, &user.name).await;
+            return Ok(Err(Failure::new(ErrorCode::Forbidden, "the old password is wrong")));
+        }
+        let password = match self.keep_password(change.new).await? {
+            Ok(kept) => kept,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let update = UserUpdate { password: Some(password), keep: Some(session), ..UserUpdate::default() };
+        self.store().update_user(user.id, update).await?;
+        Ok(Ok(()))
+    }
+
+    /// Whom the hub takes whoever asks to be.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub(crate) async fn me(&self, actor: &Actor) -> Result<Me> {
+        Ok(match actor {
+            Actor::Nobody => Me::Nobody,
+            Actor::Local => Me::Local,
+            Actor::Node(node) => Me::Node(node.clone()),
+            Actor::User(user) => self.user_view(&user.id.to_string()).await?.map_or(Me::Nobody, Me::User),
+        })
+    }
+}

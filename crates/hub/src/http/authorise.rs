@@ -1,0 +1,212 @@
+//! Lets in whom a route's rule lets in: who that is, is found out from what the request shows, and the handlers are told.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts as _, MatchedPath, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use kinora_access::{Action, Actor, Denial, Prefix, Resource, Secret, authorize};
+use kinora_protocol::access::Area;
+use kinora_protocol::{ErrorCode, Failure, routes};
+
+use super::cookie;
+use super::problem::Refusal;
+use super::rules::{self, Entry, Rule};
+use super::uploads;
+use crate::app::access::audit::Outcome;
+use crate::app::access::{Caller, Presented, denied};
+use crate::{Hub, Result};
+
+/// Who sends one of these is not who sits at the hub's machine, but stands between it and somebody else.
+const FORWARDED: [HeaderName; 3] =
+    [header::FORWARDED, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
+
+/// Longest words of a client about itself, in characters.
+const LONGEST_AGENT: usize = 200;
+
+/// What comes of looking at a request: who it is from, or why it is not let in.
+type Verdict = std::result::Result<Caller, (Caller, Failure)>;
+
+pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let of_tus = request.uri().path().starts_with(routes::UPLOADS);
+    let mut answer = let_in(hub, request, next).await;
+    if of_tus {
+        uploads::mark(answer.headers_mut());
+    }
+    answer
+}
+
+async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
+    let Some(path) = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()) else {
+        // Nothing is there; it says so to everybody.
+        return next.run(request).await;
+    };
+    let Some(entry) = rules::find(request.method(), &path) else { return not_taken(&path) };
+    let (mut parts, body) = request.into_parts();
+    let action = format!("{} {}", parts.method, parts.uri.path());
+    let caller = match decide(&hub, entry, &mut parts).await {
+        Err(error) => return Refusal::from(error).into_response(),
+        Ok(Ok(caller)) => caller,
+        Ok(Err((caller, failure))) => {
+            // Whoever shows nothing has not tried anything.
+            if caller.actor != Actor::Nobody || shown(&parts) != Presented::Nothing {
+                hub.record(&caller, &action, Outcome::Denied, &failure.message).await;
+            }
+            return refuse(failure);
+        }
+    };
+    parts.extensions.insert(caller.clone());
+    let answer = next.run(Request::from_parts(parts, body)).await;
+    if entry.recorded {
+        let status = answer.status();
+        let outcome = if status.is_success() { Outcome::Done } else { Outcome::Failed };
+        let detail = if status.is_success() { String::new() } else { status.to_string() };
+        hub.record(&caller, &action, outcome, &detail).await;
+    }
+    answer
+}
+
+/// What no rule lets anybody do.
+fn not_taken(path: &str) -> Response {
+    let methods: Vec<&str> =
+        rules::ENTRIES.iter().filter(|entry| entry.path == path).map(|entry| entry.method).collect();
+    if methods.is_empty() {
+        let why = format!("nobody may use {path}: it has no rule");
+        return Refusal::new(StatusCode::FORBIDDEN, ErrorCode::Forbidden, why).into_response();
+    }
+    let why = format!("{path} does not take this method");
+    let mut answer = Refusal::new(StatusCode::METHOD_NOT_ALLOWED, ErrorCode::BadInput, why).into_response();
+    if let Ok(allowed) = HeaderValue::from_str(&methods.join(", ")) {
+        answer.headers_mut().insert(header::ALLOW, allowed);
+    }
+    answer
+}
+
+/// What is not there for somebody is not found; the rest is as the failure has it.
+fn refuse(failure: Failure) -> Response {
+    match failure.code {
+        ErrorCode::BadInput => {
+            Refusal::new(StatusCode::NOT_FOUND, ErrorCode::BadInput, failure.message).into_response()
+        }
+        ErrorCode::Unauthenticated => {
+            let mut answer = Refusal::from(failure).into_response();
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, cookie::CHALLENGE);
+            answer
+        }
+        _ => Refusal::from(failure).into_response(),
+    }
+}
+
+async fn decide(hub: &Hub, entry: &Entry, parts: &mut Parts) -> Result<Verdict> {
+    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
+    let agent = parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
+    let mut caller = Caller::nobody(address, agent);
+    let shown = shown(parts);
+    let near = address.is_loopback() && !FORWARDED.iter().any(|name| parts.headers.contains_key(name));
+    match hub.identify(&shown, near).await? {
+        Ok(actor) => caller.actor = actor,
+        // Who wants to sign in does not have to have a good key.
+        Err(_) if entry.rule == Rule::Public => {}
+        Err(failure) => return Ok(Err((caller, failure))),
+    }
+    caller.by_cookie = matches!(shown, Presented::Cookie(_)) && caller.actor != Actor::Nobody;
+    caller.by_key = matches!(shown, Presented::Key(_) | Presented::Token(_));
+    if caller.by_cookie && cookie::may_be_forged(parts) {
+        let why = "a browser sent this for a page of another origin, or does not say for which";
+        return Ok(Err((caller, Failure::new(ErrorCode::Forbidden, why))));
+    }
+    Ok(match allowed(hub, entry.rule, &caller.actor, parts).await? {
+        Ok(()) => Ok(caller),
+        Err(failure) => Err((caller, failure)),
+    })
+}
+
+async fn allowed(
+    hub: &Hub,
+    rule: Rule,
+    actor: &Actor,
+    parts: &mut Parts,
+) -> Result<std::result::Result<(), Failure>> {
+    let verdict = match rule {
+        Rule::Public => Ok(()),
+        Rule::Area(action, area) => authorize(actor, action, Resource::Area(area)),
+        Rule::Own(action) => authorize(actor, action, Resource::Own),
+        Rule::Node => match actor {
+            Actor::Node(node) => authorize(actor, Action::Work, Resource::Node(node)),
+            _ => authorize(actor, Action::Work, Resource::Area(Area::Nodes)),
+        },
+        Rule::Thing(action, kind) => {
+            let named = Path::<HashMap<String, String>>::from_request_parts(parts, hub).await;
+            let thing = named.ok().and_then(|Path(mut named)| named.remove(rules::parameter(kind)));
+            let thing = thing.unwrap_or_default();
+            // Names of files are those of their jobs.
+            let id = thing.strip_suffix(".json").unwrap_or(&thing);
+            return hub.may(actor, action, (kind, id)).await;
+        }
+    };
+    Ok(verdict.map_err(|denial| match denial {
+        Denial::Unauthenticated if rule == Rule::Node => unknown_node(),
+        other => denied(other, "such thing"),
+    }))
+}
+
+fn unknown_node() -> Failure {
+    let why = "this hub does not know this machine: make a token with `kinora tokens new --node` there, and start the worker with it";
+    Failure::new(ErrorCode::Unauthenticated, why)
+}
+
+/// What a request shows of who it is from.
+fn shown(parts: &Parts) -> Presented {
+    let text = |name: HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    if let Some(said) = text(header::AUTHORIZATION) {
+        return of_authorization(said);
+    }
+    if let Some(key) = text(HeaderName::from_static("x-api-key")) {
+        return of_key(key);
+    }
+    if parts.headers.contains_key(header::UPGRADE)
+        && let Some(ticket) = query(parts, "ticket")
+    {
+        return match ticket.parse::<Secret>() {
+            Ok(secret) if secret.prefix == Prefix::Ticket => Presented::Ticket(secret),
+            _ => Presented::Garbage,
+        };
+    }
+    cookie::session(&parts.headers).map_or(Presented::Nothing, Presented::Cookie)
+}
+
+fn query(parts: &Parts, name: &str) -> Option<String> {
+    let pairs = parts.uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    pairs.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
+}
+
+fn of_authorization(said: &str) -> Presented {
+    let (scheme, rest) = said.split_once(' ').unwrap_or((said, ""));
+    let rest = rest.trim();
+    match scheme.to_ascii_lowercase().as_str() {
+        "bearer" if rest.starts_with("kn_") || rest.starts_with("kl_") => of_key(rest),
+        "bearer" => Presented::Token(rest.to_owned()),
+        // For clients that can only put a name and a password into an address: the key is one of the two.
+        "basic" => {
+            let text = BASE64_STANDARD.decode(rest).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+            let text = text.unwrap_or_default();
+            let (name, password) = text.split_once(':').unwrap_or((&text, ""));
+            of_key(if password.is_empty() { name } else { password })
+        }
+        _ => Presented::Garbage,
+    }
+}
+
+fn of_key(text: &str) -> Presented {
+    match text.parse::<Secret>() {
+        Ok(secret) if matches!(secret.prefix, Prefix::Key | Prefix::Local) => Presented::Key(secret),
+        _ => Presented::Garbage,
+    }
+}

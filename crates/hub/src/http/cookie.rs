@@ -1,0 +1,115 @@
+//! The cookie that carries a browser's session, and what keeps other pages from using it.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use kinora_access::{Prefix, Secret};
+
+/// Browsers keep one with this name to one host, and to connections that are encrypted.
+const SECURE: &str = "__Host-kinora";
+/// Where nothing is encrypted.
+const PLAIN: &str = "kinora";
+/// Seconds that a browser keeps it: as long as a login can last.
+const LIFETIME: u32 = 90 * 24 * 3600;
+
+/// By what somebody can show who it is.
+pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kinora\"");
+
+/// The header that sets the cookie; without a session the one that takes it back.
+pub(super) fn set(session: Option<&Secret>, secure: bool) -> Option<HeaderValue> {
+    let (name, only) = if secure { (SECURE, "; Secure") } else { (PLAIN, "") };
+    let (value, lifetime) = session.map_or((String::new(), 0), |session| (session.to_string(), LIFETIME));
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lifetime}{only}");
+    HeaderValue::from_str(&text).ok()
+}
+
+/// The session that a request carries.
+pub(super) fn session(headers: &HeaderMap) -> Option<Secret> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    // The stricter one first: what stands under the other name may have come over a connection that anybody could change.
+    let pairs: Vec<(&str, &str)> = pairs.collect();
+    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    let secret: Secret = named(SECURE).or_else(|| named(PLAIN))?.parse().ok()?;
+    (secret.prefix == Prefix::Cookie).then_some(secret)
+}
+
+/// Whether a page of another origin can have made a browser send this. Browsers say for which page they send what changes
+/// something, and when a WebSocket is opened; one that says nothing is not believed.
+pub(super) fn may_be_forged(parts: &Parts) -> bool {
+    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
+    if looks && !parts.headers.contains_key(header::UPGRADE) {
+        return false;
+    }
+    let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(site) = text(HeaderName::from_static("sec-fetch-site")) {
+        return site != "same-origin";
+    }
+    let here = text(header::HOST).or_else(|| parts.uri.authority().map(|authority| authority.as_str()));
+    let origin = text(header::ORIGIN).and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
+    origin.is_none() || origin != here
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn parts(method: Method, headers: &[(&str, &str)]) -> Parts {
+        let (mut parts, ()) = Request::new(()).into_parts();
+        parts.method = method;
+        for (name, value) in headers {
+            let name: HeaderName = name.parse().unwrap();
+            parts.headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        parts
+    }
+
+    #[test]
+    fn who_sets_it_reads_it() {
+        let secret = Secret::generate(Prefix::Cookie, Uuid::new_v4()).unwrap();
+        for (secure, name) in [(true, "__Host-kinora="), (false, "kinora=")] {
+            let set = set(Some(&secret), secure).unwrap();
+            let set = set.to_str().unwrap();
+            assert!(
+                set.starts_with(name) && set.contains("HttpOnly") && set.contains("SameSite=Lax"),
+                "{set}"
+            );
+            assert_eq!(set.contains("Secure"), secure);
+            let sent = format!("a=b; {}; c=d", set.split(';').next().unwrap());
+            assert!(session(&parts(Method::GET, &[("cookie", &sent)]).headers) == Some(secret.clone()));
+        }
+        let key = Secret::generate(Prefix::Key, Uuid::new_v4()).unwrap();
+        let sent = format!("kinora={key}");
+        assert!(session(&parts(Method::GET, &[("cookie", &sent)]).headers).is_none(), "a key is no session");
+        let both = format!("kinora={secret}; __Host-kinora=x");
+        assert!(
+            session(&parts(Method::GET, &[("cookie", &both)]).headers).is_none(),
+            "the stricter one counts"
+        );
+    }
+
+    #[test]
+    fn other_pages_change_nothing() {
+        let forged = |method: Method, headers: &[(&str, &str)]| may_be_forged(&parts(method, headers));
+        let host = ("host", "hub.lan:8000");
+        assert!(!forged(Method::POST, &[host, ("origin", "http://hub.lan:8000")]));
+        assert!(!forged(Method::POST, &[host, ("sec-fetch-site", "same-origin")]));
+        assert!(!forged(Method::GET, &[host, ("origin", "http://evil.example")]));
+        for headers in [
+            &[host][..],
+            &[host, ("origin", "http://evil.example")],
+            &[host, ("origin", "null")],
+            &[host, ("origin", "http://hub.lan")],
+            &[host, ("sec-fetch-site", "cross-site"), ("origin", "http://hub.lan:8000")],
+            &[host, ("sec-fetch-site", "same-site")],
+            &[host, ("sec-fetch-site", "none")],
+        ] {
+            assert!(forged(Method::POST, headers), "{headers:?}");
+            assert!(forged(Method::DELETE, headers), "{headers:?}");
+            let upgrade = [headers, &[("upgrade", "websocket")]].concat();
+            assert!(forged(Method::GET, &upgrade), "{headers:?}");
+        }
+    }
+}

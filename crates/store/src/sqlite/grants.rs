@@ -1,0 +1,179 @@
+//! Rights to single things. They come with the things and go with them.
+
+use kinora_protocol::access::{Grant, Kind, Right, Sight, Subject};
+use kinora_protocol::{JobId, UserId, WebhookId};
+use rusqlite::{Connection, Row, params};
+
+use super::fault::Fault;
+use super::{Store, convert};
+use crate::error::Result;
+
+const USER: &str = "user:";
+const TEAM: &str = "team:";
+const ALL: &str = "all";
+
+fn text(subject: Subject) -> String {
+    match subject {
+        Subject::User(user) => format!("{USER}{user}"),
+        Subject::Team(team) => format!("{TEAM}{team}"),
+        Subject::Everyone => ALL.to_owned(),
+    }
+}
+
+fn grant(row: &Row<'_>) -> rusqlite::Result<Option<Grant>> {
+    let subject: String = row.get("subject")?;
+    let to = match (subject.strip_prefix(USER), subject.strip_prefix(TEAM)) {
+        (Some(user), _) => user.parse().ok().map(Subject::User),
+        (_, Some(team)) => team.parse().ok().map(Subject::Team),
+        _ => (subject == ALL).then_some(Subject::Everyone),
+    };
+    let right = convert::named(row, "right", &Right::ALL, Right::name)?;
+    Ok(to.map(|to| Grant { to, right }))
+}
+
+/// Whom grants have to be for, as an array in JSON for a query; `NULL` for anybody.
+pub(super) fn seen_by(sight: &Sight) -> Result<Option<String>> {
+    let subjects = match sight {
+        Sight::All => return Ok(None),
+        Sight::Nothing => Vec::new(),
+        Sight::Of { user, teams } => {
+            let teams = teams.iter().map(|team| Subject::Team(*team));
+            let all = [Subject::User(*user), Subject::Everyone].into_iter().chain(teams);
+            all.map(text).collect()
+        }
+    };
+    convert::json(&subjects).map(Some)
+}
+
+/// The condition that a row is seen by whom `seen_by` has named in the parameter `?place`.
+pub(super) fn seen(kind: Kind, column: &str, place: usize) -> String {
+    let kind = kind.name();
+    format!(
+        "(?{place} IS NULL OR EXISTS (SELECT 1 FROM grants WHERE kind = '{kind}' AND thing = {column} \
+         AND subject IN (SELECT value FROM json_each(?{place}))))"
+    )
+}
+
+/// Gives a right, unless there is a greater one.
+pub(super) fn give(
+    conn: &Connection,
+    (kind, thing): (Kind, &str),
+    to: Subject,
+    right: Right,
+) -> Result<(), Fault> {
+    conn.prepare_cached(
+        "INSERT INTO grants (kind, thing, subject, \"right\") VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (kind, thing, subject) DO UPDATE SET \"right\" = excluded.\"right\"
+           WHERE instr('view edit own', excluded.\"right\") > instr('view edit own', grants.\"right\")",
+    )?
+    .execute(params![kind.name(), thing, text(to), right.name()])?;
+    Ok(())
+}
+
+/// Says whose a new thing is.
+pub(super) fn own(conn: &Connection, thing: (Kind, &str), owner: Option<UserId>) -> Result<(), Fault> {
+    match owner {
+        Some(owner) => give(conn, thing, Subject::User(owner), Right::Own),
+        None => Ok(()),
+    }
+}
+
+/// Takes a user's right to a thing that others own, too. `false` when nobody else does; nothing is changed then.
+pub(super) fn give_up(conn: &Connection, (kind, thing): (Kind, &str), user: UserId) -> Result<bool, Fault> {
+    let given_up = conn
+        .prepare_cached(
+            "DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3 AND EXISTS (
+               SELECT 1 FROM grants WHERE kind = ?1 AND thing = ?2 AND subject <> ?3 AND \"right\" = 'own')",
+        )?
+        .execute(params![kind.name(), thing, text(Subject::User(user))])?;
+    Ok(given_up == 1)
+}
+
+impl Store {
+    /// All rights to a thing.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn grants(&self, kind: Kind, thing: &str) -> Result<Vec<Grant>> {
+        let thing = thing.to_owned();
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT subject, \"right\" FROM grants WHERE kind = ?1 AND thing = ?2 ORDER BY subject",
+            )?;
+            let rows = query.query_map(params![kind.name(), thing], grant)?;
+            let rows: Vec<Option<Grant>> = rows.collect::<rusqlite::Result<_>>()?;
+            Ok(rows.into_iter().flatten().collect())
+        })
+        .await
+    }
+
+    /// Gives a right to a thing, unless there is a greater one.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn give(&self, kind: Kind, thing: &str, to: Subject, right: Right) -> Result<()> {
+        let thing = thing.to_owned();
+        self.write(move |conn| give(conn, (kind, &thing), to, right)).await
+    }
+
+    /// Sets the right that somebody has to a thing; none when absent. Whether that is anything new.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn share(&self, kind: Kind, thing: &str, to: Subject, right: Option<Right>) -> Result<bool> {
+        let thing = thing.to_owned();
+        self.write(move |conn| {
+            let Some(right) = right else {
+                let mut delete = conn
+                    .prepare_cached("DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3")?;
+                return Ok(delete.execute(params![kind.name(), thing, text(to)])? == 1);
+            };
+            let mut put = conn.prepare_cached(
+                "INSERT INTO grants (kind, thing, subject, \"right\") VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT (kind, thing, subject) DO UPDATE SET \"right\" = excluded.\"right\"
+                   WHERE grants.\"right\" <> excluded.\"right\"",
+            )?;
+            Ok(put.execute(params![kind.name(), thing, text(to), right.name()])? == 1)
+        })
+        .await
+    }
+
+    /// Whether a webhook may be told of a job: what its owner sees, or everything if it is nobody's.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn may_be_told(&self, webhook: WebhookId, job: JobId) -> Result<bool> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT NOT EXISTS (SELECT 1 FROM grants WHERE kind = 'webhook' AND thing = ?1 AND \"right\" = 'own')
+                 OR EXISTS (SELECT 1 FROM grants AS hook JOIN users ON hook.subject = 'user:' || users.id
+                   WHERE hook.kind = 'webhook' AND hook.thing = ?1 AND hook.\"right\" = 'own' AND NOT users.disabled
+                     AND (users.role = 'admin' OR EXISTS (SELECT 1 FROM grants AS given
+                       WHERE given.kind = 'job' AND given.thing = ?2 AND given.subject IN (
+                         SELECT 'all' UNION SELECT hook.subject
+                         UNION SELECT 'team:' || team FROM team_members WHERE user = users.id))))",
+            )?;
+            Ok(query.query_row([webhook.to_string(), job.to_string()], |row| row.get(0))?)
+        })
+        .await
+    }
+
+    /// Those of these jobs that somebody gets to see.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn seen_jobs(&self, jobs: Vec<JobId>, sight: &Sight) -> Result<Vec<JobId>> {
+        let Some(seen_by) = seen_by(sight)? else { return Ok(jobs) };
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!("SELECT {}", seen(Kind::Job, "?1", 2)))?;
+            let mut seen = Vec::with_capacity(jobs.len());
+            for job in jobs {
+                if query.query_row(params![job.to_string(), seen_by], |row| row.get::<_, bool>(0))? {
+                    seen.push(job);
+                }
+            }
+            Ok(seen)
+        })
+        .await
+    }
+}
