@@ -269,3 +269,22 @@ async fn a_full_disk_is_told_and_got_over() {
     assert_eq!(found, stored.len(), "what was accepted is there, what was refused is not");
     store.close().await.unwrap();
 }
+
+/// Keys are in it.
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_on_the_machine_reads_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.db");
+    let mode = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().permissions().mode() & 0o777;
+    let store = Store::open(&path).await.unwrap();
+    store.put_meta("a", "b").await.unwrap();
+    assert_eq!((mode("store.db"), mode("store.db-wal"), mode("store.db-shm")), (0o600, 0o600, 0o600));
+    drop(store);
+    // One of an older version.
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let store = Store::open(&path).await.unwrap();
+    store.put_meta("a", "c").await.unwrap();
+    assert_eq!((mode("store.db"), mode("store.db-wal")), (0o600, 0o600));
+}

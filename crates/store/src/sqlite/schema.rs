@@ -39,10 +39,31 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let mut conn = Connection::open_with_flags(path, flags).map_err(fault)?;
     conn.busy_timeout(BUSY).map_err(fault)?;
     let found = check_ours(&conn, path)?;
+    keep_private(path);
     configure_writer(&conn).map_err(fault)?;
     migrate(&mut conn, found).map_err(fault)?;
     Ok(conn)
 }
+
+/// Keys and hashes of secrets are in it: nobody else on the machine is to read it. The files beside it get the rights of this one.
+#[cfg(unix)]
+fn keep_private(path: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // Before anything is written into a new one. Those beside it may be there already, of an older version's.
+    for end in ["", "-wal", "-shm"] {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!("{}: its rights stay as they are: {error}", Path::new(&name).display());
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+fn keep_private(_path: &Path) {}
 
 /// A connection that cannot write.
 pub(super) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
