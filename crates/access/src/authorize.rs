@@ -143,9 +143,9 @@ fn needed(action: Action, resource: Resource<'_>) -> Option<Role> {
         (_, Action::Work) => return None,
         (_, Action::Operate) | (Area::Users, _) => Role::Admin,
         (_, Action::Read) => Role::Viewer,
-        (Area::Media | Area::Jobs | Area::Webhooks, _) => Role::Editor,
-        // A watched folder has the hub read and replace files of its machine's.
-        (Area::Folders | Area::Nodes | Area::System | Area::Keys, _) => Role::Admin,
+        (Area::Media | Area::Jobs, _) => Role::Editor,
+        // A watched folder has the hub read and replace files of its machine's; a webhook has it call any address that it reaches.
+        (Area::Folders | Area::Webhooks | Area::Nodes | Area::System | Area::Keys, _) => Role::Admin,
     })
 }
 

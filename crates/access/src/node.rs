@@ -34,7 +34,7 @@ pub enum Statement<'a> {
 }
 
 impl Statement<'_> {
-    fn bytes(&self) -> Vec<u8> {
+    pub(crate) fn bytes(&self) -> Vec<u8> {
         let (name, fields): (&str, Vec<&str>) = match self {
             Self::Enroll { token, node, hub } => ("enroll", vec![token, node, hub]),
             Self::Renew { nonce, node } => ("renew", vec![nonce, node]),

@@ -6,12 +6,15 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
+use crate::node::Statement;
 use crate::{NoRandomness, random};
 
 /// What it is hashed with, which no other use of the hash has.
 const CONTEXT: &str = "kinora 2026-11 secrets that are kept as hashes";
 /// What secrets are derived with that follow from another.
 const DERIVED: &str = "kinora 2026-11 secrets that follow from the hub's";
+/// What proofs of secrets are made with.
+const PROOF: &str = "kinora 2026-11 proofs of secrets";
 /// Bytes of what is secret.
 const BYTES: usize = 32;
 
@@ -87,10 +90,28 @@ impl Secret {
         blake3::Hash::from_bytes(key).to_hex().to_string()
     }
 
+    /// Shows that somebody has this secret, without showing it.
+    pub fn proof(&self, statement: Statement<'_>, public_key: &str) -> String {
+        proof(&self.hash(), statement, public_key)
+    }
+
+    /// Whether a proof was made with the secret that this was kept of.
+    pub fn is_proof(kept: &str, statement: Statement<'_>, public_key: &str, shown: &str) -> bool {
+        blake3::hash(proof(kept, statement, public_key).as_bytes()) == blake3::hash(shown.as_bytes())
+    }
+
     /// Whether it is the one that this was kept of. How long that takes says nothing about it.
     pub fn is(&self, kept: &str) -> bool {
         blake3::hash(self.hash().as_bytes()) == blake3::hash(kept.as_bytes())
     }
+}
+
+fn proof(kept: &str, statement: Statement<'_>, public_key: &str) -> String {
+    let key = blake3::derive_key(PROOF, kept.as_bytes());
+    let mut mac = blake3::Hasher::new_keyed(&key);
+    mac.update(&statement.bytes());
+    mac.update(public_key.as_bytes());
+    mac.finalize().to_hex().to_string()
 }
 
 impl fmt::Display for Secret {
@@ -159,6 +180,20 @@ mod tests {
         assert!(local.to_string().parse::<Secret>().unwrap().is(&local.hash()));
         let others = [Secret::derived(Prefix::Local, &[2; 32]), Secret::derived(Prefix::Key, &[1; 32])];
         assert!(others.iter().all(|other| !other.is(&local.hash()) && other.id != local.id));
+    }
+
+    #[test]
+    fn a_proof_shows_the_secret_for_one_statement_and_key() {
+        let secret = Secret::generate(Prefix::Enrollment, Uuid::new_v4()).unwrap();
+        let said = Statement::Enroll { token: "t", node: "n", hub: "h" };
+        let proof = secret.proof(said, "key");
+        assert!(Secret::is_proof(&secret.hash(), said, "key", &proof));
+        let other = Secret::generate(Prefix::Enrollment, secret.id).unwrap();
+        assert!(!Secret::is_proof(&other.hash(), said, "key", &proof));
+        assert!(!Secret::is_proof(&secret.hash(), said, "another key", &proof));
+        let elsewhere = Statement::Enroll { token: "t", node: "m", hub: "h" };
+        assert!(!Secret::is_proof(&secret.hash(), elsewhere, "key", &proof));
+        assert!(!secret.to_string().contains(&proof));
     }
 
     #[test]

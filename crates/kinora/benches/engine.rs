@@ -206,7 +206,13 @@ async fn seed(data: &Path, jobs: u32) -> Result<()> {
             tags: Tags::NONE,
         };
         let graph = Graph { tasks: tasks.collect(), deps: Vec::new() };
-        let job = NewJob { owner: None, phase: JobPhase::Queued, id: JobId::generate(), request, graph };
+        let job = NewJob {
+            owner: kinora_store::Owner::Nobody,
+            phase: JobPhase::Queued,
+            id: JobId::generate(),
+            request,
+            graph,
+        };
         store.submit(job, i64::from(number)).await?;
     }
     Ok(store.close().await?)

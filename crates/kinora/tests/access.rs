@@ -46,7 +46,7 @@ impl Studio {
         let parsed =
             scopes.map(|scopes| scopes.iter().map(|scope| scope.parse()).collect::<Result<_, String>>());
         let scopes = parsed.transpose().map_err(anyhow::Error::msg)?;
-        let wanted = NewKey { name: "test".into(), scopes, expires_in: None, user: None };
+        let wanted = NewKey { name: "test".into(), scopes, expires_in: None, user: None, login: false };
         let key = self.hub.client.new_key(Some(user), &wanted).await?.key;
         Ok(Client::new(&self.hub.address)?.showing(key))
     }
@@ -164,6 +164,14 @@ async fn one_of_two_owners_only_gives_it_up() -> Result<()> {
     let (emil, fred) = (studio.by("emil").await?, studio.by("fred").await?);
     let media = emil.upload(&short()?, |_| ()).await?.id;
     ensure!(fred.upload(&short()?, |_| ()).await?.id == media, "the same content is the same media");
+    // Whoever has brought it, too, has not taken it away.
+    let film = Shared::Media(media.clone());
+    refused(
+        fred.unshare(&film, &"user:emil".parse().map_err(anyhow::Error::msg)?).await,
+        ErrorCode::Forbidden,
+    )?;
+    let lesser = ShareView { with: Sharee::User("emil".into()), right: Right::View };
+    refused(fred.share(&film, &lesser).await, ErrorCode::Forbidden)?;
     emil.delete_media(&media).await?;
     refused(emil.one_media(&media).await, ErrorCode::BadInput)?;
     let kept = wire::ask(
@@ -179,8 +187,64 @@ async fn one_of_two_owners_only_gives_it_up() -> Result<()> {
 }
 
 async fn key_of(studio: &Studio, user: &str) -> Result<String> {
-    let wanted = NewKey { name: "raw".into(), scopes: None, expires_in: None, user: None };
+    let wanted = NewKey { name: "raw".into(), scopes: None, expires_in: None, user: None, login: false };
     studio.hub.client.new_key(Some(user), &wanted).await?.key.context("no key")
+}
+
+/// What was made for whoever may see media is seen as long as that is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_from_a_right_goes_with_it() -> Result<()> {
+    let studio = Studio::open().await?;
+    let (emil, fred) = (studio.by("emil").await?, studio.by("fred").await?);
+    let media = emil.upload(&short()?, |_| ()).await?.id;
+    let shared = ShareView { with: Sharee::User("fred".into()), right: Right::View };
+    emil.share(&Shared::Media(media.clone()), &shared).await?;
+    let proxy =
+        fred.make_proxy(&media, kinora_protocol::proxy::ProxyKind::Mp4).await?.job.context("no job")?;
+    let described = fred.describe(&media).await?.id;
+    for job in [proxy, described] {
+        ensure!(fred.job(job).await?.id == job && emil.job(job).await?.id == job);
+        refused(fred.delete_job(job).await, ErrorCode::Forbidden)?;
+    }
+    emil.unshare(&Shared::Media(media.clone()), &shared.with).await?;
+    for job in [proxy, described] {
+        refused(fred.job(job).await, ErrorCode::BadInput)?;
+        ensure!(emil.job(job).await?.id == job);
+    }
+    refused(fred.describe(&media).await, ErrorCode::BadInput)?;
+    let body = json!({ "operation": "analyze", "input_file": media }).to_string();
+    let (key, length) = (key_of(&studio, "fred").await?, body.len().to_string());
+    let headers =
+        [("content-type", "application/json"), ("content-length", length.as_str()), ("x-api-key", &key)];
+    let mut stream = wire::open(&studio.hub.address, "POST", "/api/video/process", &headers)?;
+    stream.write_all(body.as_bytes())?;
+    let answer = wire::read(stream)?;
+    ensure!(answer.status == 422 || answer.status == 404, "{answer:?}");
+    ensure!(answer.text().contains("there is no media"), "{}", answer.text());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_ends_logins_and_what_stands_for_them() -> Result<()> {
+    let studio = Studio::open().await?;
+    let tokens = studio.nobody()?.login("emil", PASSWORD).await?;
+    let session = Client::new(&studio.hub.address)?.showing(Some(tokens.access_token));
+    let wanted =
+        NewKey { name: "login on x".into(), scopes: None, expires_in: Some(60), user: None, login: true };
+    let made = session.new_key(None, &wanted).await?;
+    let machine = Client::new(&studio.hub.address)?.showing(made.key);
+    // What a key makes does not outlast it.
+    let child = machine.new_key(None, &NewKey { expires_in: None, login: false, ..wanted }).await?;
+    ensure!(child.expires_ms == made.expires_ms && made.expires_ms.is_some(), "{child:?}");
+    let plain = studio.by("emil").await?;
+    ensure!(machine.jobs(None, 1).await.is_ok());
+    let other = UserChange { password: Some("eine andere Losung".into()), ..UserChange::default() };
+    studio.hub.client.change_user("emil", &other).await?;
+    refused(session.jobs(None, 1).await, ErrorCode::Unauthenticated)?;
+    refused(machine.jobs(None, 1).await, ErrorCode::Unauthenticated)?;
+    ensure!(plain.jobs(None, 1).await.is_ok(), "a key of its own stays");
+    refused(studio.nobody()?.login("emil", PASSWORD).await, ErrorCode::Unauthenticated)?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -311,7 +375,7 @@ async fn a_key_does_what_it_is_for() -> Result<()> {
     ensure!(reader.jobs(None, 1).await?.items.is_empty());
     refused(reader.media().await, ErrorCode::Forbidden)?;
     refused(reader.upload(&short()?, |_| ()).await, ErrorCode::Forbidden)?;
-    let wider = NewKey { name: "wider".into(), scopes: None, expires_in: None, user: None };
+    let wider = NewKey { name: "wider".into(), scopes: None, expires_in: None, user: None, login: false };
     refused(reader.new_key(None, &wider).await, ErrorCode::Forbidden)?;
     let emil = studio.by("emil").await?;
     refused(emil.new_key(Some("ada"), &wider).await, ErrorCode::Forbidden)?;

@@ -7,13 +7,14 @@ use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use kinora_access::Secret;
 use kinora_access::node::{SigningKey, Statement, fingerprint, hex};
 use kinora_protocol::access::{Enroll, NewEnrollment, Renew};
 use kinora_protocol::api::{NodeState, NodeVerb};
 use kinora_protocol::class::Tags;
 use kinora_protocol::client::Client;
 use kinora_protocol::node::{Capabilities, Hello, PROTOCOL, Sandboxing, Slots};
-use kinora_protocol::{ErrorCode, NodeId, routes};
+use kinora_protocol::{EnrollmentId, ErrorCode, NodeId, routes};
 use support::cluster::{Hub, job};
 use support::{Place, eight, kinora, run, wire};
 
@@ -176,13 +177,15 @@ async fn forged_and_replayed_words_are_refused() -> Result<()> {
     let token = token(&hub, 600).await?;
     let (secret, end) = token.rsplit_once('_').context("no pin")?;
     ensure!(end == pin, "a token pins the hub's key");
-    let id = uuid_of(secret)?;
+    let secret: Secret = secret.parse().map_err(|()| anyhow::anyhow!("no token"))?;
+    let id = EnrollmentId::from(secret.id).to_string();
     let node = NodeId::from("machine-1".to_owned());
     let asked = |key: &SigningKey, signed_for: &str, hub: &str| Enroll {
-        token: secret.to_owned(),
+        token: EnrollmentId::from(secret.id),
         node: node.clone(),
         public_key: own.public(),
         signature: key.sign(Statement::Enroll { token: &id, node: signed_for, hub }),
+        proof: secret.proof(Statement::Enroll { token: &id, node: signed_for, hub }, &own.public()),
     };
     for (wrong, why) in [
         (asked(&other, "machine-1", &pin), "a key that it has not"),
@@ -192,6 +195,8 @@ async fn forged_and_replayed_words_are_refused() -> Result<()> {
         let failure = client.enroll(&wrong).await.err().context(why)?;
         ensure!(failure.code == ErrorCode::Unauthenticated, "{why}: {failure:?}");
     }
+    let other_secret = Enroll { proof: hex(&[1; 32]), ..asked(&own, "machine-1", &pin) };
+    ensure!(client.enroll(&other_secret).await.is_err_and(|f| f.code == ErrorCode::Unauthenticated));
     let identity = client.enroll(&asked(&own, "machine-1", &pin)).await?;
     // A signature is good once.
     let challenge = client.challenge(&node).await?;
@@ -218,12 +223,6 @@ async fn forged_and_replayed_words_are_refused() -> Result<()> {
         ensure!(answer.status == status || answer.status == 415, "{method} {path}: {answer:?}");
     }
     Ok(())
-}
-
-fn uuid_of(secret: &str) -> Result<String> {
-    let digits = secret.split('_').nth(1).context("no id")?;
-    let parts = [&digits[..8], &digits[8..12], &digits[12..16], &digits[16..20], &digits[20..]];
-    Ok(parts.join("-"))
 }
 
 /// The right of one attempt is good for nobody but the machine that has it.

@@ -101,6 +101,8 @@ pub struct KeyRow {
     pub expires_ms: Option<i64>,
     /// When it was last used.
     pub used_ms: Option<i64>,
+    /// It stands for a login, and ends with these.
+    pub login: bool,
 }
 
 /// Something that a user carries, with the user as it is now.

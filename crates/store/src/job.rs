@@ -1,7 +1,7 @@
 //! Jobs as the store takes and gives them. Which phase may follow which is decided by the caller.
 
 use kinora_protocol::job::{JobPhase, JobRequest};
-use kinora_protocol::{Failure, JobId, UserId};
+use kinora_protocol::{Digest, Failure, JobId, UserId};
 
 use crate::lease::Stopped;
 use crate::task::Graph;
@@ -18,7 +18,25 @@ pub struct NewJob {
     /// Its first tasks.
     pub graph: Graph,
     /// Whose it is.
-    pub owner: Option<UserId>,
+    pub owner: Owner,
+}
+
+/// Whose something is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Owner {
+    /// Nobody's: it is for admins.
+    #[default]
+    Nobody,
+    /// A user's.
+    User(UserId),
+    /// For whoever may see some media.
+    Media(Digest),
+}
+
+impl From<Option<UserId>> for Owner {
+    fn from(user: Option<UserId>) -> Self {
+        user.map_or(Self::Nobody, Self::User)
+    }
 }
 
 /// What became of a submission.

@@ -24,7 +24,7 @@ pub use access::{
 };
 pub use error::{Result, StoreError};
 pub use folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
-pub use job::{JobDeletion, JobRow, NewJob, PhaseChange, Retried, Submitted};
+pub use job::{JobDeletion, JobRow, NewJob, Owner, PhaseChange, Retried, Submitted};
 pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,
     FailOutcome, Lease, Stopped, Wanted,

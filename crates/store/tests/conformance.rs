@@ -37,8 +37,13 @@ async fn complete(store: &Store, lease: &Lease) -> Completion {
 
 async fn a_job_comes_back_as_it_was_submitted(store: Store) {
     let id = JobId::generate();
-    let job =
-        NewJob { owner: None, phase: JobPhase::Queued, id, request: request(Some("key")), graph: fan_in(2) };
+    let job = NewJob {
+        owner: kinora_store::Owner::Nobody,
+        phase: JobPhase::Queued,
+        id,
+        request: request(Some("key")),
+        graph: fan_in(2),
+    };
     assert_eq!(store.submit(job, 7).await.unwrap(), Submitted::Created(id));
     let row = store.job(id).await.unwrap().unwrap();
     assert_eq!((row.id, row.phase, row.created_ms), (id, JobPhase::Queued, 7));
@@ -54,7 +59,7 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
             let store = store.clone();
             tokio::spawn(async move {
                 let job = NewJob {
-                    owner: None,
+                    owner: kinora_store::Owner::Nobody,
                     phase: JobPhase::Queued,
                     id: JobId::generate(),
                     request: request(Some("same")),
@@ -76,7 +81,13 @@ async fn fifty_identical_submissions_are_one_job(store: Store) {
 
 async fn a_taken_id_is_a_conflict(store: Store) {
     let id = submit(&store, parts(1)).await;
-    let again = NewJob { owner: None, phase: JobPhase::Queued, id, request: request(None), graph: parts(1) };
+    let again = NewJob {
+        owner: kinora_store::Owner::Nobody,
+        phase: JobPhase::Queued,
+        id,
+        request: request(None),
+        graph: parts(1),
+    };
     assert!(matches!(store.submit(again, 0).await, Err(StoreError::Conflict { .. })));
 }
 
@@ -221,7 +232,7 @@ async fn graphs_without_an_end_are_refused(store: Store) {
     };
     for deps in [&[(0, 0)][..], &[(0, 1), (1, 0)], &[(0, 1), (1, 2), (2, 1)], &[(0, 3)], &[(7, 1)]] {
         let job = NewJob {
-            owner: None,
+            owner: kinora_store::Owner::Nobody,
             phase: JobPhase::Queued,
             id: JobId::generate(),
             request: request(None),
@@ -235,7 +246,7 @@ async fn graphs_without_an_end_are_refused(store: Store) {
     let mut endless = part(0);
     endless.rank = f64::NAN;
     let endless = NewJob {
-        owner: None,
+        owner: kinora_store::Owner::Nobody,
         phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
@@ -730,7 +741,7 @@ async fn results_are_kept_for_other_jobs(store: Store) {
     let mut reuse = part(0);
     (reuse.cache_key, reuse.done) = (Some(digest("k")), Some(kept.output.clone()));
     let job = NewJob {
-        owner: None,
+        owner: kinora_store::Owner::Nobody,
         phase: JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),

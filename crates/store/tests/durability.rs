@@ -130,7 +130,7 @@ async fn a_closed_store_says_so() {
     place.store.close().await.unwrap();
     place.store.close().await.unwrap();
     let late = NewJob {
-        owner: None,
+        owner: kinora_store::Owner::Nobody,
         phase: kinora_protocol::job::JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),
@@ -241,7 +241,7 @@ async fn a_full_disk_is_told_and_got_over() {
         match store
             .submit(
                 NewJob {
-                    owner: None,
+                    owner: kinora_store::Owner::Nobody,
                     phase: kinora_protocol::job::JobPhase::Queued,
                     id,
                     request: request(None),

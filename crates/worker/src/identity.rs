@@ -7,10 +7,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_access::node::{SigningKey, Statement, fingerprint, hex, is_signed, unhex};
-use kinora_access::random;
+use kinora_access::{Secret, random};
 use kinora_protocol::access::{Enroll, Identity, Renew};
 use kinora_protocol::client::Client;
-use kinora_protocol::{ErrorCode, Failure, NodeId};
+use kinora_protocol::{EnrollmentId, ErrorCode, Failure, NodeId};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -118,14 +118,17 @@ impl Machine {
             )
         };
         let (secret, hub) = token.trim().rsplit_once('_').ok_or_else(wrong)?;
-        let id = secret.split('_').nth(1).and_then(|id| id.parse::<uuid::Uuid>().ok()).ok_or_else(wrong)?;
+        let secret: Secret = secret.parse().map_err(|()| wrong())?;
+        let id = EnrollmentId::from(secret.id);
         self.check_hub(hub).await?;
-        let said = Statement::Enroll { token: &id.to_string(), node: self.node.as_str(), hub };
+        let text = id.to_string();
+        let said = Statement::Enroll { token: &text, node: self.node.as_str(), hub };
         let asked = Enroll {
-            token: secret.to_owned(),
+            token: id,
             node: self.node.clone(),
             public_key: self.key.public(),
             signature: self.key.sign(said),
+            proof: secret.proof(said, &self.key.public()),
         };
         let identity = self.client.enroll(&asked).await?;
         let known = Known { hub: hub.to_owned() };

@@ -89,7 +89,11 @@ async fn keep_connected(
                     Ended::Cut => "the connection is gone".to_owned(),
                 }
             }
-            Err(failure) if failure.code == ErrorCode::Unreachable && was_connected => failure.message,
+            Err(failure)
+                if matches!(failure.code, ErrorCode::Unreachable | ErrorCode::TooMany) && was_connected =>
+            {
+                failure.message
+            }
             Err(failure) => return Err(failure),
         };
         let again_in = jitter::backoff(how.delay, tries, LONGEST_WAIT);

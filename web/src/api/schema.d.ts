@@ -1544,12 +1544,14 @@ export interface components {
         Enroll: {
             /** @description What the machine calls itself. */
             node: components["schemas"]["NodeId"];
+            /** @description Made with the token, over the same and the key: the token itself is not sent. */
+            proof: string;
             /** @description Its key (Ed25519), in hexadecimal digits. */
             public_key: string;
             /** @description Made with the key, over the token's id, the machine and the hub's fingerprint. */
             signature: string;
-            /** @description The token, without the hub's fingerprint at its end. */
-            token: string;
+            /** @description Id of the token: what stands between its first and its second `_`. */
+            token: components["schemas"]["EnrollmentId"];
         };
         /**
          * Format: uuid
@@ -2165,6 +2167,8 @@ export interface components {
              * @description Seconds that it is good for; until it is revoked when absent.
              */
             expires_in?: number | null;
+            /** @description It stands for a login: it ends when the logins of its user do, by a new password, say. */
+            login?: boolean;
             /** @description What it is for. */
             name: string;
             /** @description What it may do of what its user may, such as `jobs:read`; everything when absent. */

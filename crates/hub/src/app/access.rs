@@ -31,6 +31,8 @@ pub(crate) use identify::Presented;
 
 /// Passwords that are looked at at once: each takes 19 MiB and a processor for tens of milliseconds.
 const HASHING: usize = 2;
+/// Passwords that wait for that; more are refused.
+const QUEUE: usize = 64;
 /// That something was used is not written more often than this, in milliseconds.
 const TOUCH_EVERY_MS: i64 = 60_000;
 
@@ -59,10 +61,18 @@ pub(crate) struct Access {
     /// What is kept of the key that lies with the hub's files.
     local: Mutex<Option<String>>,
     hashing: Semaphore,
+    /// Places in the queue before that.
+    queue: Semaphore,
+    /// Of one address to one name, of one address, to one name.
     logins: Limiter,
+    addresses: Limiter,
+    names: Limiter,
+    enrollments: Limiter,
+    /// What was denied and not written down, by address.
+    suppressed: Mutex<HashMap<String, u64>>,
     refused: Limiter,
     tickets: tickets::Tickets,
-    challenges: enroll::Challenges,
+    signed: enroll::Signed,
     /// What the hub itself is known by.
     key: SigningKey,
     /// When it was last written that something was used.
@@ -77,10 +87,15 @@ impl Access {
             setup: Mutex::default(),
             local: Mutex::default(),
             hashing: Semaphore::new(HASHING),
+            queue: Semaphore::new(QUEUE),
             logins: Limiter::per_minute(10),
+            addresses: Limiter::per_minute(60),
+            names: Limiter::per_minute(100),
+            enrollments: Limiter::per_minute(30),
+            suppressed: Mutex::default(),
             refused: Limiter::per_minute(30),
             tickets: tickets::Tickets::default(),
-            challenges: enroll::Challenges::default(),
+            signed: enroll::Signed::default(),
             key: SigningKey::read(&kept_key(store, "hub_key").await?).map_err(broken)?,
             touched: Mutex::default(),
         })

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use kinora_jobs::describe;
 use kinora_plan::index::PacketIndex;
-use kinora_protocol::access::{Kind, Right, Subject};
 use kinora_protocol::api::{MetadataView, SceneView, SpritesView, ThumbnailView};
 use kinora_protocol::class::Class;
 use kinora_protocol::describe::{DescribeOutput, Found, Part, Piece};
@@ -15,7 +14,7 @@ use kinora_protocol::media::Verdict;
 use kinora_protocol::task::{ProbeOutput, SourceTask, TaskSpec};
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId, routes};
 use kinora_store::{
-    Accepted, Claimed, Completion, Deletion, Gate, Graph, JobDeletion, LibraryRow, NewTask, Submitted,
+    Accepted, Claimed, Completion, Deletion, Gate, Graph, JobDeletion, LibraryRow, NewTask, Owner, Submitted,
 };
 
 use super::expand::new_task;
@@ -58,7 +57,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; `None` when there is no such media.
-    pub async fn describe(&self, media: &Digest, for_user: Option<UserId>) -> Result<Option<JobId>> {
+    pub async fn describe(&self, media: &Digest) -> Result<Option<JobId>> {
         let Some(row) = self.media_row(media).await? else { return Ok(None) };
         let id = JobId::generate();
         let request = JobRequest {
@@ -73,22 +72,15 @@ impl Hub {
             deadline_ms: None,
             tags: kinora_protocol::class::Tags::NONE,
         };
-        let submitted = self.submit_as(id, request.clone(), for_user).await?;
+        let submitted = self.submit_as(id, request.clone(), Owner::Media(media.clone())).await?;
         let Submitted::Existing(job) = submitted else { return Ok(Some(submitted.id())) };
-        self.let_watch(job, for_user).await?;
         // One that has ended without finding out everything is done anew; whether it has ended is for the store to say.
         let completed = self.job(job).await?.is_some_and(|row| row.phase == JobPhase::Completed);
         let known = completed && self.is_known(media).await?;
         if known || self.store().delete_job(job).await? != JobDeletion::Deleted {
             return Ok(Some(job));
         }
-        Ok(Some(self.submit_as(id, request, for_user).await?.id()))
-    }
-
-    /// Lets somebody see a job that was begun for somebody else, and is what they asked for, too.
-    pub(super) async fn let_watch(&self, job: JobId, user: Option<UserId>) -> Result<()> {
-        let Some(user) = user else { return Ok(()) };
-        Ok(self.store().give(Kind::Job, &job.to_string(), Subject::User(user), Right::View).await?)
+        Ok(Some(self.submit_as(id, request, Owner::Media(media.clone())).await?.id()))
     }
 
     /// Ends the job that finds out about media, if there is one.
@@ -109,14 +101,14 @@ impl Hub {
     }
 
     /// Media has come: it is looked at, where that is wished. That it cannot be now is no reason to refuse it.
-    pub(super) async fn describe_arrived(&self, media: &Digest, owner: Option<UserId>) {
+    pub(super) async fn describe_arrived(&self, media: &Digest) {
         if !self.inner.settings.describe {
             return;
         }
         let outcome = match self.store().descriptions(media).await {
             // The same content was here before.
             Ok(parts) if !parts.is_empty() => return,
-            Ok(_) => self.describe(media, owner).await.map(drop),
+            Ok(_) => self.describe(media).await.map(drop),
             Err(error) => Err(error.into()),
         };
         if let Err(error) = outcome {

@@ -4,9 +4,9 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::proof::Proof;
 use kinora_protocol::task::TaskSpec;
-use kinora_protocol::{ErrorCode, Failure, JobId, UserId, fault};
+use kinora_protocol::{ErrorCode, Failure, JobId, fault};
 use kinora_store::{
-    Dep, Gate, Graph, JobDeletion, JobRow, NewJob, PhaseChange, Retried, Stopped, Submitted, TaskRow,
+    Dep, Gate, Graph, JobDeletion, JobRow, NewJob, Owner, PhaseChange, Retried, Stopped, Submitted, TaskRow,
 };
 
 use super::expand::{light, new_task};
@@ -18,15 +18,10 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it.
     pub async fn submit(&self, request: JobRequest) -> Result<Submitted> {
-        self.submit_as(JobId::generate(), request, None).await
+        self.submit_as(JobId::generate(), request, Owner::Nobody).await
     }
 
-    pub(crate) async fn submit_as(
-        &self,
-        id: JobId,
-        request: JobRequest,
-        owner: Option<UserId>,
-    ) -> Result<Submitted> {
+    pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest, owner: Owner) -> Result<Submitted> {
         let (graph, planned) = match self.work_on_known(id, &request).await? {
             Some(known) => known,
             None => {

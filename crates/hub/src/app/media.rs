@@ -12,7 +12,7 @@ use kinora_protocol::job::{JobRequest, Work};
 use kinora_protocol::recipe::{Container, Recipe};
 use kinora_protocol::task::PackageOutput;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId};
-use kinora_store::{LibraryRow, Submitted};
+use kinora_store::{LibraryRow, Owner, Submitted};
 
 use super::expand::container_of;
 use super::incoming::{self, Lost};
@@ -106,7 +106,7 @@ impl Hub {
         let kept = stored.map_err(|e| Unfit::Disk(crate::HubError::from(e).into()))?;
         unite(&row, &kept).await;
         drop(nobody_deletes);
-        self.describe_arrived(&kept.digest, owner).await;
+        self.describe_arrived(&kept.digest).await;
         Ok(media_view(kept))
     }
 
@@ -127,7 +127,7 @@ impl Hub {
         }
         let owner = actor.owner();
         let key = key.map(|key| owner.map_or_else(|| key.clone(), |owner| format!("{owner} {key}")));
-        self.submit_for(owner, job, key).await
+        self.submit_for(owner.into(), job, key).await
     }
 
     /// Takes a job as the API has it, for an owner who may see its source.
@@ -136,7 +136,7 @@ impl Hub {
     /// As [`Hub::submit_api`].
     pub(crate) async fn submit_for(
         &self,
-        owner: Option<UserId>,
+        owner: Owner,
         job: NewJob,
         key: Option<String>,
     ) -> Result<Asked<Submitted>> {

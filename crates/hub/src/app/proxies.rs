@@ -5,8 +5,8 @@ use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
 use kinora_protocol::proxy::{ProxiesView, ProxyKind, ProxyState, ProxyView};
-use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId, routes};
-use kinora_store::{JobRow, Submitted};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId, routes};
+use kinora_store::{JobRow, Owner};
 
 use super::media::Asked;
 use crate::{Hub, Result};
@@ -64,12 +64,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; that it cannot be made is the inner error.
-    pub async fn make_proxy(
-        &self,
-        media: &Digest,
-        kind: ProxyKind,
-        for_user: Option<UserId>,
-    ) -> Result<Option<Asked<ProxyView>>> {
+    pub async fn make_proxy(&self, media: &Digest, kind: ProxyKind) -> Result<Option<Asked<ProxyView>>> {
         // Its media does not go meanwhile.
         let _nobody_deletes = self.inner.library.lock().await;
         let Some(known) = self.media_row(media).await? else { return Ok(None) };
@@ -96,10 +91,9 @@ impl Hub {
                 false => drop(self.delete_job(id).await?),
             }
         }
-        match self.submit_for(for_user, job, Some(key(media, kind))).await? {
-            Ok(Submitted::Created(_)) => {}
-            Ok(Submitted::Existing(job)) => self.let_watch(job, for_user).await?,
-            Err(failure) => return Ok(Some(Err(failure))),
+        let owner = Owner::Media(media.clone());
+        if let Err(failure) = self.submit_for(owner, job, Some(key(media, kind))).await? {
+            return Ok(Some(Err(failure)));
         }
         Ok(Some(Ok(view(media, kind, self.proxy(media, kind).await?))))
     }

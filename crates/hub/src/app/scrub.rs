@@ -99,7 +99,7 @@ impl Hub {
                 self.store().forget_description(media).await?;
                 // A job that finds out about it just now would not find out again what it has found.
                 self.stop_describing(media).await?;
-                self.describe(media, None).await?;
+                self.describe(media).await?;
                 format!("what is known about media {media} is found out again")
             }
         };

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use kinora_protocol::access::Kind;
 use kinora_protocol::{Digest, ErrorCode, Failure, UploadId, UserId};
 use kinora_store::{LibraryRow, Part, UploadRow};
 use tokio::sync::OwnedMutexGuard;
@@ -423,8 +422,7 @@ impl Hub {
         drop(nobody_deletes);
         let _ = tokio::fs::remove_file(&path).await;
         self.inner.uploads.forget(row.id);
-        let owner = self.owner(Kind::Upload, &row.id.to_string()).await?;
-        self.describe_arrived(&kept.digest, owner).await;
+        self.describe_arrived(&kept.digest).await;
         row.media = Some(kept.digest);
         Ok(Ok(row))
     }

@@ -23,8 +23,14 @@ use crate::app::access::{Caller, Presented, denied};
 use crate::{Hub, Result};
 
 /// Who sends one of these is not who sits at the hub's machine, but stands between it and somebody else.
-const FORWARDED: [HeaderName; 3] =
-    [header::FORWARDED, HeaderName::from_static("x-forwarded-for"), HeaderName::from_static("x-real-ip")];
+const FORWARDED: [HeaderName; 6] = [
+    header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
+];
 
 /// Longest words of a client about itself, in characters.
 const LONGEST_AGENT: usize = 200;
@@ -48,7 +54,10 @@ async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
     };
     let Some(entry) = rules::find(request.method(), &path) else { return not_taken(&path) };
     let (mut parts, body) = request.into_parts();
-    let action = format!("{} {}", parts.method, parts.uri.path());
+    // The right to bytes stands in the path: it belongs into no record.
+    let shown_path = if entry.rule == Rule::Node { path.as_str() } else { parts.uri.path() };
+    let action = format!("{} {shown_path}", parts.method);
+    let asked = parts.uri.query().unwrap_or_default().to_owned();
     let caller = match decide(&hub, entry, &mut parts).await {
         Err(error) => return Refusal::from(error).into_response(),
         Ok(Ok(caller)) => caller,
@@ -61,15 +70,30 @@ async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
         }
     };
     parts.extensions.insert(caller.clone());
-    let answer = next.run(Request::from_parts(parts, body)).await;
-    if entry.recorded {
+    let request = Request::from_parts(parts, body);
+    if !entry.recorded {
+        return next.run(request).await;
+    }
+    // In a task of its own: what is begun is done and written down, also when whoever asked for it is gone.
+    let work = tokio::spawn(async move {
+        let answer = next.run(request).await;
         let status = answer.status();
         let outcome = if status.is_success() { Outcome::Done } else { Outcome::Failed };
-        let detail = if status.is_success() { String::new() } else { status.to_string() };
-        hub.record(&caller, &action, outcome, &detail).await;
-    }
-    answer
+        let what = answer.extensions().get::<About>().map(|about| about.0.clone()).unwrap_or_default();
+        let failed = if status.is_success() { String::new() } else { status.to_string() };
+        let words = [failed, what, asked].into_iter().filter(|word| !word.is_empty());
+        hub.record(&caller, &action, outcome, &words.collect::<Vec<_>>().join(", ")).await;
+        answer
+    });
+    work.await.unwrap_or_else(|broken| {
+        let why = format!("the work on a request broke off ({broken})");
+        Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, ErrorCode::Internal, why).into_response()
+    })
 }
+
+/// What an answer is about, for the record: whom a new user is called, say.
+#[derive(Debug, Clone)]
+pub(super) struct About(pub(super) String);
 
 /// What no rule lets anybody do.
 fn not_taken(path: &str) -> Response {
@@ -117,7 +141,12 @@ async fn decide(hub: &Hub, entry: &Entry, parts: &mut Parts) -> Result<Verdict> 
         Err(failure) => return Ok(Err((caller, failure))),
     }
     caller.by_cookie = matches!(shown, Presented::Cookie(_)) && caller.actor != Actor::Nobody;
-    caller.by_key = matches!(shown, Presented::Key(_) | Presented::Token(_));
+    caller.by_key = match shown {
+        Presented::Key(_) | Presented::Token(_) => true,
+        // Whoever asked for it had to show something.
+        Presented::Ticket(_) => hub.has_users(),
+        Presented::Nothing | Presented::Cookie(_) | Presented::Garbage => false,
+    };
     if caller.by_cookie && cookie::may_be_forged(parts) {
         let why = "a browser sent this for a page of another origin, or does not say for which";
         return Ok(Err((caller, Failure::new(ErrorCode::Forbidden, why))));

@@ -78,7 +78,7 @@ pub(super) async fn challenge(
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<Challenge>), Refusal> {
     let AskChallenge { node } = asked::json(&body, "the node", ErrorCode::BadInput)?;
-    Ok((StatusCode::CREATED, Json(hub.challenge(&node)?)))
+    Ok((StatusCode::CREATED, Json(hub.challenge(&node)??)))
 }
 
 /// The next identity of a machine that has signed what it was given.

@@ -34,17 +34,18 @@ pub(super) async fn connect(
     upgrade: WebSocketUpgrade,
 ) -> Response {
     let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
-    upgrade.on_upgrade(move |socket| async move { tell(&hub, &caller, socket).await })
+    upgrade.on_upgrade(move |socket| async move { tell(&hub, caller, socket).await })
 }
 
-async fn tell(hub: &Hub, caller: &Caller, socket: WebSocket) {
+async fn tell(hub: &Hub, mut caller: Caller, socket: WebSocket) {
     let (mut out, mut incoming) = socket.split();
     let mut told: Option<Told> = None;
     let mut ping = tokio::time::interval(PING);
+    let patience = tokio::time::Instant::now() + PATIENCE;
     loop {
         let message = tokio::select! {
             said = incoming.next() => match said {
-                Some(Ok(Message::Text(text))) => match begin(hub, caller, &text).await {
+                Some(Ok(Message::Text(text))) => match begin(hub, &mut caller, &text).await {
                     Ok(watcher) => {
                         told = Some(Told::start(watcher));
                         continue;
@@ -59,7 +60,7 @@ async fn tell(hub: &Hub, caller: &Caller, socket: WebSocket) {
                 None => return,
             },
             _ = ping.tick() => Some(Message::Ping(Vec::new().into())),
-            () = tokio::time::sleep(PATIENCE), if told.is_none() => return,
+            () = tokio::time::sleep_until(patience), if told.is_none() => return,
         };
         let Some(message) = message else { return };
         if !matches!(timeout(SLOW, out.send(message)).await, Ok(Ok(()))) {
@@ -100,10 +101,12 @@ impl Told {
     }
 }
 
-async fn begin(hub: &Hub, caller: &Caller, text: &str) -> Result<Watcher, Failure> {
+async fn begin(hub: &Hub, caller: &mut Caller, text: &str) -> Result<Watcher, Failure> {
     let what: Subscribe = serde_json::from_str(text).map_err(|e| {
         Failure::new(ErrorCode::BadInput, format!("write {{\"subscribe\": [\"jobs\"]}}: {e}"))
     })?;
+    // Whoever watches anew is who it is now.
+    caller.actor = hub.still(caller).await??;
     for topic in &what.subscribe {
         let area = match topic {
             Topic::Jobs | Topic::Job(_) => Area::Jobs,

@@ -197,6 +197,8 @@ async fn hear(
             Ok(ToHub::Hello(hello)) if !caller.is_node(&hello.node) => {
                 return refuse(to_node, "a greeting of another machine than the one that was let in");
             }
+            // Who was shut out before its first word is not let in by it.
+            Ok(ToHub::Hello(_)) if !matches!(hub.still(caller).await, Ok(Ok(_))) => return,
             Ok(message) => {
                 if to_hub.send(message).await.is_err() {
                     return;

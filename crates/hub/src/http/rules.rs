@@ -164,7 +164,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/uploads/{upload}", look(Kind::Upload)),
     unrecorded(patch("/api/v1/uploads/{upload}", act(Kind::Upload))),
     // It stands for one of the others.
-    unrecorded(post("/api/v1/uploads/{upload}", remove(Kind::Upload))),
+    post("/api/v1/uploads/{upload}", remove(Kind::Upload)),
     delete("/api/v1/uploads/{upload}", remove(Kind::Upload)),
     // Its handler says in tus' own words that it is not taken.
     unrecorded(put("/api/v1/uploads/{upload}", act(Kind::Upload))),
@@ -231,12 +231,13 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/video/tasks/{job}/status", look(Kind::Job)),
     get("/api/video/download/{job}", look(Kind::Job)),
     get("/api/video/gpu/status", see(Area::System)),
-    post("/upload", make(Area::Media)),
+    // It brings media and makes a job.
+    post("/upload", make(Area::Jobs)),
     get("/internal/video-enhancement-status/{job}", look(Kind::Job)),
     get("/internal/metadata-extraction-status/{job}", look(Kind::Job)),
     get("/processed_videos/{job}", look(Kind::Job)),
     get("/metadata/{job}", look(Kind::Job)),
-    post("/api/upload", make(Area::Media)),
+    post("/api/upload", make(Area::Jobs)),
     get("/api/jobs/{job}/status", look(Kind::Job)),
     get("/api/jobs/{job}/download", look(Kind::Job)),
     get("/api/system-info", see(Area::System)),

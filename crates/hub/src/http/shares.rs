@@ -1,7 +1,7 @@
 //! With whom media and jobs are shared.
 
-use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::{Extension, Json};
 use kinora_protocol::ErrorCode;
 use kinora_protocol::access::{Kind, ShareView, Sharee};
 use kinora_protocol::api::Page;
@@ -11,6 +11,7 @@ use utoipa::IntoParams;
 use super::asked;
 use super::problem::Refusal;
 use crate::Hub;
+use crate::app::access::Caller;
 
 /// With whom.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -39,15 +40,15 @@ async fn all(hub: &Hub, thing: Thing) -> Shares {
     Ok(Json(Page { items: hub.shares(kind, &id).await?, next: None }))
 }
 
-async fn put(hub: &Hub, thing: Thing, body: &[u8]) -> Shares {
+async fn put(hub: &Hub, caller: &Caller, thing: Thing, body: &[u8]) -> Shares {
     let (kind, id) = thing?;
     let ShareView { with, right } = asked::json(body, "the share", ErrorCode::BadInput)?;
-    Ok(Json(Page { items: hub.share((kind, &id), with, Some(right)).await??, next: None }))
+    Ok(Json(Page { items: hub.share(&caller.actor, (kind, &id), with, Some(right)).await??, next: None }))
 }
 
-async fn end(hub: &Hub, thing: Thing, with: With) -> Shares {
+async fn end(hub: &Hub, caller: &Caller, thing: Thing, with: With) -> Shares {
     let (kind, id) = thing?;
-    Ok(Json(Page { items: hub.share((kind, &id), with.with, None).await??, next: None }))
+    Ok(Json(Page { items: hub.share(&caller.actor, (kind, &id), with.with, None).await??, next: None }))
 }
 
 /// Who may do what with media.
@@ -75,10 +76,11 @@ pub(super) async fn of_media(State(hub): State<Hub>, Path(media): Path<String>) 
 )]
 pub(super) async fn share_media(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(media): Path<String>,
     body: axum::body::Bytes,
 ) -> Shares {
-    put(&hub, media_of(&hub, &media).await, &body).await
+    put(&hub, &caller, media_of(&hub, &media).await, &body).await
 }
 
 /// Ends a share of media.
@@ -92,10 +94,11 @@ pub(super) async fn share_media(
 )]
 pub(super) async fn unshare_media(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(media): Path<String>,
     Query(with): Query<With>,
 ) -> Shares {
-    end(&hub, media_of(&hub, &media).await, with).await
+    end(&hub, &caller, media_of(&hub, &media).await, with).await
 }
 
 /// Who may do what with a job.
@@ -123,10 +126,11 @@ pub(super) async fn of_job(State(hub): State<Hub>, Path(job): Path<String>) -> S
 )]
 pub(super) async fn share_job(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(job): Path<String>,
     body: axum::body::Bytes,
 ) -> Shares {
-    put(&hub, job_of(&hub, &job).await, &body).await
+    put(&hub, &caller, job_of(&hub, &job).await, &body).await
 }
 
 /// Ends a share of a job.
@@ -140,8 +144,9 @@ pub(super) async fn share_job(
 )]
 pub(super) async fn unshare_job(
     State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
     Path(job): Path<String>,
     Query(with): Query<With>,
 ) -> Shares {
-    end(&hub, job_of(&hub, &job).await, with).await
+    end(&hub, &caller, job_of(&hub, &job).await, with).await
 }

@@ -10,13 +10,15 @@ use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::any;
 use expect_test::expect_file;
-use kinora_access::{Actor, User, Via};
-use kinora_protocol::access::{Kind, NewKey, NewUser, Right, Role, Subject};
-use kinora_protocol::{KeyId, UserId};
+use kinora_access::node::{SigningKey, Statement};
+use kinora_access::{Actor, Secret, User, Via};
+use kinora_protocol::access::{Enroll, Kind, NewEnrollment, NewKey, NewUser, Right, Role, Subject};
+use kinora_protocol::{KeyId, NodeId, UserId};
 use tower::ServiceExt as _;
 
 use super::*;
 use crate::Settings;
+use crate::app::access::Caller;
 
 /// Paths of the page that shows the document, which another crate serves.
 const PAGE: [&str; 4] = ["/api/openapi.json", "/api/docs", "/api/docs/", "/api/docs/{*rest}"];
@@ -48,7 +50,9 @@ fn every_route_has_a_rule_and_every_rule_a_route() {
 
 async fn hub(open: bool) -> (tempfile::TempDir, Hub) {
     let folder = tempfile::tempdir().unwrap();
-    let hub = Hub::open(folder.path(), Settings { open, ..Settings::default() }).await.unwrap();
+    let hub = Hub::open(folder.path(), Settings { open, node_identity_seconds: 600, ..Settings::default() })
+        .await
+        .unwrap();
     (folder, hub)
 }
 
@@ -62,8 +66,27 @@ async fn user(hub: &Hub, name: &str, role: Role) -> (UserId, String) {
 
 async fn key(hub: &Hub, actor: &Actor, scope: Option<&str>) -> String {
     let scopes = scope.map(|scope| vec![scope.parse().unwrap()]);
-    let wanted = NewKey { name: "test".to_owned(), scopes, expires_in: None, user: None };
+    let wanted = NewKey { name: "test".to_owned(), scopes, expires_in: None, user: None, login: false };
     hub.new_key(actor, wanted).await.unwrap().unwrap().key.unwrap()
+}
+
+/// The identity of a machine that was let in.
+async fn enrolled(hub: &Hub) -> String {
+    let made = hub.new_enrollment(&Actor::Local, NewEnrollment::default()).await.unwrap().unwrap();
+    let token = made.token.unwrap();
+    let (secret, pin) = token.rsplit_once('_').unwrap();
+    let (secret, id): (Secret, String) = (secret.parse().unwrap(), made.id.to_string());
+    let key = SigningKey::read(&SigningKey::generate().unwrap()).unwrap();
+    let said = Statement::Enroll { token: &id, node: "n", hub: pin };
+    let asked = Enroll {
+        token: made.id,
+        node: NodeId::from("n".to_owned()),
+        public_key: key.public(),
+        signature: key.sign(said),
+        proof: secret.proof(said, &key.public()),
+    };
+    let caller = Caller::nobody(std::net::Ipv4Addr::LOCALHOST.into(), String::new());
+    hub.enroll(&caller, asked).await.unwrap().unwrap().token
 }
 
 /// Whether a route lets somebody in, who shows `key`: its rule is asked by what stands before all handlers, and the handlers are
@@ -112,7 +135,7 @@ async fn every_route_for_every_role() {
     let emil =
         Actor::User(User { id: editor, name: "emil".into(), role: Role::Editor, teams: Vec::new(), via });
     let of_reader = key(&hub, &emil, Some("all:read")).await;
-    let local = hub.local_key();
+    let (local, node) = (hub.local_key(), enrolled(&hub).await);
     let callers = [
         ("nobody", None),
         ("viewer", Some(of_viewer.as_str())),
@@ -120,6 +143,7 @@ async fn every_route_for_every_role() {
         ("foreign", Some(of_foreign.as_str())),
         ("read key", Some(of_reader.as_str())),
         ("admin", Some(admin.as_str())),
+        ("node", Some(node.as_str())),
         ("local", Some(local.as_str())),
         (
             "forged",
@@ -135,8 +159,10 @@ async fn every_route_for_every_role() {
     for entry in rules::ENTRIES {
         let route = format!("{} {}", entry.method, entry.path);
         write!(table, "\n{route:<68}").unwrap();
-        for (_, key) in &callers {
-            write!(table, " {:<8}", word(asked(&hub, entry, *key, false).await)).unwrap();
+        for (name, key) in &callers {
+            // The key beside the files is good on their machine.
+            let near = *name == "local";
+            write!(table, " {:<8}", word(asked(&hub, entry, *key, near).await)).unwrap();
         }
     }
     let table: Vec<&str> = table.lines().map(str::trim_end).collect();
@@ -149,6 +175,9 @@ async fn who_sits_at_an_open_hub_may_do_everything_until_there_is_a_user() {
     let jobs = rules::ENTRIES.iter().find(|entry| entry.path == "/api/v1/jobs").unwrap();
     assert_eq!(asked(&hub, jobs, None, true).await, StatusCode::IM_A_TEAPOT);
     assert_eq!(asked(&hub, jobs, None, false).await, StatusCode::UNAUTHORIZED, "from elsewhere");
+    let local = hub.local_key();
+    assert_eq!(asked(&hub, jobs, Some(&local), true).await, StatusCode::IM_A_TEAPOT);
+    assert_eq!(asked(&hub, jobs, Some(&local), false).await, StatusCode::UNAUTHORIZED, "from elsewhere");
     user(&hub, "ada", Role::Admin).await;
     assert_eq!(asked(&hub, jobs, None, true).await, StatusCode::UNAUTHORIZED);
     let (_folder, closed) = self::hub(false).await;

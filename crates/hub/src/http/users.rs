@@ -8,6 +8,7 @@ use kinora_protocol::api::Page;
 use kinora_protocol::{ErrorCode, KeyId};
 
 use super::asked;
+use super::authorise::About;
 use super::problem::Refusal;
 use crate::Hub;
 use crate::app::access::Caller;
@@ -44,9 +45,10 @@ pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<UserView>>,
 pub(super) async fn create(
     State(hub): State<Hub>,
     body: axum::body::Bytes,
-) -> Result<(StatusCode, Json<UserView>), Refusal> {
+) -> Result<(StatusCode, Extension<About>, Json<UserView>), Refusal> {
     let wanted: NewUser = asked::json(&body, "the user", ErrorCode::BadInput)?;
-    Ok((StatusCode::CREATED, Json(hub.new_user(wanted).await??)))
+    let about = About(format!("{wanted:?}"));
+    Ok((StatusCode::CREATED, Extension(about), Json(hub.new_user(wanted).await??)))
 }
 
 /// A user, by name or id.
@@ -79,11 +81,12 @@ pub(super) async fn change(
     State(hub): State<Hub>,
     Path(user): Path<String>,
     body: axum::body::Bytes,
-) -> Result<Json<UserView>, Refusal> {
+) -> Result<(Extension<About>, Json<UserView>), Refusal> {
     let wanted: UserChange = asked::json(&body, "the change", ErrorCode::BadInput)?;
+    let about = About(format!("{wanted:?}"));
     let one = find(&hub, &user).await?;
     hub.change_user(one.id, wanted).await?.ok_or_else(|| unknown(&user))??;
-    Ok(Json(find(&hub, &user).await?))
+    Ok((Extension(about), Json(find(&hub, &user).await?)))
 }
 
 /// Forgets it with its logins and keys. What only it owned is for admins then.

@@ -258,6 +258,15 @@ fn greet(hub: &Hub, args: &HubArgs, address: SocketAddr, data: &Path, host: &str
     Ok(())
 }
 
+/// Makes the folder, if it is not there, for this user alone: media and results of people are in it.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
@@ -265,7 +274,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let disk = |path: &std::path::Path, e: std::io::Error| {
         Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()))
     };
-    std::fs::create_dir_all(&args.data).map_err(|e| disk(&args.data, e))?;
+    make_private(&args.data).map_err(|e| disk(&args.data, e))?;
     let data = args.data.canonicalize().map_err(|e| disk(&args.data, e))?;
     let mut allowed_folders = Vec::new();
     for folder in &args.allow_dir {

@@ -89,7 +89,8 @@ pub async fn run(args: &KeysArgs) -> Result<(), Failure> {
                     "--expires: write never for a key that is to last that long",
                 )
             })?;
-            let wanted = NewKey { name: name.clone(), scopes: scopes.clone(), expires_in, user: None };
+            let wanted =
+                NewKey { name: name.clone(), scopes: scopes.clone(), expires_in, user: None, login: false };
             let made = hub.client()?.new_key(user.as_deref(), &wanted).await?;
             hub.show(&made, line);
             Ok(())

@@ -58,16 +58,22 @@ pub async fn login(args: &LoginArgs, config: &Config) -> Result<(), Failure> {
         scopes: None,
         expires_in: Some(LIFETIME),
         user: None,
+        login: true,
     };
     let made = client.new_key(None, &wanted).await;
-    // The key is what stays.
-    let ended = client.logout().await;
-    let made = made?;
-    ended?;
+    let made = match made {
+        Ok(made) => made,
+        Err(failure) => {
+            let _ = client.logout().await;
+            return Err(failure);
+        }
+    };
     let key = made.key.clone();
     let key =
         key.ok_or_else(|| Failure::new(ErrorCode::Internal, "the hub made a key and did not give it"))?;
     let former = credentials::keep(&args.hub.hub, Some(Kept { user: made.user.clone(), key: key.clone() }))?;
+    // The key is what stays.
+    client.logout().await?;
     if let Some(former) = former {
         revoke(&args.hub.hub, &former.key).await;
     }

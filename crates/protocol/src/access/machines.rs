@@ -21,14 +21,16 @@ pub struct HubIdentity {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Enroll {
-    /// The token, without the hub's fingerprint at its end.
-    pub token: String,
+    /// Id of the token: what stands between its first and its second `_`.
+    pub token: EnrollmentId,
     /// What the machine calls itself.
     pub node: NodeId,
     /// Its key (Ed25519), in hexadecimal digits.
     pub public_key: String,
     /// Made with the key, over the token's id, the machine and the hub's fingerprint.
     pub signature: String,
+    /// Made with the token, over the same and the key: the token itself is not sent.
+    pub proof: String,
 }
 
 /// By what a machine is known for a while.

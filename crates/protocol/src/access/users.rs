@@ -224,6 +224,9 @@ pub struct NewKey {
     /// Whose it is to be; only admins make keys for others.
     #[serde(default)]
     pub user: Option<String>,
+    /// It stands for a login: it ends when the logins of its user do, by a new password, say.
+    #[serde(default)]
+    pub login: bool,
 }
 
 /// Opens one WebSocket, as `?ticket=…`, for those who cannot send headers with it.

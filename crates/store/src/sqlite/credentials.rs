@@ -11,7 +11,7 @@ use crate::error::Result;
 const SESSIONS: &str = "sessions.id, sessions.user, sessions.cookie, sessions.hash, sessions.address, sessions.agent, \
      sessions.created_ms, sessions.used_ms, sessions.expires_ms";
 const KEYS: &str = "api_keys.id, api_keys.user, api_keys.name, api_keys.hash, api_keys.scopes, api_keys.created_ms, \
-     api_keys.expires_ms, api_keys.used_ms";
+     api_keys.expires_ms, api_keys.used_ms, api_keys.login";
 
 fn session_row(row: &Row<'_>) -> rusqlite::Result<SessionRow> {
     Ok(SessionRow {
@@ -37,21 +37,22 @@ fn key_row(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
         created_ms: row.get("created_ms")?,
         expires_ms: row.get("expires_ms")?,
         used_ms: row.get("used_ms")?,
+        login: row.get("login")?,
     })
 }
 
 impl Store {
-    /// Keeps a login, and that its user has signed in.
+    /// Keeps a login, and that its user has signed in by what is kept of its password.
     ///
     /// # Errors
-    /// [`StoreError::NotFound`](crate::StoreError::NotFound) when the user is gone or shut out.
-    pub async fn put_session(&self, session: &SessionRow) -> Result<()> {
-        let session = session.clone();
+    /// [`StoreError::NotFound`](crate::StoreError::NotFound) when the user is gone, shut out or has another password now.
+    pub async fn put_session(&self, session: &SessionRow, password: Option<&str>) -> Result<()> {
+        let (session, password) = (session.clone(), password.map(str::to_owned));
         self.write(move |conn| {
             let user = session.user.to_string();
             let there = conn
-                .prepare_cached("UPDATE users SET last_login_ms = ?2 WHERE id = ?1 AND NOT disabled")?
-                .execute(params![user, session.created_ms])?;
+                .prepare_cached("UPDATE users SET last_login_ms = ?2 WHERE id = ?1 AND NOT disabled AND password IS ?3")?
+                .execute(params![user, session.created_ms, password])?;
             if there == 0 {
                 return Err(super::fault::Fault::NotFound(format!("user {user}")));
             }
@@ -195,8 +196,8 @@ impl Store {
         let key = key.clone();
         self.write(move |conn| {
             conn.prepare_cached(
-                "INSERT INTO api_keys (id, user, name, hash, scopes, created_ms, expires_ms)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO api_keys (id, user, name, hash, scopes, created_ms, expires_ms, login)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 key.id.to_string(),
@@ -205,7 +206,8 @@ impl Store {
                 key.hash,
                 scopes,
                 key.created_ms,
-                key.expires_ms
+                key.expires_ms,
+                key.login
             ])?;
             Ok(())
         })

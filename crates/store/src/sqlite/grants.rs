@@ -47,11 +47,22 @@ pub(super) fn seen_by(sight: &Sight) -> Result<Option<String>> {
 
 /// The condition that a row is seen by whom `seen_by` has named in the parameter `?place`.
 pub(super) fn seen(kind: Kind, column: &str, place: usize) -> String {
-    let kind = kind.name();
-    format!(
-        "(?{place} IS NULL OR EXISTS (SELECT 1 FROM grants WHERE kind = '{kind}' AND thing = {column} \
-         AND subject IN (SELECT value FROM json_each(?{place}))))"
-    )
+    let given = |kind: Kind, thing: &str| {
+        format!(
+            "EXISTS (SELECT 1 FROM grants WHERE kind = '{}' AND thing = {thing} \
+             AND subject IN (SELECT value FROM json_each(?{place})))",
+            kind.name()
+        )
+    };
+    // What is made for everybody who may see some media is seen by these.
+    let derived = match kind {
+        Kind::Job => {
+            let of_media = format!("(SELECT of_media FROM jobs AS made WHERE made.id = {column})");
+            format!(" OR {}", given(Kind::Media, &of_media))
+        }
+        Kind::Media | Kind::Upload | Kind::Webhook | Kind::Folder => String::new(),
+    };
+    format!("(?{place} IS NULL OR {}{derived})", given(kind, column))
 }
 
 /// Gives a right, unless there is a greater one.
@@ -82,7 +93,7 @@ pub(super) fn own(conn: &Connection, thing: (Kind, &str), owner: Option<UserId>)
 pub(super) fn give_up(conn: &Connection, (kind, thing): (Kind, &str), user: UserId) -> Result<bool, Fault> {
     let given_up = conn
         .prepare_cached(
-            "DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3 AND EXISTS (
+            "DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3 AND \"right\" = 'own' AND EXISTS (
                SELECT 1 FROM grants WHERE kind = ?1 AND thing = ?2 AND subject <> ?3 AND \"right\" = 'own')",
         )?
         .execute(params![kind.name(), thing, text(Subject::User(user))])?;
@@ -98,7 +109,9 @@ impl Store {
         let thing = thing.to_owned();
         self.read(move |conn| {
             let mut query = conn.prepare_cached(
-                "SELECT subject, \"right\" FROM grants WHERE kind = ?1 AND thing = ?2 ORDER BY subject",
+                "SELECT subject, \"right\" FROM grants WHERE kind = ?1 AND thing = ?2
+                 UNION ALL SELECT subject, 'view' FROM grants JOIN jobs ON jobs.of_media = thing
+                   WHERE ?1 = 'job' AND jobs.id = ?2 AND kind = 'media' ORDER BY subject",
             )?;
             let rows = query.query_map(params![kind.name(), thing], grant)?;
             let rows: Vec<Option<Grant>> = rows.collect::<rusqlite::Result<_>>()?;
@@ -116,24 +129,37 @@ impl Store {
         self.write(move |conn| give(conn, (kind, &thing), to, right)).await
     }
 
-    /// Sets the right that somebody has to a thing; none when absent. Whether that is anything new.
+    /// Sets the right that somebody has to a thing; none when absent. `false` when nobody would own it any more; nothing is changed
+    /// then.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
     pub async fn share(&self, kind: Kind, thing: &str, to: Subject, right: Option<Right>) -> Result<bool> {
         let thing = thing.to_owned();
         self.write(move |conn| {
-            let Some(right) = right else {
-                let mut delete = conn
-                    .prepare_cached("DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3")?;
-                return Ok(delete.execute(params![kind.name(), thing, text(to)])? == 1);
+            let (kind, to) = (kind.name(), text(to));
+            let lowered = right != Some(Right::Own);
+            let last: bool = conn
+                .prepare_cached(
+                    "SELECT EXISTS (SELECT 1 FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3 AND \"right\" = 'own')
+                       AND NOT EXISTS (SELECT 1 FROM grants WHERE kind = ?1 AND thing = ?2 AND subject <> ?3 AND \"right\" = 'own')",
+                )?
+                .query_row(params![kind, thing, to], |row| row.get(0))?;
+            if last && lowered {
+                return Ok(false);
+            }
+            match right {
+                None => conn
+                    .prepare_cached("DELETE FROM grants WHERE kind = ?1 AND thing = ?2 AND subject = ?3")?
+                    .execute(params![kind, thing, to])?,
+                Some(right) => conn
+                    .prepare_cached(
+                        "INSERT INTO grants (kind, thing, subject, \"right\") VALUES (?1, ?2, ?3, ?4)
+                         ON CONFLICT (kind, thing, subject) DO UPDATE SET \"right\" = excluded.\"right\"",
+                    )?
+                    .execute(params![kind, thing, to, right.name()])?,
             };
-            let mut put = conn.prepare_cached(
-                "INSERT INTO grants (kind, thing, subject, \"right\") VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT (kind, thing, subject) DO UPDATE SET \"right\" = excluded.\"right\"
-                   WHERE grants.\"right\" <> excluded.\"right\"",
-            )?;
-            Ok(put.execute(params![kind.name(), thing, text(to), right.name()])? == 1)
+            Ok(true)
         })
         .await
     }

@@ -5,13 +5,13 @@ use std::path::Path;
 use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::event::Event;
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::{Failure, JobId};
+use kinora_protocol::{Digest, Failure, JobId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::{Store, convert, grants, graph, outbox, phase};
 use crate::error::Result;
-use crate::job::{JobRow, NewJob, PhaseChange, Retried, Submitted};
+use crate::job::{JobRow, NewJob, Owner, PhaseChange, Retried, Submitted};
 
 const COLUMNS: &str =
     "id, phase, paused_from, request, failure, created_ms, updated_ms, finished_ms, moved_bytes";
@@ -41,14 +41,19 @@ impl Store {
         let tasks = graph::Prepared::new(&graph)?;
         drop(graph);
         let body = convert::json(&request)?;
+        let (user, media) = match owner {
+            Owner::Nobody => (None, None),
+            Owner::User(user) => (Some(user), None),
+            Owner::Media(media) => (None, Some(media)),
+        };
         self.write(move |conn| {
             if let Some(existing) = job_by_key(conn, request.idempotency_key.as_deref())? {
                 return Ok(Submitted::Existing(existing));
             }
             let inserted = conn
                 .prepare_cached(
-                    "INSERT INTO jobs (id, phase, priority, idem_key, request, created_ms, updated_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6) ON CONFLICT (id) DO NOTHING",
+                    "INSERT INTO jobs (id, phase, priority, idem_key, request, created_ms, updated_ms, of_media)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7) ON CONFLICT (id) DO NOTHING",
                 )?
                 .execute(params![
                     id.to_string(),
@@ -56,12 +61,13 @@ impl Store {
                     request.priority,
                     request.idempotency_key,
                     body,
-                    now_ms
+                    now_ms,
+                    media.as_ref().map(Digest::as_str)
                 ])?;
             if inserted == 0 {
                 return Err(Fault::Conflict(format!("there is a job {id} already")));
             }
-            grants::own(conn, (Kind::Job, &id.to_string()), owner)?;
+            grants::own(conn, (Kind::Job, &id.to_string()), user)?;
             graph::insert(conn, id, &tasks, phase, now_ms)?;
             outbox::put(conn, &Event::Job { job: id, phase, failure: None })?;
             Ok(Submitted::Created(id))

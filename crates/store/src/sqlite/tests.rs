@@ -211,7 +211,10 @@ async fn a_spec_that_cannot_be_read_fails_its_job_and_blocks_nobody() {
         };
         let graph = crate::Graph { tasks: vec![task], deps: vec![] };
         store
-            .submit(crate::NewJob { owner: None, phase: JobPhase::Queued, id, request, graph }, 0)
+            .submit(
+                crate::NewJob { owner: crate::Owner::Nobody, phase: JobPhase::Queued, id, request, graph },
+                0,
+            )
             .await
             .unwrap();
         jobs.push(id);

@@ -66,6 +66,7 @@ fn end_sessions(conn: &Connection, user: UserId, keep: Option<SessionId>) -> Res
     let keep = keep.map(|session| session.to_string()).unwrap_or_default();
     conn.prepare_cached("DELETE FROM sessions WHERE user = ?1 AND id <> ?2")?
         .execute(params![user.to_string(), keep])?;
+    conn.prepare_cached("DELETE FROM api_keys WHERE user = ?1 AND login")?.execute([user.to_string()])?;
     Ok(())
 }
 
@@ -106,12 +107,12 @@ impl Store {
             }
             let mut adopt = conn.prepare_cached(
                 "INSERT INTO grants (kind, thing, subject, \"right\")
-                 SELECT kind, thing, 'user:' || ?1, 'own' FROM (
+                 SELECT found.kind, found.thing, 'user:' || ?1, 'own' FROM (
                    SELECT 'job' AS kind, id AS thing FROM jobs UNION ALL SELECT 'media', digest FROM library
                    UNION ALL SELECT 'upload', id FROM uploads UNION ALL SELECT 'webhook', id FROM webhooks
-                   UNION ALL SELECT 'folder', id FROM folders)
+                   UNION ALL SELECT 'folder', id FROM folders) AS found
                  WHERE NOT EXISTS (SELECT 1 FROM grants AS given
-                   WHERE given.kind = kind AND given.thing = thing AND given.\"right\" = 'own')",
+                   WHERE given.kind = found.kind AND given.thing = found.thing AND given.\"right\" = 'own')",
             )?;
             adopt.execute([user.id.to_string()])?;
             Ok(true)
@@ -163,7 +164,8 @@ impl Store {
         .await
     }
 
-    /// Changes a user. A new password and the shutting out end all its logins but the one to be kept.
+    /// Changes a user. A new password and the shutting out end all its logins but the one to be kept, and the
+    /// keys that stand for logins.
     ///
     /// # Errors
     /// The disk fails or the store is closed.

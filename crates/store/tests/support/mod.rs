@@ -140,7 +140,7 @@ pub fn parts(count: u32) -> Graph {
 
 pub async fn submit(store: &Store, graph: Graph) -> JobId {
     let job = NewJob {
-        owner: None,
+        owner: kinora_store::Owner::Nobody,
         phase: kinora_protocol::job::JobPhase::Queued,
         id: JobId::generate(),
         request: request(None),

@@ -1,5 +1,7 @@
 //! The record of who did what, and who tried what. It is for people who have to find out afterwards.
 
+use std::sync::PoisonError;
+
 use kinora_access::chain::chained;
 use kinora_protocol::access::AuditView;
 use kinora_protocol::api::Page;
@@ -10,6 +12,9 @@ use crate::{Hub, Result, now_ms};
 
 /// Longest text of an entry, in characters.
 const LONGEST: usize = 500;
+
+/// Addresses whose denials are counted, at the most.
+const MANY: usize = 10_000;
 
 /// What came of what somebody did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,12 +53,23 @@ fn chain(before: &str, seq: i64, entry: &AuditEntry) -> String {
 }
 
 impl Hub {
-    /// Writes down what somebody did. What strangers are denied is written so often at the most that they cannot fill the disk.
+    /// Writes down what somebody did. What is denied or fails is written so often at the most that nobody
+    /// can fill the disk by it; how much was left out is written.
     pub(crate) async fn record(&self, caller: &Caller, action: &str, outcome: Outcome, detail: &str) {
         let address = caller.address.to_string();
-        if outcome == Outcome::Denied && self.access().refused.take(&address).is_err() {
-            tracing::debug!(%address, action, "denied, as often before");
-            return;
+        let mut detail = detail.to_owned();
+        if outcome != Outcome::Done {
+            let net = caller.net();
+            let mut suppressed = self.access().suppressed.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.access().refused.take(&net).is_err() {
+                if suppressed.len() < MANY {
+                    *suppressed.entry(net).or_default() += 1;
+                }
+                return;
+            }
+            if let Some(number) = suppressed.remove(&net) {
+                detail = format!("{detail} (and {number} more from there that are not written down)");
+            }
         }
         let entry = AuditEntry {
             at_ms: now_ms(),
@@ -61,7 +77,7 @@ impl Hub {
             address,
             action: short(action),
             outcome: outcome.name().to_owned(),
-            detail: short(detail),
+            detail: short(&detail),
         };
         tracing::info!(
             actor = entry.actor,

@@ -22,34 +22,32 @@ const TOKEN: u32 = 3600;
 const LONGEST_TOKEN: u32 = 7 * 24 * 3600;
 /// What a machine signs is good for so long, in milliseconds.
 const CHALLENGE_MS: i64 = 60_000;
-/// Challenges that nobody has answered, at the most.
-const MOST: usize = 10_000;
+/// Signed challenges beyond which those are dropped whose time is over.
+const MANY: usize = 10_000;
 /// Longest id or name of a machine.
 const LONGEST: usize = 64;
 
 type Answer<T> = std::result::Result<T, Failure>;
 
-/// What was given out to be signed.
+/// What machines have signed. Only they can fill it: what is given out is known again by its seal and needs no memory.
 #[derive(Default)]
-pub(super) struct Challenges(Mutex<HashMap<String, (NodeId, i64)>>);
+pub(super) struct Signed(Mutex<HashMap<String, i64>>);
 
-impl Challenges {
-    fn give(&self, nonce: &str, node: &NodeId, now_ms: i64) {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if given.len() >= MOST {
-            given.retain(|_, (_, until)| *until > now_ms);
+impl Signed {
+    /// Whether it was not there before.
+    fn note(&self, nonce: &str, until_ms: i64, now_ms: i64) -> bool {
+        let mut signed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if signed.len() >= MANY {
+            signed.retain(|_, until| *until > now_ms);
         }
-        if given.len() >= MOST {
-            given.clear();
-        }
-        given.insert(nonce.to_owned(), (node.clone(), now_ms + CHALLENGE_MS));
+        signed.insert(nonce.to_owned(), until_ms).is_none()
     }
+}
 
-    /// Whether this was given to that machine, just now and for the first time.
-    fn take(&self, nonce: &str, node: &NodeId, now_ms: i64) -> bool {
-        let mut given = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        given.remove(nonce).is_some_and(|(whose, until)| whose == *node && until > now_ms)
-    }
+/// Whether a machine may be called that.
+fn is_plain(node: &NodeId) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    (1..=LONGEST).contains(&node.as_str().len()) && node.as_str().bytes().all(plain)
 }
 
 fn refused(why: impl Into<String>) -> Failure {
@@ -136,7 +134,7 @@ impl Hub {
     /// # Errors
     /// When the store fails; the inner error says why not.
     pub(crate) async fn enroll(&self, caller: &Caller, asked: Enroll) -> Result<Answer<Identity>> {
-        if let Err(seconds) = self.access().logins.take(&format!("address {}", caller.address)) {
+        if let Err(seconds) = self.access().enrollments.take(&caller.net()) {
             return Ok(Err(Failure::new(ErrorCode::TooMany, format!("too many tries: wait {seconds} s"))));
         }
         let outcome = self.enroll_unless(&asked).await?;
@@ -151,29 +149,32 @@ impl Hub {
 
     async fn enroll_unless(&self, asked: &Enroll) -> Result<Answer<Identity>> {
         let unknown = || refused("this is no token of this hub's: make one with `kinora tokens new --node`");
-        let Some(token) = asked.token.parse::<Secret>().ok().filter(|t| t.prefix == Prefix::Enrollment)
-        else {
+        let tokens = self.store().enrollments().await?;
+        let Some(token) = tokens.into_iter().find(|token| token.id == asked.token) else {
             return Ok(Err(unknown()));
         };
         let node = asked.node.as_str();
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let own = self.inner.settings.own_node.as_ref() == Some(&asked.node);
-        if own || !(1..=LONGEST).contains(&node.len()) || !node.bytes().all(plain) {
+        if own || !is_plain(&asked.node) {
             return Ok(Err(Failure::new(ErrorCode::BadInput, format!("{node:?} is no id for a machine"))));
         }
-        let id = token.id.to_string();
+        let id = asked.token.to_string();
         let said = Statement::Enroll { token: &id, node, hub: &self.key_fingerprint() };
         if !is_signed(&asked.public_key, said, &asked.signature) {
             return Ok(Err(refused("the machine does not have the key that it says to have")));
         }
+        // Who has the token shows that without showing it.
+        if !Secret::is_proof(&token.hash, said, &asked.public_key, &asked.proof) {
+            return Ok(Err(unknown()));
+        }
         let key = NodeKeyRow {
             node: asked.node.clone(),
             public_key: asked.public_key.clone(),
-            enrollment: EnrollmentId::from(token.id),
+            enrollment: asked.token,
             enrolled_ms: now_ms(),
             revoked_ms: None,
         };
-        Ok(match self.store().enroll(&token.hash(), &key).await? {
+        Ok(match self.store().enroll(&token.hash, &key).await? {
             Enrolled::In => Ok(self.identity_of(&key)?),
             Enrolled::Unknown => Err(unknown()),
             Enrolled::Used => Err(refused("this token was used before: each lets one machine in, once")),
@@ -197,14 +198,31 @@ impl Hub {
         Ok(Identity { token, expires_in: lifetime })
     }
 
-    /// Something for a machine to sign, once.
+    /// Something for a machine to sign, once: a time, chance, and a seal over both and the machine.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
-    pub(crate) fn challenge(&self, node: &NodeId) -> Result<Challenge> {
-        let nonce = hex(&random::<32>().map_err(|e| HubError::Inconsistent(e.to_string()))?);
-        self.access().challenges.give(&nonce, node, now_ms());
-        Ok(Challenge { nonce })
+    /// When the system gives no random numbers; the inner error says that no machine is called that.
+    pub(crate) fn challenge(&self, node: &NodeId) -> Result<Answer<Challenge>> {
+        if !is_plain(node) {
+            return Ok(Err(Failure::new(ErrorCode::BadInput, "this is no id for a machine")));
+        }
+        let chance = hex(&random::<16>().map_err(|e| HubError::Inconsistent(e.to_string()))?);
+        let given = format!("{}.{chance}", now_ms());
+        Ok(Ok(Challenge { nonce: format!("{given}.{}", self.seal_of(&given, node)) }))
+    }
+
+    fn seal_of(&self, given: &str, node: &NodeId) -> String {
+        let text = format!("challenge {given} {node}");
+        blake3::keyed_hash(&self.inner.secret, text.as_bytes()).to_hex().to_string()
+    }
+
+    /// Whether this was given to that machine, just now.
+    fn is_challenge(&self, nonce: &str, node: &NodeId) -> bool {
+        let Some((given, seal)) = nonce.rsplit_once('.') else { return false };
+        let at_ms = given.split('.').next().and_then(|at| at.parse::<i64>().ok());
+        let seal_is = |text: &str| blake3::hash(text.as_bytes());
+        let fresh = at_ms.is_some_and(|at_ms| (0..CHALLENGE_MS).contains(&now_ms().saturating_sub(at_ms)));
+        fresh && seal_is(seal) == seal_is(&self.seal_of(given, node))
     }
 
     /// The next identity of a machine that signs with its key.
@@ -214,9 +232,10 @@ impl Hub {
     pub(crate) async fn renew_identity(&self, caller: &Caller, asked: Renew) -> Result<Answer<Identity>> {
         let known = self.store().node_key(&asked.node).await?.filter(|key| key.revoked_ms.is_none());
         let said = Statement::Renew { nonce: &asked.nonce, node: asked.node.as_str() };
-        let fresh = self.access().challenges.take(&asked.nonce, &asked.node, now_ms());
+        let fresh = self.is_challenge(&asked.nonce, &asked.node);
+        let once = || self.access().signed.note(&asked.nonce, now_ms() + CHALLENGE_MS, now_ms());
         match known {
-            Some(key) if fresh && is_signed(&key.public_key, said, &asked.signature) => {
+            Some(key) if fresh && is_signed(&key.public_key, said, &asked.signature) && once() => {
                 Ok(Ok(self.identity_of(&key)?))
             }
             _ => {
@@ -233,7 +252,9 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it.
     pub(crate) async fn revoke_node(&self, node: &NodeId) -> Result<bool> {
-        let known = self.store().revoke_node(node, now_ms()).await?;
+        self.store().revoke_node(node, now_ms()).await?;
+        // Once more does what the first time may not have come to.
+        let known = self.store().node_key(node).await?.is_some();
         if known {
             self.disconnect_node(node);
             self.inner.nodes.expel(node);
@@ -249,13 +270,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_to_be_signed_is_good_once_and_soon() {
-        let (challenges, node) = (Challenges::default(), NodeId::from("n".to_owned()));
-        challenges.give("a", &node, 0);
-        assert!(!challenges.take("a", &NodeId::from("m".to_owned()), 1), "given to another");
-        challenges.give("a", &node, 0);
-        assert!(challenges.take("a", &node, 1) && !challenges.take("a", &node, 1));
-        challenges.give("b", &node, 0);
-        assert!(!challenges.take("b", &node, CHALLENGE_MS));
+    fn what_was_signed_is_known_again() {
+        let signed = Signed::default();
+        assert!(signed.note("a", 100, 0) && !signed.note("a", 100, 50) && signed.note("b", 100, 50));
+    }
+
+    #[test]
+    fn machines_have_plain_names() {
+        for (name, plain) in
+            [("0190-ab", true), ("studio.lan", true), ("", false), ("a b", false), ("../x", false)]
+        {
+            assert_eq!(is_plain(&NodeId::from(name.to_owned())), plain, "{name}");
+        }
+        assert!(!is_plain(&NodeId::from("a".repeat(LONGEST + 1))));
     }
 }

@@ -45,6 +45,9 @@ impl Hub {
                 Ok(Err(unknown("what this request says who it is from is no key and no token")))
             }
             Presented::Token(token) => self.by_token(token).await,
+            Presented::Key(secret) if secret.prefix == Prefix::Local && !near => {
+                Ok(Err(unknown("the key that lies with the hub's files is good on its own machine alone")))
+            }
             Presented::Key(secret) if secret.prefix == Prefix::Local => Ok(self.by_local_key(secret)),
             Presented::Key(secret) => self.by_key(secret).await,
             // A browser sends it by itself, also what another hub at the same address has set: one that is over says nothing.
@@ -191,6 +194,17 @@ fn of_key(carried: Carried<KeyRow>) -> Known {
 }
 
 impl Caller {
+    /// Where it is, as far as somebody can have many addresses by himself: of IPv6, the network of 64 bits.
+    pub(crate) fn net(&self) -> String {
+        match self.address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                format!("{a:x}:{b:x}:{c:x}:{d:x}::/64")
+            }
+        }
+    }
+
     /// Whether it may speak for a machine: each only for itself, and whoever sits at the hub's machine for any.
     pub(crate) fn is_node(&self, node: &NodeId) -> bool {
         match &self.actor {

@@ -1,6 +1,6 @@
 //! API keys: a part of what their user may do, for programs.
 
-use kinora_access::{Actor, Prefix};
+use kinora_access::{Actor, Prefix, User, Via};
 use kinora_protocol::access::{KeyView, NewKey, Role, Scope};
 use kinora_protocol::{ErrorCode, Failure, KeyId, UserId};
 use kinora_store::KeyRow;
@@ -29,6 +29,11 @@ fn view((row, user): (KeyRow, String), key: Option<String>) -> KeyView {
     KeyView { id, name, user, scopes, created_ms, expires_ms, used_ms, key }
 }
 
+/// The earlier of two ends.
+fn earlier(one: Option<i64>, other: Option<i64>) -> Option<i64> {
+    one.into_iter().chain(other).min()
+}
+
 /// Whether a key may do no more than the one that makes it.
 fn within(wanted: Option<&[Scope]>, having: Option<&[Scope]>) -> bool {
     let Some(having) = having else { return true };
@@ -44,7 +49,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it; the inner error says why not.
     pub(crate) async fn new_key(&self, actor: &Actor, wanted: NewKey) -> Result<Answer<KeyView>> {
-        let NewKey { name, scopes, expires_in, user } = wanted;
+        let NewKey { name, scopes, expires_in, user, login } = wanted;
         let (owner, having) = match actor {
             Actor::User(own) => (Some((own.id, own.name.clone())), own.scopes()),
             Actor::Local | Actor::Nobody | Actor::Node(_) => (None, None),
@@ -76,6 +81,13 @@ impl Hub {
         if self.store().keys(Some(owner.0)).await?.len() >= MOST {
             return Ok(Err(bad(format!("{} has {MOST} keys already", owner.1))));
         }
+        // A key makes none that outlasts itself.
+        let outlasted = match actor {
+            Actor::User(User { via: Via::Key { id, .. }, .. }) => {
+                self.store().key(*id).await?.and_then(|carried| carried.what.expires_ms)
+            }
+            _ => None,
+        };
         let (id, created_ms) = (Uuid::new_v4(), now_ms());
         let key = secret(Prefix::Key, id)?;
         let row = KeyRow {
@@ -85,8 +97,9 @@ impl Hub {
             hash: key.hash(),
             scopes,
             created_ms,
-            expires_ms: expires_in.map(|seconds| created_ms + i64::from(seconds) * 1000),
+            expires_ms: earlier(expires_in.map(|s| created_ms + i64::from(s) * 1000), outlasted),
             used_ms: None,
+            login,
         };
         self.store().put_key(&row).await?;
         Ok(Ok(view((row, owner.1), Some(key.to_string()))))

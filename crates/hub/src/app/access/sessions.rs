@@ -7,6 +7,7 @@ use kinora_store::{Rotated, SessionRow, StoreError, UserRow};
 use uuid::Uuid;
 
 use super::audit::Outcome;
+use super::users::check_name;
 use super::{Caller, secret};
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -42,18 +43,20 @@ impl Hub {
     /// # Errors
     /// When the store fails; the inner error says why not, and the same for a wrong name as for a wrong password.
     pub(crate) async fn login(&self, caller: &Caller, login: Login) -> Result<Answer<Entered>> {
-        let name = login.name.to_lowercase();
-        for bucket in [format!("address {}", caller.address), format!("user {name}")] {
-            if let Err(seconds) = self.access().logins.take(&bucket) {
-                self.record(caller, "login", Outcome::Denied, &format!("{}: too many tries", login.name))
-                    .await;
-                let why = format!("too many tries to sign in: wait {seconds} s");
-                return Ok(Err(Failure::new(ErrorCode::TooMany, why)));
-            }
+        // What is no name is nobody's, and is not remembered.
+        if check_name(&login.name).is_err() {
+            return Ok(Err(refused("the name or the password is wrong")));
+        }
+        if let Err(seconds) = self.may_try(caller, &login.name) {
+            self.record(caller, "login", Outcome::Denied, &format!("{}: too many tries", login.name)).await;
+            let why = format!("too many tries to sign in: wait {seconds} s");
+            return Ok(Err(Failure::new(ErrorCode::TooMany, why)));
         }
         let user = self.store().user_named(&login.name).await?;
         let kept = user.as_ref().and_then(|user| user.password.clone());
-        let good = self.matches(login.password, kept).await?;
+        let Some(good) = self.matches(login.password, kept).await? else {
+            return Ok(Err(Failure::new(ErrorCode::TooMany, "too many sign in at once: try again")));
+        };
         let Some(user) = user.filter(|user| good && !user.disabled) else {
             self.record(caller, "login", Outcome::Denied, &login.name).await;
             return Ok(Err(refused("the name or the password is wrong")));
@@ -61,11 +64,24 @@ impl Hub {
         self.enter(caller, &user, login.cookie).await
     }
 
-    /// Whether a password is the one that this was kept of; on a thread of its own, few at a time.
-    pub(super) async fn matches(&self, password: String, kept: Option<String>) -> Result<bool> {
+    /// Whether an address may try another password for a name: ten a minute; for any name sixty; and a hundred from all addresses, so
+    /// that nobody shuts a user out by guessing.
+    pub(super) fn may_try(&self, caller: &Caller, name: &str) -> std::result::Result<(), u64> {
+        let (name, net, access) = (name.to_lowercase(), caller.net(), self.access());
+        access.logins.take(&format!("{net} {name}"))?;
+        access.addresses.take(&net)?;
+        access.names.take(&name)
+    }
+
+    /// Whether a password is the one that this was kept of; on a thread of its own, few at a time. `None` when too many wait.
+    pub(super) async fn matches(&self, password: String, kept: Option<String>) -> Result<Option<bool>> {
+        let Ok(_place) = self.access().queue.try_acquire() else { return Ok(None) };
         let _turn = self.access().hashing.acquire().await;
         let work = tokio::task::spawn_blocking(move || password::matches(&password, kept.as_deref()));
-        work.await.map_err(|e| HubError::Inconsistent(format!("a password could not be looked at: {e}")))
+        let matches = work.await;
+        matches
+            .map(Some)
+            .map_err(|e| HubError::Inconsistent(format!("a password could not be looked at: {e}")))
     }
 
     /// Begins a session of a user that has shown who it is.
@@ -88,8 +104,10 @@ impl Hub {
             used_ms: now,
             expires_ms: expiry(now, now),
         };
-        match self.store().put_session(&row).await {
-            Err(StoreError::NotFound { .. }) => return Ok(Err(refused("the user was shut out just now"))),
+        match self.store().put_session(&row, user.password.as_deref()).await {
+            Err(StoreError::NotFound { .. }) => {
+                return Ok(Err(refused("the user was changed just now: sign in again")));
+            }
             kept => kept?,
         }
         self.record(caller, "login", Outcome::Done, &user.name).await;

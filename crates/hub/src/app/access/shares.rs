@@ -1,11 +1,17 @@
 //! With whom things are shared.
 
-use kinora_protocol::access::{Grant, Kind, Right, ShareView, Sharee, Subject};
+use kinora_access::Actor;
+use kinora_protocol::access::{Grant, Kind, Right, ShareView, Sharee, Sight, Subject};
 use kinora_protocol::{ErrorCode, Failure};
 
 use crate::{Hub, Result};
 
 type Answer<T> = std::result::Result<T, Failure>;
+
+/// An actor as somebody with whom things are shared.
+fn own_subject(actor: &Actor) -> Option<Subject> {
+    actor.owner().map(Subject::User)
+}
 
 impl Hub {
     /// Who may do what with a thing, its owners included.
@@ -31,6 +37,7 @@ impl Hub {
     /// When the store cannot keep it; the inner error says why not.
     pub(crate) async fn share(
         &self,
+        actor: &Actor,
         (kind, thing): (Kind, &str),
         with: Sharee,
         right: Option<Right>,
@@ -50,14 +57,17 @@ impl Hub {
         if right == Some(Right::Own) && !matches!(to, Subject::User(_)) {
             return bad("only a user owns a thing; a team or everyone may view or edit it".to_owned());
         }
-        let grants = self.grants(kind, thing).await?;
-        let owns = |grant: &&Grant| grant.right == Right::Own;
-        let owned = grants.iter().filter(owns).any(|grant| grant.to == to);
-        if owned && right != Some(Right::Own) && grants.iter().filter(owns).count() == 1 {
+        let others =
+            |grant: &Grant| grant.to == to && grant.right == Right::Own && Some(to) != own_subject(actor);
+        let taken = right != Some(Right::Own) && self.grants(kind, thing).await?.iter().any(others);
+        if taken && actor.sight() != Sight::All {
+            let why = format!("{with} owns it, too: only an owner itself or an admin ends that");
+            return Ok(Err(Failure::new(ErrorCode::Forbidden, why)));
+        }
+        if !self.store().share(kind, thing, to, right).await? {
             let why = "nobody would own it: share it with another user as its owner first".to_owned();
             return Ok(Err(Failure::new(ErrorCode::Busy, why)));
         }
-        self.store().share(kind, thing, to, right).await?;
         Ok(Ok(self.shares(kind, thing).await?))
     }
 }

@@ -96,10 +96,11 @@ impl Hub {
             Ok(row) => row,
             Err(failure) => return Ok(Err(failure)),
         };
-        if !self.store().put_first_user(&row).await? {
+        let first = self.store().put_first_user(&row).await?;
+        self.closed();
+        if !first {
             return Ok(Err(Failure::new(ErrorCode::Busy, "there is a user already")));
         }
-        self.closed();
         self.record(caller, "setup", Outcome::Done, &row.name).await;
         self.enter(caller, &row, true).await
     }
@@ -123,8 +124,9 @@ impl Hub {
             if row.role != Role::Admin {
                 return Ok(Err(bad("the first user has to be an admin: nobody else could make another")));
             }
-            if self.store().put_first_user(&row).await? {
-                self.closed();
+            let first = self.store().put_first_user(&row).await?;
+            self.closed();
+            if first {
                 return Ok(Ok(view(row, Vec::new())));
             }
         }
@@ -189,12 +191,12 @@ impl Hub {
             return Ok(Err(Failure::new(ErrorCode::Forbidden, "sign in to do this: a key is not enough")));
         };
         // Whoever has found an open browser is not to try out passwords.
-        if let Err(seconds) = self.access().logins.take(&format!("user {}", user.name.to_lowercase())) {
+        if let Err(seconds) = self.may_try(caller, &user.name) {
             let why = format!("too many tries: wait {seconds} s");
             return Ok(Err(Failure::new(ErrorCode::TooMany, why)));
         }
         let kept = self.store().user_named(&user.name).await?.and_then(|row| row.password);
-        if !self.matches(change.old, kept).await? {
+        if self.matches(change.old, kept).await? != Some(true) {
             self.record(caller, "password", Outcome::Denied, &user.name).await;
             return Ok(Err(Failure::new(ErrorCode::Forbidden, "the old password is wrong")));
         }

@@ -71,7 +71,7 @@ impl Hub {
         // No key of a client's has the first character.
         let key = format!("\nfolder {} {} {}", row.id, file.digest, file.name);
         let owner = self.owner(Kind::Folder, &row.id.to_string()).await?;
-        match self.submit_for(owner, job, Some(key)).await? {
+        match self.submit_for(owner.into(), job, Some(key)).await? {
             Ok(submitted) => {
                 fault::point("folder.submitted");
                 let file = FolderFileRow { job: Some(submitted.id()), updated_ms: now_ms(), ..file };

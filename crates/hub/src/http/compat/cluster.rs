@@ -14,6 +14,7 @@ use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
 use super::progress::percent;
+use crate::app::access::audit::Outcome;
 use crate::app::access::{Caller, denied};
 use crate::{ClusterDefaults, Hub, Result};
 
@@ -128,7 +129,7 @@ async fn answer(hub: &Hub, caller: &Caller, text: &[u8]) -> Answer {
             };
         }
     };
-    run(hub, &caller.actor, command).await.unwrap_or_else(|error| Answer::from(Failure::from(error)))
+    run(hub, caller, command).await.unwrap_or_else(|error| Answer::from(Failure::from(error)))
 }
 
 /// What a command takes besides the right to give commands, unless it is decided where it is carried out.
@@ -152,8 +153,15 @@ async fn refusal(hub: &Hub, actor: &Actor, command: &Command) -> Result<Option<F
     })
 }
 
-async fn run(hub: &Hub, actor: &Actor, command: Command) -> Result<Answer> {
-    if let Some(failure) = refusal(hub, actor, &command).await? {
+async fn run(hub: &Hub, caller: &Caller, command: Command) -> Result<Answer> {
+    let actor = &caller.actor;
+    let refused = refusal(hub, actor, &command).await?;
+    let done = if refused.is_some() { Outcome::Denied } else { Outcome::Done };
+    match &command {
+        Command::ListJobs | Command::ListClients | Command::GetJobStatus { .. } if refused.is_none() => {}
+        _ => hub.record(caller, "/ws/command", done, &format!("{command:?}")).await,
+    }
+    if let Some(failure) = refused {
         return Ok(match (&command, failure.code) {
             (Command::CancelJob { .. } | Command::GetJobStatus { .. }, ErrorCode::BadInput) => {
                 Answer::Error { code: "JOB_NOT_FOUND", message: failure.message }

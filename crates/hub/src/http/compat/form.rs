@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use axum::extract::Multipart;
 use axum::http::{HeaderMap, StatusCode, header};
 use futures_util::StreamExt as _;
+use kinora_access::{Action, Resource, authorize};
 use kinora_protocol::ErrorCode;
+use kinora_protocol::access::Area;
 use kinora_protocol::api::MediaView;
 
 use super::super::media::unfit;
 use super::super::problem::Refusal;
 use crate::Hub;
-use crate::app::access::Caller;
+use crate::app::access::{Caller, denied};
 
 /// Longest value beside the file.
 const LONGEST_VALUE: usize = 64 << 10;
@@ -37,6 +39,8 @@ pub(super) async fn take(
     headers: &HeaderMap,
     mut form: Multipart,
 ) -> Result<Form, Refusal> {
+    let verdict = authorize(&caller.actor, Action::Create, Resource::Area(Area::Media));
+    verdict.map_err(|denial| denied(denial, "such thing"))?;
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     let (mut media, mut values) = (None, BTreeMap::<String, Vec<String>>::new());
     let mut count = 0;

@@ -71,7 +71,7 @@ pub(in crate::http) async fn upload(
     let form = form::take(&hub, &caller, &headers, form).await?;
     let wanted = wanted(form.values.get("enhancements").map_or(&[][..], Vec::as_slice));
     check(&wanted)?;
-    hub.describe(&form.media.id, caller.actor.owner()).await?;
+    hub.describe(&form.media.id).await?;
     let asked = NewJob { preset: Some("web".to_owned()), ..NewJob::of(Source::Media(form.media.id)) };
     let job = hub.submit_api(&caller.actor, asked, None).await??.id();
     Ok(Json(json!({ "job_id": job, "status": "pending", "enhancements": wanted })))

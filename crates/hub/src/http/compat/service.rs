@@ -42,7 +42,7 @@ pub(in crate::http) async fn upload(
     form: Multipart,
 ) -> Result<Json<Value>, Refusal> {
     let media = form::take(&hub, &caller, &headers, form).await?.media;
-    hub.describe(&media.id, caller.actor.owner()).await?;
+    hub.describe(&media.id).await?;
     let asked = NewJob { preset: Some(PRESET.to_owned()), ..NewJob::of(Source::Media(media.id)) };
     let file = hub.submit_api(&caller.actor, asked, None).await??.id();
     Ok(Json(json!({ "file_id": file, "filename": media.name, "status": "processing" })))

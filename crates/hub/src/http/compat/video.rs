@@ -5,7 +5,8 @@ use axum::extract::{Multipart, Path, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Json};
-use kinora_protocol::access::Sight;
+use kinora_access::Action;
+use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::api::{NewJob, NodeState, Source};
 use kinora_protocol::recipe::{AudioCodec, Container, Recipe, Scale, VideoCodec};
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, Rational};
@@ -101,10 +102,10 @@ pub(in crate::http) async fn process(
         .map_err(|_| Refusal::not_found(format!("uploaded file {:?}", said.input_file)))?;
     let operation = said.operation;
     let job = match operation {
-        Operation::Analyze => hub
-            .describe(&media, caller.actor.owner())
-            .await?
-            .ok_or_else(|| Refusal::not_found(format!("uploaded file {media}")))?,
+        Operation::Analyze => {
+            hub.may(&caller.actor, Action::Create, (Kind::Media, media.as_str())).await??;
+            hub.describe(&media).await?.ok_or_else(|| Refusal::not_found(format!("uploaded file {media}")))?
+        }
         Operation::Transcode | Operation::Enhance => {
             let preset = (operation == Operation::Enhance).then(|| "enhance".to_owned());
             let recipe = said.parameters.recipe();

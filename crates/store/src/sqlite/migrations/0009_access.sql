@@ -42,12 +42,16 @@ CREATE TABLE spent_tokens (
   PRIMARY KEY (session, hash)
 ) STRICT, WITHOUT ROWID;
 
+-- The media that a job was begun for, when it is for whoever may see that.
+ALTER TABLE jobs ADD COLUMN of_media TEXT;
+
 CREATE TABLE api_keys (
   id         TEXT NOT NULL PRIMARY KEY,
   user       TEXT NOT NULL REFERENCES users(id) ON DELETE CASCADE,
   name       TEXT NOT NULL,
   hash       TEXT NOT NULL,
   scopes     TEXT,
+  login      INTEGER NOT NULL DEFAULT 0,   -- stands for a login, and ends with these
   created_ms INTEGER NOT NULL,
   expires_ms INTEGER,
   used_ms    INTEGER
