@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Uploads a file, encodes it with a preset, and keeps the result; nothing but Python is needed:
 submit.py http://127.0.0.1:8000 holiday.mov holiday.mp4
+A hub with users wants an API key (kinora keys new), which is taken from KINORA_KEY.
 """
 import base64
 import json
@@ -17,6 +18,8 @@ hub, source, result = sys.argv[1:]
 def ask(path, body=None, **headers):
     """An answer of the hub; its reason where it refuses."""
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    if key := os.environ.get("KINORA_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
     try:
         return urllib.request.urlopen(urllib.request.Request(hub + path, body, headers))
     except urllib.error.HTTPError as error:

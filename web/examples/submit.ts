@@ -1,5 +1,6 @@
 // Uploads a file, encodes it with a preset, and keeps the result.
 // node submit.js http://127.0.0.1:8000 holiday.mov holiday.mp4
+// A hub with users wants an API key (kinora keys new), which is taken from KINORA_KEY.
 import { readFile, writeFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +8,7 @@ import { connect, reason, type Schema } from "../src/api/client.js";
 
 const [hub, input, output] = process.argv.slice(2);
 if (!hub || !input || !output) throw new Error("submit HUB INPUT OUTPUT");
-const api = connect(hub);
+const api = connect(hub, process.env["KINORA_KEY"]);
 
 const form = new FormData();
 form.append("file", new Blob([await readFile(input)]), basename(input));

@@ -141,7 +141,7 @@ fn of_access() -> OpenApiRouter<Hub> {
 
 /// The OpenAPI document of what is served.
 pub fn document() -> utoipa::openapi::OpenApi {
-    documented().into_openapi()
+    openapi::secured(documented().into_openapi())
 }
 
 /// What is served besides: WebSockets, transfers of nodes, and what clients of other systems call.
@@ -183,6 +183,7 @@ fn undocumented() -> Vec<(&'static str, MethodRouter<Hub>)> {
 
 fn router(hub: Hub) -> Router {
     let (router, document) = documented().split_for_parts();
+    let document = openapi::secured(document);
     // Without this word the page asks a server on the internet what it thinks of the document.
     let page = utoipa_swagger_ui::Config::new([routes::OPENAPI]).validator_url("none");
     let page = SwaggerUi::new("/api/docs").config(page).url(routes::OPENAPI, document);

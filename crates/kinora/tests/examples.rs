@@ -3,12 +3,13 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use support::cluster::Hub;
-use support::{Place, decoded, eight, loud, video_entry};
+use support::cluster::{Hub, local_key};
+use support::{Place, decoded, eight, finish, kinora, loud, video_entry};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -17,6 +18,20 @@ fn root() -> PathBuf {
 fn does_what_it_says(mut program: Command) -> Result<()> {
     let place = Place::new()?;
     let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0"])?;
+    // A hub with users: with the key of one who may do just this.
+    let ask = |words: &[&str]| {
+        let mut command = kinora();
+        command.env("KINORA_KEY", local_key(&place).unwrap_or_default()).args(words);
+        command.args(["--hub", &hub.address, "--json"]).stdin(Stdio::piped());
+        let mut child = command.spawn()?;
+        // Not every command reads it.
+        let _ = child.stdin.take().context("no input")?.write_all(b"ten characters");
+        finish(child)?.done()
+    };
+    ask(&["users", "add", "ada", "--role", "admin", "--password-stdin"])?;
+    ask(&["users", "add", "emil", "--role", "editor", "--password-stdin"])?;
+    let made = ask(&["keys", "new", "example", "--user", "emil", "--scopes", "jobs:write,media:write"])?;
+    program.env("KINORA_KEY", made["key"].as_str().context("no key")?);
     let (source, result) = (eight()?, place.at("result.mp4"));
     let ended =
         program.arg(&hub.address).arg(&source).arg(&result).output().context("it cannot be started")?;

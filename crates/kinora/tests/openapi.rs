@@ -3,14 +3,15 @@
 
 mod support;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_protocol::routes::OPENAPI;
 use serde_json::Value;
-use support::cluster::Hub;
-use support::{Place, eight, kinora, loud, run, wire};
+use support::cluster::{Hub, local_key};
+use support::{Place, eight, finish, kinora, loud, run, wire};
 
 fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json")
@@ -54,6 +55,11 @@ fn the_page_needs_nothing_from_elsewhere() -> Result<()> {
 }
 
 /// Requests made up from the document, valid ones and others: no answer is a 5xx or other than the document says.
+/// What lies with the hub's files.
+fn key(place: &Place) -> Result<String> {
+    local_key(place).context("no local.json")
+}
+
 #[test]
 fn answers_are_as_the_document_says() -> Result<()> {
     let Some(folder) = support::clients() else {
@@ -62,7 +68,19 @@ fn answers_are_as_the_document_says() -> Result<()> {
     };
     let place = Place::new()?;
     let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--metadata", "auto"])?;
-    run(kinora().arg("submit").arg(eight()?).args(["--hub", &hub.address, "--wait", "--json"]))?.done()?;
+    // With a user, so that who shows nothing is not let in, which is tried, too.
+    let user = ["users", "add", "ada", "--role", "admin", "--password-stdin", "--hub", &hub.address];
+    let mut user = kinora().args(user).stdin(Stdio::piped()).env("KINORA_KEY", key(&place)?).spawn()?;
+    user.stdin.take().context("no input")?.write_all(b"ten characters")?;
+    ensure!(finish(user)?.code == Some(0));
+    let key = key(&place)?;
+    run(kinora().env("KINORA_KEY", &key).arg("submit").arg(eight()?).args([
+        "--hub",
+        &hub.address,
+        "--wait",
+        "--json",
+    ]))?
+    .done()?;
     // 412 is what tus wants for a version that is not spoken.
     let config = "[checks]\nnegative_data_rejection.expected-statuses = [\"4XX\"]\nmissing_required_header.expected-statuses = [\"4XX\"]\n";
     let config = place.file("schemathesis.toml", config)?;
@@ -79,7 +97,9 @@ fn answers_are_as_the_document_says() -> Result<()> {
     ];
     let mut command = Command::new(folder.join("venv/bin/schemathesis"));
     command.arg("--config-file").arg(config).arg("run").arg(format!("{}{OPENAPI}", hub.address)).args(words);
+    command.arg("--header").arg(format!("Authorization: Bearer {key}"));
     let ended = command.current_dir(place.path()).output().context("cannot start schemathesis")?;
-    ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    let said = String::from_utf8_lossy(&ended.stdout);
+    ensure!(ended.status.success(), "{said}{}", String::from_utf8_lossy(&ended.stderr));
     Ok(())
 }

@@ -2,9 +2,9 @@
 import createClient from "openapi-fetch";
 import type { components, paths } from "./schema.js";
 
-/** A client of the hub at `hub`: `http://127.0.0.1:8000`. */
-export function connect(hub: string) {
-  return createClient<paths>({ baseUrl: hub });
+/** A client of the hub at `hub`: `http://127.0.0.1:8000`. It shows `key`, an API key or an access token; browsers with a session need none. */
+export function connect(hub: string, key?: string) {
+  return createClient<paths>({ baseUrl: hub, ...(key ? { headers: { Authorization: `Bearer ${key}` } } : {}) });
 }
 
 /** Types of the document by their names. */

@@ -715,7 +715,7 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/api/v1/node-tokens/{token}": {
+    "/api/v1/node-tokens/{enrollment}": {
         parameters: {
             query?: never;
             header?: never;
@@ -6192,7 +6192,7 @@ export interface operations {
             header?: never;
             path: {
                 /** @description Id of the token */
-                token: string;
+                enrollment: string;
             };
             cookie?: never;
         };

@@ -132,10 +132,10 @@ pub(super) async fn list(State(hub): State<Hub>) -> Result<Json<Page<EnrollmentV
 /// Forgets a token; a machine that it has let in stays in.
 #[utoipa::path(
     delete,
-    path = "/api/v1/node-tokens/{token}",
+    path = "/api/v1/node-tokens/{enrollment}",
     operation_id = "deleteNodeToken",
     tag = "nodes",
-    params(("token" = String, Path, description = "Id of the token")),
+    params(("enrollment" = String, Path, description = "Id of the token")),
     responses((status = 204, description = "It lets nobody in"), Refusal),
 )]
 pub(super) async fn delete(State(hub): State<Hub>, Path(token): Path<String>) -> Result<StatusCode, Refusal> {

@@ -3,7 +3,16 @@
 use kinora_protocol::api::{JobVerb, NodeVerb, Problem, WebhookVerb};
 use kinora_protocol::folder::FolderVerb;
 use kinora_protocol::proxy::ProxyKind;
+use utoipa::openapi::OpenApi as Document3;
+use utoipa::openapi::security::{
+    ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
+};
 use utoipa::{IntoResponses, OpenApi, ToSchema};
+
+use super::rules::{ENTRIES, Entry, Rule};
+
+const BEARER: &str = "bearer";
+const KEY: &str = "key";
 
 /// The document without its paths, which the router adds.
 #[derive(Debug, OpenApi)]
@@ -26,6 +35,39 @@ use utoipa::{IntoResponses, OpenApi, ToSchema};
     )
 )]
 pub(super) struct Document;
+
+/// Says of each route what it takes to be let in: nothing, or one of the ways to show who one is.
+pub(super) fn secured(mut document: Document3) -> Document3 {
+    let scheme = |name: &str| SecurityRequirement::new::<_, [&str; 0], &str>(name, []);
+    let components = document.components.get_or_insert_default();
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("An API key, or the access token of a login"))
+        .build();
+    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer));
+    let key = ApiKeyValue::with_description("X-API-Key", "An API key");
+    components.add_security_scheme(KEY, SecurityScheme::ApiKey(ApiKey::Header(key)));
+    document.security = Some(vec![scheme(BEARER), scheme(KEY)]);
+    for (path, item) in &mut document.paths.paths {
+        for (method, operation) in [
+            ("GET", &mut item.get),
+            ("POST", &mut item.post),
+            ("PUT", &mut item.put),
+            ("PATCH", &mut item.patch),
+            ("DELETE", &mut item.delete),
+            ("OPTIONS", &mut item.options),
+        ] {
+            let public =
+                |entry: &&Entry| entry.path == path && entry.method == method && entry.rule == Rule::Public;
+            if let Some(operation) = operation
+                && ENTRIES.iter().any(|entry| public(&entry))
+            {
+                operation.security = Some(Vec::new());
+            }
+        }
+    }
+    document
+}
 
 /// A form with a file.
 #[derive(Debug, ToSchema)]

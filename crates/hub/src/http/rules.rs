@@ -212,7 +212,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     post("/api/v1/nodes/identity", Rule::Public),
     unrecorded(get("/api/v1/node-tokens", run(Area::Nodes))),
     post("/api/v1/node-tokens", run(Area::Nodes)),
-    delete("/api/v1/node-tokens/{token}", run(Area::Nodes)),
+    delete("/api/v1/node-tokens/{enrollment}", run(Area::Nodes)),
     // The right to the bytes of one attempt stands in the path, and is looked at as well.
     post("/api/v1/work/{capability}/source", Rule::Node),
     get("/api/v1/work/{capability}/inputs/{position}", Rule::Node),
