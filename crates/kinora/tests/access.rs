@@ -382,11 +382,11 @@ async fn a_key_does_what_it_is_for() -> Result<()> {
     let named = NewKey { user: Some("ada".into()), ..wider.clone() };
     refused(emil.new_key(None, &named).await, ErrorCode::Forbidden)?;
     // Its time.
-    let short_lived = NewKey { expires_in: Some(1), ..wider };
+    let short_lived = NewKey { expires_in: Some(4), ..wider };
     let made = emil.new_key(None, &short_lived).await?;
     let brief = Client::new(&studio.hub.address)?.showing(made.key);
     ensure!(matches!(brief.me().await?, Me::User(user) if user.name == "emil"));
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(Duration::from_millis(4100)).await;
     let why = refused(brief.jobs(None, 1).await, ErrorCode::Unauthenticated)?;
     ensure!(why.contains("expired"), "{why}");
     // Its end.

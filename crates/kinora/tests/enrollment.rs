@@ -142,21 +142,21 @@ async fn who_is_revoked_is_out_at_once_and_loses_nothing_of_others() -> Result<(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_identity_is_renewed_and_the_hub_may_be_away() -> Result<()> {
     let place = Place::new()?;
-    let mut at = hub(&place, &["--node-identity", "3s"])?;
+    let mut at = hub(&place, &["--node-identity", "6s"])?;
     let let_in = token(&at, 600).await?;
     let _one = Running(worker(&place, "one", &at, &["--token", &let_in, "--persistent"]).spawn()?);
     until(&at, "one", NodeState::Idle).await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     // Every identity of before is over by now; transfers show the last one.
     let media = at.upload(&eight()?).await?;
     let made = at.client.submit(&job(media.clone()), None).await?.id;
     at.ends(made).await?;
     let listen = at.listen();
     drop(at);
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(Duration::from_secs(7)).await;
     at = Hub::start_as(
         &place,
-        &["--local-worker", "off", "--listen", &listen, "--allow-host", "x", "--node-identity", "3s"],
+        &["--local-worker", "off", "--listen", &listen, "--allow-host", "x", "--node-identity", "6s"],
     )?;
     until(&at, "one", NodeState::Idle).await?;
     let ended = at.client.submit(&kinora_protocol::api::NewJob { priority: 1, ..job(media) }, None).await?.id;
