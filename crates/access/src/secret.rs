@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 
-use crate::node::Statement;
+use crate::node::{Statement, hex, unhex};
 use crate::{NoRandomness, random};
 
 /// What it is hashed with, which no other use of the hash has.
@@ -116,8 +116,7 @@ fn proof(kept: &str, statement: Statement<'_>, public_key: &str) -> String {
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}_{}_", self.prefix.text(), self.id.simple())?;
-        self.secret.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}_{}_{}", self.prefix.text(), self.id.simple(), hex(&self.secret))
     }
 }
 
@@ -145,10 +144,7 @@ impl FromStr for Secret {
         if digits.len() != 2 * BYTES || !plain(digits) {
             return Err(());
         }
-        let mut secret = [0; BYTES];
-        for (place, byte) in secret.iter_mut().enumerate() {
-            *byte = u8::from_str_radix(&digits[2 * place..2 * place + 2], 16).map_err(|_| ())?;
-        }
+        let secret = unhex(digits).and_then(|bytes| bytes.try_into().ok()).ok_or(())?;
         Ok(Self { prefix, id, secret })
     }
 }

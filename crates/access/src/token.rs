@@ -1,7 +1,6 @@
 //! Signed tokens (RFC 7519): short-lived, EdDSA only, for one audience of one hub.
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Serialize};
 
@@ -64,15 +63,6 @@ pub struct Issuer {
 }
 
 impl Issuer {
-    /// A new key, to be kept where only the hub can read it (PKCS #8).
-    ///
-    /// # Errors
-    /// When the system gives no random numbers.
-    pub fn generate_key() -> Result<Vec<u8>, TokenError> {
-        let key = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
-        Ok(key.map_err(|e| TokenError::Failed(e.to_string()))?.as_ref().to_vec())
-    }
-
     /// The hub `name`, which signs with `key`.
     ///
     /// # Errors
@@ -144,11 +134,12 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::node::SigningKey;
 
     const NOW: u64 = 1_800_000_000;
 
     fn issuer(name: &str) -> Issuer {
-        Issuer::new(name, &Issuer::generate_key().unwrap()).unwrap()
+        Issuer::new(name, &SigningKey::generate().unwrap()).unwrap()
     }
 
     fn token(issuer: &Issuer) -> String {
@@ -185,7 +176,7 @@ mod tests {
         refused(&hub.issue(Audience::Node, "anna", "one", NOW, 600).unwrap());
         // Another hub with the same key, and another key with the same name.
         refused(&token(&issuer("hub")));
-        let key = Issuer::generate_key().unwrap();
+        let key = SigningKey::generate().unwrap();
         let (one, two) = (Issuer::new("one", &key).unwrap(), Issuer::new("two", &key).unwrap());
         assert!(two.check(Audience::Api, &token(&one), NOW).is_err());
         for text in ["", "..", "a.b.c", &good[..good.len() - 2], &format!("{good}.x")] {

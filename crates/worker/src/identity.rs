@@ -41,16 +41,22 @@ fn odd(error: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::Internal, error.to_string())
 }
 
-/// Writes a file that nobody else can read.
-fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+/// Writes a file that nobody else can read; the one before it is replaced as a whole.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
+    let growing = path.with_extension("new");
+    let _ = std::fs::remove_file(&growing);
     let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let write = || {
-        let mut file = options.open(path)?;
+        let mut file = options.open(&growing)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&growing, path)
     };
     write().map_err(|e| disk(path, &e))
 }

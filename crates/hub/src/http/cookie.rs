@@ -1,8 +1,10 @@
 //! The cookie that carries a browser's session, and what keeps other pages from using it.
 
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use kinora_access::{Prefix, Secret};
+
+use super::cors::changes;
 
 /// Browsers keep one with this name to one host, and to connections that are encrypted.
 const SECURE: &str = "__Host-kinora";
@@ -36,8 +38,7 @@ pub(super) fn session(headers: &HeaderMap) -> Option<Secret> {
 /// Whether a page of another origin can have made a browser send this. Browsers say for which page they send what changes
 /// something, and when a WebSocket is opened; one that says nothing is not believed.
 pub(super) fn may_be_forged(parts: &Parts) -> bool {
-    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(&parts.method);
-    if looks && !parts.headers.contains_key(header::UPGRADE) {
+    if !changes(&parts.method, &parts.headers) {
         return false;
     }
     let text = |name: HeaderName| parts.headers.get(name).and_then(|value| value.to_str().ok());
@@ -51,7 +52,7 @@ pub(super) fn may_be_forged(parts: &Parts) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use axum::http::Request;
+    use axum::http::{Method, Request};
     use uuid::Uuid;
 
     use super::*;

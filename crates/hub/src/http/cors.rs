@@ -30,7 +30,7 @@ pub(super) async fn permit(State(hub): State<Hub>, request: Request, next: Next)
     let origin = request.headers().get(header::ORIGIN).filter(|origin| is_allowed(origin, allowed)).cloned();
     let asks = request.method() == Method::OPTIONS
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if origin.is_none() && changes(&request) && is_foreign(request.headers()) {
+    if origin.is_none() && changes(request.method(), request.headers()) && is_foreign(request.headers()) {
         let why = "a page of another origin may not do this; `kinora hub --allow-origin ORIGIN` lets it";
         return Refusal::new(StatusCode::FORBIDDEN, ErrorCode::BadInput, why).into_response();
     }
@@ -51,9 +51,9 @@ pub(super) async fn permit(State(hub): State<Hub>, request: Request, next: Next)
 
 /// Whether a request does more than to look: browsers hold pages of other origins back from reading answers only, and not even
 /// from that where a WebSocket is opened.
-fn changes(request: &Request) -> bool {
-    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(request.method());
-    !looks || request.headers().contains_key(header::UPGRADE)
+pub(super) fn changes(method: &Method, headers: &HeaderMap) -> bool {
+    let looks = [Method::GET, Method::HEAD, Method::OPTIONS].contains(method);
+    !looks || headers.contains_key(header::UPGRADE)
 }
 
 /// Whether a browser sends it for a page of another origin than this hub's.

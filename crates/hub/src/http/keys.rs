@@ -67,8 +67,5 @@ pub(super) async fn revoke(
 ) -> Result<StatusCode, Refusal> {
     let missing = || Refusal::not_found(format!("key {key:?}"));
     let id: KeyId = key.parse().map_err(|_| missing())?;
-    if hub.owner_of_key(id).await? != Some(own(&caller)?) || !hub.revoke_key(id).await? {
-        return Err(missing());
-    }
-    Ok(StatusCode::NO_CONTENT)
+    if hub.revoke_key(own(&caller)?, id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(missing()) }
 }

@@ -159,8 +159,5 @@ pub(super) async fn revoke(
     let one = find(&hub, &user).await?;
     let missing = || Refusal::not_found(format!("key {key:?} of {user}"));
     let id: KeyId = key.parse().map_err(|_| missing())?;
-    if hub.owner_of_key(id).await? != Some(one.id) || !hub.revoke_key(id).await? {
-        return Err(missing());
-    }
-    Ok(StatusCode::NO_CONTENT)
+    if hub.revoke_key(one.id, id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(missing()) }
 }

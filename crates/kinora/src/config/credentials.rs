@@ -2,11 +2,11 @@
 //! of a hub on this machine.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use kinora_protocol::{ErrorCode, Failure};
+use kinora_worker::identity::write_private;
 use serde::{Deserialize, Serialize};
 
 /// The file beside a hub's files.
@@ -31,20 +31,6 @@ fn disk(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display()))
 }
 
-/// Writes a file that nobody else can read; the one before it is replaced as a whole.
-fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
-    let growing = path.with_extension("new");
-    let _ = std::fs::remove_file(&growing);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(&growing)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&growing, path)
-}
-
 impl LocalKey {
     /// Leaves the key of a hub that listens at `address` with its files in `data`.
     pub fn leave(data: &Path, address: SocketAddr, key: String) -> Result<Self, Failure> {
@@ -57,7 +43,7 @@ impl LocalKey {
         let path = data.join(LOCAL);
         let text =
             serde_json::to_string(&left).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
-        write_private(&path, &text).map_err(|e| disk(&path, &e))?;
+        write_private(&path, &text)?;
         Ok(Self { path })
     }
 }
@@ -107,7 +93,7 @@ pub fn keep(hub: &str, login: Option<Kept>) -> Result<Option<Kept>, Failure> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
     }
-    write_private(&path, &text).map_err(|e| disk(&path, &e))?;
+    write_private(&path, &text)?;
     Ok(before)
 }
 

@@ -262,13 +262,14 @@ impl Store {
         .await
     }
 
-    /// Revokes a key. Whether there was one.
+    /// Revokes a key of a user's. Whether there was one.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn drop_key(&self, key: KeyId) -> Result<bool> {
+    pub async fn drop_key(&self, user: UserId, key: KeyId) -> Result<bool> {
         self.write(move |conn| {
-            Ok(conn.prepare_cached("DELETE FROM api_keys WHERE id = ?1")?.execute([key.to_string()])? == 1)
+            let mut delete = conn.prepare_cached("DELETE FROM api_keys WHERE id = ?1 AND user = ?2")?;
+            Ok(delete.execute(params![key.to_string(), user.to_string()])? == 1)
         })
         .await
     }

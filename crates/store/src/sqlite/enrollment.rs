@@ -60,6 +60,18 @@ impl Store {
         .await
     }
 
+    /// What lets a machine in, or did.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn enrollment(&self, id: EnrollmentId) -> Result<Option<EnrollmentRow>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached("SELECT * FROM enrollments WHERE id = ?1")?;
+            Ok(query.query_row([id.to_string()], enrollment_row).optional()?)
+        })
+        .await
+    }
+
     /// What lets machines in, or did, newest first.
     ///
     /// # Errors

@@ -133,19 +133,6 @@ impl Store {
         .await
     }
 
-    /// A user by who it is elsewhere.
-    ///
-    /// # Errors
-    /// The disk fails or the store is closed.
-    pub async fn user_identified(&self, identity: &str) -> Result<Option<UserRow>> {
-        let identity = identity.to_owned();
-        self.read(move |conn| {
-            let mut query = conn.prepare_cached(&format!("SELECT {USERS} FROM users WHERE identity = ?1"))?;
-            Ok(query.query_row([identity], user_row).optional()?)
-        })
-        .await
-    }
-
     /// All users by name, each with the names of its teams.
     ///
     /// # Errors

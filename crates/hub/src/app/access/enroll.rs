@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::audit::Outcome;
 use super::{Caller, secret};
+use crate::app::media::Asked;
 use crate::{Hub, HubError, Result, now_ms};
 
 /// Seconds that a token is good for when nobody says.
@@ -26,8 +27,6 @@ const CHALLENGE_MS: i64 = 60_000;
 const MANY: usize = 10_000;
 /// Longest id or name of a machine.
 const LONGEST: usize = 64;
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 /// What machines have signed. Only they can fill it: what is given out is known again by its seal and needs no memory.
 #[derive(Default)]
@@ -86,7 +85,7 @@ impl Hub {
         &self,
         actor: &Actor,
         wanted: NewEnrollment,
-    ) -> Result<Answer<EnrollmentView>> {
+    ) -> Result<Asked<EnrollmentView>> {
         let seconds = wanted.expires_in.unwrap_or(TOKEN);
         if !(1..=LONGEST_TOKEN).contains(&seconds) {
             let why = format!("a token is good for 1 to {LONGEST_TOKEN} s, not {seconds}");
@@ -133,7 +132,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; the inner error says why not.
-    pub(crate) async fn enroll(&self, caller: &Caller, asked: Enroll) -> Result<Answer<Identity>> {
+    pub(crate) async fn enroll(&self, caller: &Caller, asked: Enroll) -> Result<Asked<Identity>> {
         if let Err(seconds) = self.access().enrollments.take(&caller.net()) {
             return Ok(Err(Failure::new(ErrorCode::TooMany, format!("too many tries: wait {seconds} s"))));
         }
@@ -147,12 +146,9 @@ impl Hub {
         Ok(outcome)
     }
 
-    async fn enroll_unless(&self, asked: &Enroll) -> Result<Answer<Identity>> {
+    async fn enroll_unless(&self, asked: &Enroll) -> Result<Asked<Identity>> {
         let unknown = || refused("this is no token of this hub's: make one with `kinora tokens new --node`");
-        let tokens = self.store().enrollments().await?;
-        let Some(token) = tokens.into_iter().find(|token| token.id == asked.token) else {
-            return Ok(Err(unknown()));
-        };
+        let Some(token) = self.store().enrollment(asked.token).await? else { return Ok(Err(unknown())) };
         let node = asked.node.as_str();
         let own = self.inner.settings.own_node.as_ref() == Some(&asked.node);
         if own || !is_plain(&asked.node) {
@@ -202,7 +198,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the system gives no random numbers; the inner error says that no machine is called that.
-    pub(crate) fn challenge(&self, node: &NodeId) -> Result<Answer<Challenge>> {
+    pub(crate) fn challenge(&self, node: &NodeId) -> Result<Asked<Challenge>> {
         if !is_plain(node) {
             return Ok(Err(Failure::new(ErrorCode::BadInput, "this is no id for a machine")));
         }
@@ -229,7 +225,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot be read; the inner error says why not.
-    pub(crate) async fn renew_identity(&self, caller: &Caller, asked: Renew) -> Result<Answer<Identity>> {
+    pub(crate) async fn renew_identity(&self, caller: &Caller, asked: Renew) -> Result<Asked<Identity>> {
         let known = self.store().node_key(&asked.node).await?.filter(|key| key.revoked_ms.is_none());
         let said = Statement::Renew { nonce: &asked.nonce, node: asked.node.as_str() };
         let fresh = self.is_challenge(&asked.nonce, &asked.node);

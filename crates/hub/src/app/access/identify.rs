@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use kinora_access::{Actor, Audience, Prefix, Secret, TokenError, User, Via};
+use kinora_access::{Action, Actor, Audience, Prefix, Resource, Secret, TokenError, User, Via, authorize};
 use kinora_protocol::{ErrorCode, Failure, KeyId, NodeId, SessionId};
 use kinora_store::{Carried, KeyRow, SessionRow};
 
@@ -102,15 +102,18 @@ impl Hub {
 
     async fn by_token(&self, token: &str) -> Result<Known> {
         let seconds = u64::try_from(now_ms() / 1000).unwrap_or(0);
-        if let Ok(claims) = self.access().issuer.check(Audience::Node, token, seconds) {
-            return self.by_identity(&claims.sub, &claims.sid).await;
-        }
-        let claims = match self.access().issuer.check(Audience::Api, token, seconds) {
+        let issuer = &self.access().issuer;
+        let claims = match issuer.check(Audience::Api, token, seconds) {
             Ok(claims) => claims,
             Err(TokenError::Expired) => {
                 return Ok(Err(unknown("the access token has expired: use the refresh token for the next")));
             }
-            Err(error) => return Ok(Err(unknown(error.to_string()))),
+            Err(error) => {
+                return match issuer.check(Audience::Node, token, seconds) {
+                    Ok(claims) => self.by_identity(&claims.sub, &claims.sid).await,
+                    Err(_) => Ok(Err(unknown(error.to_string()))),
+                };
+            }
         };
         let Ok(session) = claims.sid.parse::<SessionId>() else { return Ok(Err(ended())) };
         let carried = self.store().session(session).await?;
@@ -207,11 +210,7 @@ impl Caller {
 
     /// Whether it may speak for a machine: each only for itself, and whoever sits at the hub's machine for any.
     pub(crate) fn is_node(&self, node: &NodeId) -> bool {
-        match &self.actor {
-            Actor::Node(own) => own == node,
-            Actor::Local => true,
-            Actor::Nobody | Actor::User(_) => false,
-        }
+        authorize(&self.actor, Action::Work, Resource::Node(node)).is_ok()
     }
 
     /// Somebody that nothing is known of but where it is.

@@ -7,14 +7,13 @@ use kinora_store::KeyRow;
 use uuid::Uuid;
 
 use super::secret;
+use crate::app::media::Asked;
 use crate::{Hub, Result, now_ms};
 
 /// Keys of a user at the most.
 const MOST: usize = 100;
 /// Longest name.
 const LONGEST_NAME: usize = 100;
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 fn bad(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadInput, why)
@@ -48,7 +47,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says why not.
-    pub(crate) async fn new_key(&self, actor: &Actor, wanted: NewKey) -> Result<Answer<KeyView>> {
+    pub(crate) async fn new_key(&self, actor: &Actor, wanted: NewKey) -> Result<Asked<KeyView>> {
         let NewKey { name, scopes, expires_in, user, login } = wanted;
         let (owner, having) = match actor {
             Actor::User(own) => (Some((own.id, own.name.clone())), own.scopes()),
@@ -113,20 +112,12 @@ impl Hub {
         Ok(self.store().keys(user).await?.into_iter().map(|key| view(key, None)).collect())
     }
 
-    /// Whose a key is.
-    ///
-    /// # Errors
-    /// When the store cannot be read.
-    pub(crate) async fn owner_of_key(&self, key: KeyId) -> Result<Option<UserId>> {
-        Ok(self.store().key(key).await?.map(|carried| carried.user.id))
-    }
-
-    /// Revokes a key. Whether there was one.
+    /// Revokes a key of a user's. Whether there was one.
     ///
     /// # Errors
     /// When the store cannot keep it.
-    pub(crate) async fn revoke_key(&self, key: KeyId) -> Result<bool> {
-        Ok(self.store().drop_key(key).await?)
+    pub(crate) async fn revoke_key(&self, user: UserId, key: KeyId) -> Result<bool> {
+        Ok(self.store().drop_key(user, key).await?)
     }
 }
 

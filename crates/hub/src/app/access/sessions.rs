@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::audit::Outcome;
 use super::users::check_name;
 use super::{Caller, secret};
+use crate::app::media::Asked;
 use crate::{Hub, HubError, Result, now_ms};
 
 /// Seconds that an access token is good for.
@@ -31,8 +32,6 @@ pub(crate) enum Entered {
     Cookie(Secret),
 }
 
-type Answer<T> = std::result::Result<T, Failure>;
-
 fn refused(why: &str) -> Failure {
     Failure::new(ErrorCode::Unauthenticated, why)
 }
@@ -42,7 +41,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; the inner error says why not, and the same for a wrong name as for a wrong password.
-    pub(crate) async fn login(&self, caller: &Caller, login: Login) -> Result<Answer<Entered>> {
+    pub(crate) async fn login(&self, caller: &Caller, login: Login) -> Result<Asked<Entered>> {
         // What is no name is nobody's, and is not remembered.
         if check_name(&login.name).is_err() {
             return Ok(Err(refused("the name or the password is wrong")));
@@ -90,7 +89,7 @@ impl Hub {
         caller: &Caller,
         user: &UserRow,
         cookie: bool,
-    ) -> Result<Answer<Entered>> {
+    ) -> Result<Asked<Entered>> {
         let (id, now) = (Uuid::new_v4(), now_ms());
         let secret = secret(if cookie { Prefix::Cookie } else { Prefix::Refresh }, id)?;
         let row = SessionRow {
@@ -133,7 +132,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; the inner error says why not.
-    pub(crate) async fn refresh(&self, caller: &Caller, token: &str) -> Result<Answer<Tokens>> {
+    pub(crate) async fn refresh(&self, caller: &Caller, token: &str) -> Result<Asked<Tokens>> {
         let unknown = || refused("this refresh token is good for nothing: sign in again");
         let Ok(spent) = token.parse::<Secret>() else { return Ok(Err(unknown())) };
         if spent.prefix != Prefix::Refresh {

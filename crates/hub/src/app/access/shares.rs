@@ -4,9 +4,8 @@ use kinora_access::Actor;
 use kinora_protocol::access::{Grant, Kind, Right, ShareView, Sharee, Sight, Subject};
 use kinora_protocol::{ErrorCode, Failure};
 
+use crate::app::media::Asked;
 use crate::{Hub, Result};
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 /// An actor as somebody with whom things are shared.
 fn own_subject(actor: &Actor) -> Option<Subject> {
@@ -41,7 +40,7 @@ impl Hub {
         (kind, thing): (Kind, &str),
         with: Sharee,
         right: Option<Right>,
-    ) -> Result<Answer<Vec<ShareView>>> {
+    ) -> Result<Asked<Vec<ShareView>>> {
         let bad = |why: String| Ok(Err(Failure::new(ErrorCode::BadInput, why)));
         let to = match &with {
             Sharee::Everyone => Subject::Everyone,

@@ -5,9 +5,8 @@ use kinora_protocol::{ErrorCode, Failure, TeamId};
 use kinora_store::TeamRow;
 
 use super::users::check_name;
+use crate::app::media::Asked;
 use crate::{Hub, Result};
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 fn view(row: TeamRow) -> TeamView {
     let TeamRow { id, name, members } = row;
@@ -19,7 +18,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says what is wrong with it.
-    pub(crate) async fn new_team(&self, wanted: NewTeam) -> Result<Answer<TeamView>> {
+    pub(crate) async fn new_team(&self, wanted: NewTeam) -> Result<Asked<TeamView>> {
         let name = wanted.name;
         if let Err(failure) = check_name(&name) {
             return Ok(Err(failure));

@@ -11,19 +11,18 @@ use kinora_store::{UserChanged, UserRow, UserUpdate};
 use super::Caller;
 use super::audit::Outcome;
 use super::sessions::Entered;
+use crate::app::media::Asked;
 use crate::{Hub, HubError, Result, now_ms};
 
 /// Longest name of a user or a team.
 const LONGEST_NAME: usize = 64;
-
-type Answer<T> = std::result::Result<T, Failure>;
 
 fn bad(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadInput, why)
 }
 
 /// Whether somebody or something may be called that.
-pub(super) fn check_name(name: &str) -> Answer<()> {
+pub(super) fn check_name(name: &str) -> Asked<()> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
     if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());
@@ -36,7 +35,7 @@ fn view(row: UserRow, teams: Vec<String>) -> UserView {
     UserView { id, name, role, teams, disabled, created_ms, last_login_ms }
 }
 
-fn of_change(changed: UserChanged) -> Option<Answer<()>> {
+fn of_change(changed: UserChanged) -> Option<Asked<()>> {
     match changed {
         UserChanged::Changed => Some(Ok(())),
         UserChanged::Unknown => None,
@@ -49,7 +48,7 @@ fn of_change(changed: UserChanged) -> Option<Answer<()>> {
 
 impl Hub {
     /// What is kept of a password; on a thread of its own, few at a time.
-    async fn keep_password(&self, password: String) -> Result<Answer<String>> {
+    async fn keep_password(&self, password: String) -> Result<Asked<String>> {
         let _turn = self.access().hashing.acquire().await;
         let work = tokio::task::spawn_blocking(move || password::keep(&password)).await;
         let kept = work.map_err(|e| HubError::Inconsistent(format!("a password could not be kept: {e}")))?;
@@ -59,7 +58,7 @@ impl Hub {
         }
     }
 
-    async fn row_of(&self, user: NewUser) -> Result<Answer<UserRow>> {
+    async fn row_of(&self, user: NewUser) -> Result<Asked<UserRow>> {
         let NewUser { name, role, password } = user;
         if let Err(failure) = check_name(&name) {
             return Ok(Err(failure));
@@ -80,7 +79,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store fails; the inner error says why not.
-    pub(crate) async fn set_up(&self, caller: &Caller, wanted: Setup) -> Result<Answer<Entered>> {
+    pub(crate) async fn set_up(&self, caller: &Caller, wanted: Setup) -> Result<Asked<Entered>> {
         let given = wanted.token.parse::<Secret>().ok();
         let good = match (&*self.access().setup(), given) {
             (Some(kept), Some(given)) => given.is(&kept.hash()),
@@ -115,7 +114,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says what is wrong with it.
-    pub(crate) async fn new_user(&self, wanted: NewUser) -> Result<Answer<UserView>> {
+    pub(crate) async fn new_user(&self, wanted: NewUser) -> Result<Asked<UserView>> {
         let row = match self.row_of(wanted).await? {
             Ok(row) => row,
             Err(failure) => return Ok(Err(failure)),
@@ -157,7 +156,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says why not.
-    pub(crate) async fn change_user(&self, user: UserId, change: UserChange) -> Result<Option<Answer<()>>> {
+    pub(crate) async fn change_user(&self, user: UserId, change: UserChange) -> Result<Option<Asked<()>>> {
         let password = match change.password {
             None => None,
             Some(password) => match self.keep_password(password).await? {
@@ -173,7 +172,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says why not.
-    pub(crate) async fn delete_user(&self, user: UserId) -> Result<Option<Answer<()>>> {
+    pub(crate) async fn delete_user(&self, user: UserId) -> Result<Option<Asked<()>>> {
         Ok(of_change(self.store().drop_user(user).await?))
     }
 
@@ -181,11 +180,7 @@ impl Hub {
     ///
     /// # Errors
     /// When the store cannot keep it; the inner error says why not.
-    pub(crate) async fn change_password(
-        &self,
-        caller: &Caller,
-        change: PasswordChange,
-    ) -> Result<Answer<()>> {
+    pub(crate) async fn change_password(&self, caller: &Caller, change: PasswordChange) -> Result<Asked<()>> {
         let Actor::User(user) = &caller.actor else { return Ok(Err(bad("only users have passwords"))) };
         let Via::Session(session) = user.via else {
             return Ok(Err(Failure::new(ErrorCode::Forbidden, "sign in to do this: a key is not enough")));
