@@ -1,12 +1,13 @@
 //! Who somebody is, and what that somebody may do: passwords, keys, tokens, and the one decision about all of them.
 //!
-//! It knows neither HTTP nor where users are kept, reads no clock and writes nothing down.
+//! It knows neither HTTP nor where users are kept, and reads no clock. What has to lie in a file of its own is written by `private`.
 
 mod actor;
 mod authorize;
 pub mod chain;
 pub mod node;
 pub mod password;
+pub mod private;
 mod secret;
 mod signature;
 mod token;

@@ -1,12 +1,9 @@
 //! The HTTP surface: requests are read, handed to a use case, answered. Nothing is decided here.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, any, get, post, put};
 use kinora_protocol::routes;
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
@@ -14,6 +11,7 @@ use utoipa_axum::routes;
 use utoipa_swagger_ui::SwaggerUi;
 
 use crate::Hub;
+use listen::Door;
 
 mod asked;
 mod audit;
@@ -28,18 +26,22 @@ mod folders;
 mod guard;
 mod jobs;
 mod keys;
+pub mod listen;
 mod live;
 mod media;
 mod metadata;
 mod nodes;
 mod openapi;
+mod peer;
 mod problem;
 mod proxies;
 mod ranges;
 mod reading;
+mod redirect;
 mod rules;
 mod setup;
 mod shares;
+mod stall;
 mod system;
 mod teams;
 mod uploads;
@@ -54,9 +56,9 @@ const LARGEST_BODY: usize = 1 << 20;
 ///
 /// # Errors
 /// When the listener fails.
-pub async fn serve(hub: Hub, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
-    let service = router(hub).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(async move { stop.cancelled().await }).await
+pub async fn serve(hub: Hub, door: Door, stop: CancellationToken) -> std::io::Result<()> {
+    let router = router(hub.clone());
+    listen::serve(door, router, |address| peer::is_in(address, hub.trusted_proxies()), stop).await
 }
 
 /// What is documented, with its document.

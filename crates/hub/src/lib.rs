@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
 pub use kinora_jobs::admission::Limits as Admission;
 use kinora_protocol::api::{NewJob, ScrubView};
 use kinora_protocol::event::Event;
@@ -130,8 +131,8 @@ pub struct Settings {
     pub names: Option<Vec<String>>,
     /// Nobody but who sits at this machine can reach the hub: they may do everything while there are no users.
     pub open: bool,
-    /// What is between browsers and the hub is encrypted.
-    pub secure: bool,
+    /// Proxies that are believed for whom they ask, and whether that was encrypted.
+    pub trusted_proxies: Vec<IpNet>,
     /// The authority that signs the hub's certificates, as PEM, when it is the hub's own.
     pub authority: Option<String>,
     /// Seconds that the identity of a machine that works is good for.
@@ -201,9 +202,9 @@ impl Hub {
         self.inner.settings.names.as_deref()
     }
 
-    /// Whether what is between browsers and the hub is encrypted.
-    pub(crate) fn is_secure(&self) -> bool {
-        self.inner.settings.secure
+    /// Proxies that are believed for whom they ask.
+    pub(crate) fn trusted_proxies(&self) -> &[IpNet] {
+        &self.inner.settings.trusted_proxies
     }
 
     /// What jobs of `cluster` clients are made with.

@@ -43,6 +43,7 @@ mod size;
 mod submit;
 mod teams;
 mod tokens;
+mod trust;
 mod users;
 pub mod values;
 mod watch;
@@ -184,6 +185,8 @@ pub enum Command {
     Login(login::LoginArgs),
     /// Sign out: the key of this machine is revoked
     Logout(login::LogoutArgs),
+    /// Believe a hub that signs for itself, after a look at its fingerprint
+    Trust(trust::TrustArgs),
     /// Show whom a hub takes you to be
     Whoami(login::WhoamiArgs),
     /// Make and change the users of a hub
@@ -234,6 +237,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Scrub(args) => report(scrub::run(&args).await),
         Command::Login(args) => report(login::login(&args, config).await),
         Command::Logout(args) => report(login::logout(&args).await),
+        Command::Trust(args) => answer(trust::run(&args).await, args.hub.json),
         Command::Whoami(args) => report(login::whoami(&args).await),
         Command::Users(args) => report(users::run(&args).await),
         Command::Teams(args) => report(teams::run(&args).await),

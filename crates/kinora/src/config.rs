@@ -14,6 +14,7 @@ use kinora_sandbox::Limits;
 use crate::cli::{Global, SandboxFlags, SandboxMode};
 use other::{Other, System};
 
+pub mod authorities;
 pub mod credentials;
 pub mod other;
 

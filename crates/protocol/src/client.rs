@@ -23,6 +23,7 @@ mod access;
 mod folders;
 mod link;
 mod proxies;
+mod trust;
 mod upload;
 mod webhooks;
 mod work;
@@ -30,16 +31,24 @@ mod work;
 pub use crate::api::{JobVerb, NodeVerb};
 pub use access::Shared;
 pub use link::NodeLink;
+use trust::Trust;
 pub use work::Pieces;
 
 /// How long a hub may take to answer at all.
 const CONNECT: Duration = Duration::from_secs(10);
+
+/// A connection that nobody uses for so long is closed, before the hub does that.
+const IDLE: Duration = Duration::from_secs(20);
 
 /// A hub, as seen from elsewhere. Clones share connections.
 #[derive(Clone)]
 pub struct Client {
     base: String,
     http: reqwest::Client,
+    /// How connections are encrypted, for those that the HTTP library does not make.
+    tls: Arc<rustls::ClientConfig>,
+    /// Whom it believes.
+    trust: Arc<Trust>,
     /// What goes with each request to show from whom it is.
     shown: Arc<RwLock<Option<String>>>,
 }
@@ -61,22 +70,55 @@ impl Client {
         let bad =
             |why: String| Failure::new(ErrorCode::BadInput, format!("{hub:?} is no address of a hub: {why}"));
         let base = hub.trim_end_matches('/').to_owned();
-        if !base.starts_with("http://") {
-            return Err(bad("write http://HOST:PORT".to_owned()));
+        if !["http://", "https://"].iter().any(|scheme| base.starts_with(scheme)) {
+            return Err(bad("write http://HOST:PORT or https://HOST:PORT".to_owned()));
         }
         let url = reqwest::Url::parse(&base).map_err(|e| bad(e.to_string()))?;
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it names no host".to_owned()));
         }
+        Self::believing(base, Trust::system())
+    }
+
+    fn believing(base: String, trust: Arc<Trust>) -> Answer<Self> {
         // The HTTP library wants to be told whose cryptography it uses, even where nothing is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
+        let config = trust.config()?;
         let http = reqwest::Client::builder()
-            // Hubs speak plain HTTP: a machine without certificates of authorities is as good as any.
-            .tls_certs_only([])
+            .tls_backend_preconfigured(config.clone())
+            // What has been asked encrypted is not asked again open.
+            .https_only(base.starts_with("https://"))
             .connect_timeout(CONNECT)
+            .pool_idle_timeout(IDLE)
             .build()
             .map_err(|e| Failure::new(ErrorCode::Internal, format!("no connections can be made: {e}")))?;
-        Ok(Self { base, http, shown: Arc::default() })
+        Ok(Self { base, http, tls: Arc::new(config), trust, shown: Arc::default() })
+    }
+
+    /// Address of the hub, as it was given.
+    pub fn address(&self) -> &str {
+        &self.base
+    }
+
+    /// Whether what goes to the hub is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.base.starts_with("https://")
+    }
+
+    /// Believes this authority, as PEM, and no other from now on, also in clones; without one those that the system knows.
+    ///
+    /// # Errors
+    /// It is no certificate.
+    pub fn trust(&self, authority: Option<&str>) -> Answer<()> {
+        self.trust.change(authority)
+    }
+
+    /// Another client for the same hub that believes whoever answers and shows nothing: for what is proven otherwise.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn unbelieving(&self) -> Answer<Self> {
+        Self::believing(self.base.clone(), Trust::anybody())
     }
 
     /// Shows an API key or a token with each request from now on, also of clones.
@@ -125,6 +167,9 @@ impl Client {
     }
 
     fn unreachable(&self, error: &reqwest::Error) -> Failure {
+        if let Some(failure) = trust::distrust(&self.base, error) {
+            return failure;
+        }
         // The outermost words only say that it did not work.
         let mut cause: &dyn std::error::Error = error;
         while let Some(source) = cause.source() {
@@ -362,7 +407,8 @@ mod tests {
     #[test]
     fn addresses_are_looked_at() {
         assert!(Client::new("http://127.0.0.1:8000/").is_ok());
-        for text in ["", "127.0.0.1:8000", "ftp://x", "http://", "http://:80"] {
+        assert!(Client::new("https://studio.example").is_ok_and(|client| client.is_encrypted()));
+        for text in ["", "127.0.0.1:8000", "ftp://x", "http://", "http://:80", "https://"] {
             assert!(Client::new(text).is_err(), "{text}");
         }
     }

@@ -29,6 +29,8 @@ pub enum ErrorCode {
     Busy,
     /// The hub does not answer.
     Unreachable,
+    /// Whoever answers for the hub cannot be told apart from somebody else.
+    Untrusted,
     /// Nobody is known by what the request says who it is from.
     Unauthenticated,
     /// Whom the request is from may not do that.
@@ -51,6 +53,7 @@ impl ErrorCode {
             | Self::Cancelled
             | Self::Busy
             | Self::Unreachable
+            | Self::Untrusted
             | Self::Unauthenticated
             | Self::Forbidden
             | Self::TooMany

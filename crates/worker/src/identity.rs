@@ -1,13 +1,12 @@
 //! By what this machine is known to its hub: its own key, which never leaves it, and an identity of the hub's that is good for a
 //! short time and renewed before that is over. How the hub is told apart from others is checked here, too.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_access::node::{SigningKey, Statement, fingerprint, hex, is_signed, unhex};
-use kinora_access::{Secret, random};
+use kinora_access::{Secret, private, random};
 use kinora_protocol::access::{Enroll, Identity, Renew};
 use kinora_protocol::client::Client;
 use kinora_protocol::{EnrollmentId, ErrorCode, Failure, NodeId};
@@ -41,26 +40,6 @@ fn odd(error: impl std::fmt::Display) -> Failure {
     Failure::new(ErrorCode::Internal, error.to_string())
 }
 
-/// Writes a file that nobody else can read; the one before it is replaced as a whole.
-///
-/// # Errors
-/// When the folder cannot be written to.
-pub fn write_private(path: &Path, text: &str) -> Result<(), Failure> {
-    let growing = path.with_extension("new");
-    let _ = std::fs::remove_file(&growing);
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let write = || {
-        let mut file = options.open(&growing)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&growing, path)
-    };
-    write().map_err(|e| disk(path, &e))
-}
-
 /// The key of this machine, made at its first start.
 fn own_key(path: &Path) -> Result<SigningKey, Failure> {
     let kept = match std::fs::read_to_string(path) {
@@ -72,7 +51,7 @@ fn own_key(path: &Path) -> Result<SigningKey, Failure> {
         Some(kept) => kept,
         None => {
             let made = SigningKey::generate().map_err(odd)?;
-            write_private(path, &hex(&made))?;
+            private::write(path, &hex(&made)).map_err(|error| disk(path, &error))?;
             made
         }
     };
@@ -99,17 +78,18 @@ impl Machine {
         self.known().is_some()
     }
 
-    /// Whoever answers has the key that is meant.
+    /// Whoever answers has the key that is meant. The authority that it names is believed from then on, and no other: so it does
+    /// not matter whether this machine knew it before.
     async fn check_hub(&self, expected: &str) -> Result<(), Failure> {
         let nonce = hex(&random::<32>().map_err(odd)?);
-        let shown = self.client.hub_identity(&nonce).await?;
+        let shown = self.client.unbelieving()?.hub_identity(&nonce).await?;
         let said = Statement::Hub { nonce: &nonce, authority: &shown.authority };
         if fingerprint(&shown.public_key) != expected || !is_signed(&shown.public_key, said, &shown.signature)
         {
             let why = "whoever answers there is not the hub that is meant: it has another key";
             return Err(Failure::new(ErrorCode::Forbidden, why));
         }
-        Ok(())
+        if shown.authority.is_empty() { Ok(()) } else { self.client.trust(Some(&shown.authority)) }
     }
 
     /// Lets itself in by a token, which is used up then.
@@ -138,7 +118,8 @@ impl Machine {
         };
         let identity = self.client.enroll(&asked).await?;
         let known = Known { hub: hub.to_owned() };
-        write_private(&self.known, &serde_json::to_string(&known).map_err(odd)?)?;
+        let text = serde_json::to_string(&known).map_err(odd)?;
+        private::write(&self.known, &text).map_err(|error| disk(&self.known, &error))?;
         self.take(identity);
         Ok(())
     }

@@ -71,7 +71,14 @@ async fn keep_connected(
     loop {
         let connect = async {
             machine.refresh().await?;
-            client.connect_node().await
+            match client.connect_node().await {
+                // The hub may have another authority than before; its key says so.
+                Err(failure) if failure.code == ErrorCode::Untrusted => {
+                    machine.renew().await?;
+                    client.connect_node().await
+                }
+                connected => connected,
+            }
         };
         let connected = tokio::select! {
             connected = connect => connected,
@@ -90,7 +97,10 @@ async fn keep_connected(
                 }
             }
             Err(failure)
-                if matches!(failure.code, ErrorCode::Unreachable | ErrorCode::TooMany) && was_connected =>
+                if matches!(
+                    failure.code,
+                    ErrorCode::Unreachable | ErrorCode::Untrusted | ErrorCode::TooMany
+                ) && was_connected =>
             {
                 failure.message
             }

@@ -1589,7 +1589,7 @@ export interface components {
          * @description What went wrong, in words that never change: scripts match on these.
          * @enum {string}
          */
-        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "unauthenticated" | "forbidden" | "too_many" | "internal";
+        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "untrusted" | "unauthenticated" | "forbidden" | "too_many" | "internal";
         /** @description One event. */
         Event: {
             failure?: components["schemas"]["Failure"] | null;

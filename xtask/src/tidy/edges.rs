@@ -5,17 +5,18 @@ use super::Violation;
 use crate::metadata::{Kind, Package};
 
 /// Each crate with all it may depend on, without the `kinora-` in front.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("protocol", &[]),
     ("plan", &["protocol"]),
     ("access", &["protocol"]),
+    ("tls", &["access"]),
     ("sandbox", &[]),
     ("media", &["plan", "protocol", "sandbox"]),
     ("jobs", &["plan", "protocol"]),
     ("store", &["protocol", "jobs"]),
-    ("hub", &["protocol", "access", "plan", "jobs", "store"]),
+    ("hub", &["protocol", "access", "plan", "jobs", "store", "tls"]),
     ("worker", &["protocol", "access", "plan", "media"]),
-    ("kinora", &["access", "hub", "worker", "protocol", "plan", "media", "sandbox", "store"]),
+    ("kinora", &["access", "hub", "worker", "protocol", "plan", "media", "sandbox", "store", "tls"]),
     ("testkit", &["plan", "protocol"]),
     ("xtask", &[]),
 ];

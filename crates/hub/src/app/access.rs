@@ -49,6 +49,8 @@ pub(crate) struct Caller {
     pub(crate) by_cookie: bool,
     /// It has shown a key or a token.
     pub(crate) by_key: bool,
+    /// What it sends and gets is encrypted on the way.
+    pub(crate) secure: bool,
 }
 
 /// What is known in memory about who may do what.

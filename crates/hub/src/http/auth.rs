@@ -21,13 +21,13 @@ fn unkept(mut answer: Response) -> Response {
 }
 
 /// Tokens, or a cookie.
-pub(super) fn entered(hub: &Hub, status: StatusCode, entered: Entered) -> Response {
+pub(super) fn entered(caller: &Caller, status: StatusCode, entered: Entered) -> Response {
     match entered {
         Entered::Tokens(tokens) => unkept(Json(tokens).into_response()),
         Entered::Cookie(session) => {
             let mut answer = status.into_response();
             answer.headers_mut().extend(
-                cookie::set(Some(&session), hub.is_secure()).map(|cookie| (header::SET_COOKIE, cookie)),
+                cookie::set(Some(&session), caller.secure).map(|cookie| (header::SET_COOKIE, cookie)),
             );
             unkept(answer)
         }
@@ -49,7 +49,7 @@ pub(super) async fn setup(
     body: axum::body::Bytes,
 ) -> Result<Response, Refusal> {
     let wanted: Setup = asked::json(&body, "the first user", ErrorCode::BadInput)?;
-    Ok(entered(&hub, StatusCode::NO_CONTENT, hub.set_up(&caller, wanted).await??))
+    Ok(entered(&caller, StatusCode::NO_CONTENT, hub.set_up(&caller, wanted).await??))
 }
 
 /// Signs in: tokens for programs, a cookie for browsers.
@@ -67,7 +67,7 @@ pub(super) async fn login(
     body: axum::body::Bytes,
 ) -> Result<Response, Refusal> {
     let wanted: Login = asked::json(&body, "the login", ErrorCode::BadInput)?;
-    Ok(entered(&hub, StatusCode::NO_CONTENT, hub.login(&caller, wanted).await??))
+    Ok(entered(&caller, StatusCode::NO_CONTENT, hub.login(&caller, wanted).await??))
 }
 
 /// The next pair of tokens. A refresh token is good once; used again it ends its login.
@@ -117,7 +117,7 @@ pub(super) async fn logout(
 ) -> Result<Response, Refusal> {
     hub.logout(&caller, None).await?;
     let mut answer = StatusCode::NO_CONTENT.into_response();
-    answer.headers_mut().extend(cookie::set(None, hub.is_secure()).map(|gone| (header::SET_COOKIE, gone)));
+    answer.headers_mut().extend(cookie::set(None, caller.secure).map(|gone| (header::SET_COOKIE, gone)));
     Ok(answer)
 }
 

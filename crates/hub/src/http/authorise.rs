@@ -1,9 +1,8 @@
 //! Lets in whom a route's rule lets in: who that is, is found out from what the request shows, and the handlers are told.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use axum::extract::{ConnectInfo, FromRequestParts as _, MatchedPath, Path, Request, State};
+use axum::extract::{FromRequestParts as _, MatchedPath, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
@@ -15,22 +14,13 @@ use kinora_protocol::access::Area;
 use kinora_protocol::{ErrorCode, Failure, routes};
 
 use super::cookie;
+use super::peer::Peer;
 use super::problem::Refusal;
 use super::rules::{self, Entry, Rule};
 use super::uploads;
 use crate::app::access::audit::Outcome;
 use crate::app::access::{Caller, Presented, denied};
 use crate::{Hub, Result};
-
-/// Who sends one of these is not who sits at the hub's machine, but stands between it and somebody else.
-const FORWARDED: [HeaderName; 6] = [
-    header::FORWARDED,
-    header::VIA,
-    HeaderName::from_static("x-forwarded-for"),
-    HeaderName::from_static("x-forwarded-host"),
-    HeaderName::from_static("x-forwarded-proto"),
-    HeaderName::from_static("x-real-ip"),
-];
 
 /// Longest words of a client about itself, in characters.
 const LONGEST_AGENT: usize = 200;
@@ -127,14 +117,12 @@ fn refuse(failure: Failure) -> Response {
 }
 
 async fn decide(hub: &Hub, entry: &Entry, parts: &mut Parts) -> Result<Verdict> {
-    let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
+    let peer = Peer::of(parts, hub.trusted_proxies());
     let agent = parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
-    let mut caller = Caller::nobody(address, agent);
+    let mut caller = Caller { secure: peer.secure, ..Caller::nobody(peer.address, agent) };
     let shown = shown(parts);
-    let near = address.is_loopback() && !FORWARDED.iter().any(|name| parts.headers.contains_key(name));
-    match hub.identify(&shown, near).await? {
+    match hub.identify(&shown, peer.near).await? {
         Ok(actor) => caller.actor = actor,
         // Who wants to sign in does not have to have a good key.
         Err(_) if entry.rule == Rule::Public => {}

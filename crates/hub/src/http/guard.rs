@@ -3,12 +3,17 @@
 //! A page of a stranger's can have its own name lead to 127.0.0.1 (DNS rebinding): to the browser the hub then is that page's own
 //! server. The name it called gives that away.
 
+use std::time::Duration;
+
+use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use kinora_protocol::ErrorCode;
+use tower_http::timeout::TimeoutBody;
 
+use super::peer::Peer;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -27,8 +32,17 @@ const USUAL: [(HeaderName, HeaderValue); 5] = [
     ),
 ];
 
+/// Browsers that have once come encrypted come no other way for two years. They heed it where they know the authority, and only for
+/// names.
+const ENCRYPT: HeaderValue = HeaderValue::from_static("max-age=63072000");
+/// How long a client may take between two pieces of what it sends.
+const BODY: Duration = Duration::from_secs(60);
+
 /// Refuses what is meant for somebody else.
 pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) -> Response {
+    let (parts, body) = request.into_parts();
+    let secure = Peer::of(&parts, hub.trusted_proxies()).secure;
+    let request = Request::from_parts(parts, Body::new(TimeoutBody::new(BODY, body)));
     let mut answer = match (hub.names(), named(&request)) {
         (Some(names), Some(host)) if !is_ours(&host, names) => {
             let why = format!(
@@ -38,11 +52,14 @@ pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) 
         }
         _ => next.run(request).await,
     };
-    guard(answer.headers_mut());
+    guard(answer.headers_mut(), secure);
     answer
 }
 
-fn guard(headers: &mut HeaderMap) {
+fn guard(headers: &mut HeaderMap, secure: bool) {
+    if secure {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, ENCRYPT);
+    }
     for (name, value) in &USUAL {
         if !headers.contains_key(name) {
             headers.insert(name.clone(), value.clone());

@@ -53,7 +53,7 @@ impl From<Failure> for Refusal {
             ErrorCode::BadInput | ErrorCode::BadRecipe => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::LeaseLost | ErrorCode::Busy | ErrorCode::Cancelled => StatusCode::CONFLICT,
             ErrorCode::Disk => StatusCode::INSUFFICIENT_STORAGE,
-            ErrorCode::Unreachable => StatusCode::BAD_GATEWAY,
+            ErrorCode::Unreachable | ErrorCode::Untrusted => StatusCode::BAD_GATEWAY,
             ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::TooMany => StatusCode::TOO_MANY_REQUESTS,

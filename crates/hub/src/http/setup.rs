@@ -61,7 +61,7 @@ pub(super) async fn make(
     let (token, name) = (wanted.token.clone(), wanted.name.clone());
     match hub.set_up(&caller, wanted).await {
         Ok(Ok(entered)) => {
-            let mut answer = auth::entered(&hub, StatusCode::SEE_OTHER, entered);
+            let mut answer = auth::entered(&caller, StatusCode::SEE_OTHER, entered);
             answer.headers_mut().extend(auth::home());
             answer
         }

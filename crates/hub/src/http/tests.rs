@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use axum::http::{Request, StatusCode};
 use axum::routing::any;
 use expect_test::expect_file;
@@ -16,6 +15,7 @@ use kinora_protocol::access::{Enroll, Kind, NewEnrollment, NewKey, NewUser, Righ
 use kinora_protocol::{KeyId, NodeId, UserId};
 use tower::ServiceExt as _;
 
+use super::peer::Arrival;
 use super::*;
 use crate::Settings;
 use crate::app::access::Caller;
@@ -105,7 +105,8 @@ async fn asked(hub: &Hub, entry: &rules::Entry, key: Option<&str>, near: bool) -
     }
     let mut request = request.body(Body::empty()).unwrap();
     let from = if near { [127, 0, 0, 1] } else { [192, 0, 2, 7] };
-    request.extensions_mut().insert(ConnectInfo(SocketAddr::from((from, 4242))));
+    let arrival = Arrival { from: SocketAddr::from((from, 4242)), here: near, encrypted: false };
+    request.extensions_mut().insert(arrival);
     router.oneshot(request).await.unwrap().status()
 }
 

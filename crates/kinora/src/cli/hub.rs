@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use kinora_hub::http::listen::Door;
 use kinora_hub::{Hub, Settings, http};
 use kinora_media::command::Limits;
 use kinora_protocol::class::Tags;
 use kinora_protocol::machine::Machine;
 use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
+use kinora_tls::Tls;
 use kinora_worker::capability::Trials;
 use kinora_worker::machine;
 use tokio::net::TcpListener;
@@ -24,8 +26,10 @@ use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
 use crate::tools;
 use flags::{AdmissionFlags, ClusterFlags, DefaultFlags};
+use tls::TlsFlags;
 
 mod flags;
+mod tls;
 
 /// Flags of `kinora hub`.
 #[derive(Debug, Args)]
@@ -93,6 +97,9 @@ pub struct HubArgs {
     /// Take what is set in the environment for these systems, separated by commas, where no flag says otherwise
     #[arg(long, value_enum, value_name = "SYSTEM,…", value_delimiter = ',')]
     pub environment_of: Vec<System>,
+    /// How what goes to it is encrypted
+    #[command(flatten)]
+    pub tls: TlsFlags,
     /// What files may have
     #[command(flatten)]
     pub admission: AdmissionFlags,
@@ -224,7 +231,7 @@ fn settings(
         allowed_origins: args.allow_origin.clone(),
         names: args.names(),
         open: args.is_near(),
-        secure: false,
+        trusted_proxies: args.tls.trusted_proxy.clone(),
         authority: None,
         node_identity_seconds: u32::try_from(args.node_identity.as_secs()).unwrap_or(u32::MAX),
         remember_sources: true,
@@ -243,19 +250,73 @@ fn settings(
     })
 }
 
+/// Where a hub is.
+struct Place {
+    address: SocketAddr,
+    /// The authority that signs for it, as PEM, if clients have to be told.
+    authority: Option<String>,
+    encrypted: bool,
+    /// By what others call it.
+    name: String,
+}
+
+impl Place {
+    fn scheme(&self) -> &'static str {
+        if self.encrypted { "https" } else { "http" }
+    }
+
+    /// An address for others.
+    fn url(&self) -> String {
+        let ip = self.address.ip();
+        let named = if ip.is_unspecified() { self.name.clone() } else { ip.to_string() };
+        let named = if named.contains(':') { format!("[{named}]") } else { named };
+        format!("{}://{named}:{}", self.scheme(), self.address.port())
+    }
+}
+
 /// Says where the hub is, and how its first user is made if nobody could use it otherwise.
-fn greet(hub: &Hub, args: &HubArgs, address: SocketAddr, data: &Path, host: &str) -> Result<(), Failure> {
-    say!("kinora hub: listening on http://{address}, data in {}", data.display());
+fn greet(hub: &Hub, args: &HubArgs, place: &Place, data: &Path) -> Result<(), Failure> {
+    say!("kinora hub: listening on {}://{}, data in {}", place.scheme(), place.address, data.display());
+    if let Some(authority) = &place.authority {
+        let fingerprint = kinora_tls::fingerprint(authority).unwrap_or_default();
+        say!(
+            "kinora hub: it signs for itself; on other machines (workers need none of this, browsers warn until they know it):"
+        );
+        say!("  kinora trust --hub {} --fingerprint {fingerprint}", place.url());
+    }
     if args.is_near() {
         return Ok(());
     }
+    if !place.encrypted && !place.address.ip().is_loopback() {
+        tell!(
+            "kinora hub: what goes to it is not encrypted: whoever is on the way can read passwords and keys"
+        );
+    }
     let Some(token) = hub.offer_setup()? else { return Ok(()) };
-    let named = if address.ip().is_unspecified() { host.to_owned() } else { address.ip().to_string() };
-    let named = if named.contains(':') { format!("[{named}]") } else { named };
     say!("kinora hub: it has no users yet, and lets nobody in; make the first one once, at");
-    say!("  http://{named}:{}/setup?token={token}", address.port());
+    say!("  {}/setup?token={token}", place.url());
     say!("or on this machine by: kinora users add NAME --role admin");
     Ok(())
+}
+
+/// The certificates of a hub, and where that makes it to be found.
+fn encryption(
+    args: &HubArgs,
+    address: SocketAddr,
+    data: &Path,
+    host: &str,
+) -> Result<(Option<Tls>, Place), Failure> {
+    let names = args.allow_host.iter().cloned().chain([host.to_owned()]).collect();
+    let certificates = args.tls.certificates(address, data, names);
+    let tls = certificates.map(Tls::open).transpose().map_err(tls::failed)?;
+    let name = args.tls.acme.first().or(args.allow_host.first()).cloned();
+    let place = Place {
+        address,
+        authority: tls.as_ref().and_then(Tls::authority).map(str::to_owned),
+        encrypted: tls.is_some(),
+        name: name.unwrap_or_else(|| host.to_owned()),
+    };
+    Ok((tls, place))
 }
 
 /// Makes the folder, if it is not there, for this user alone: media and results of people are in it.
@@ -292,6 +353,8 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let machine = machine::examine();
     let defaults = machine.defaults();
     let settings = settings(args, allowed_folders, config.media, machine)?;
+    let (tls, place) = encryption(args, address, &data, &config.host)?;
+    let settings = Settings { authority: place.authority.clone(), ..settings };
     let setup = Setup { settings, local: local(args, config).await? };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(Policy {
@@ -300,8 +363,12 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         scrub_every: args.scrub_every.into(),
     });
     let left = LocalKey::leave(&data, address, engine.hub.local_key())?;
-    greet(&engine.hub, args, address, &data, &config.host)?;
-    let serving = tokio::spawn(http::serve(engine.hub.clone(), listener, stop.clone()));
+    greet(&engine.hub, args, &place, &data)?;
+    let config = tls.as_ref().map(Tls::config).transpose().map_err(tls::failed)?;
+    if let Some(tls) = tls {
+        tokio::spawn(tls.keep(stop.clone()));
+    }
+    let serving = tokio::spawn(http::serve(engine.hub.clone(), Door::new(listener, config), stop.clone()));
     let mut look = tokio::time::interval(Duration::from_secs(1));
     let broken = loop {
         tokio::select! {

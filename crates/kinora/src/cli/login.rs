@@ -3,12 +3,11 @@
 
 use clap::Args;
 use kinora_protocol::access::{Me, NewKey};
-use kinora_protocol::client::Client;
 use kinora_protocol::{ErrorCode, Failure};
 
 use super::password::PasswordSource;
 use super::print_json;
-use super::remote::HubAddress;
+use super::remote::{HubAddress, stranger};
 use crate::config::Config;
 use crate::config::credentials::{self, Kept};
 
@@ -50,7 +49,7 @@ pub struct WhoamiArgs {
 /// Signs in, and keeps a key.
 pub async fn login(args: &LoginArgs, config: &Config) -> Result<(), Failure> {
     let password = args.password.ask(&format!("Password of {}", args.name))?;
-    let client = Client::new(&args.hub.hub)?;
+    let client = stranger(&args.hub.hub)?;
     let tokens = client.login(&args.name, &password).await?;
     client.show(Some(tokens.access_token));
     let wanted = NewKey {
@@ -84,7 +83,7 @@ pub async fn login(args: &LoginArgs, config: &Config) -> Result<(), Failure> {
 /// Revokes a key by itself. One that is good for nothing any more needs none of that.
 async fn revoke(hub: &str, key: &str) {
     let id = key.split('_').nth(1).and_then(|id| id.parse().ok());
-    let (Ok(client), Some(id)) = (Client::new(hub), id) else { return };
+    let (Ok(client), Some(id)) = (stranger(hub), id) else { return };
     if let Err(error) = client.showing(Some(key.to_owned())).revoke_key(None, id).await {
         tracing::debug!("the former key was not revoked: {error}");
     }

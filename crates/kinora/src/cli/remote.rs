@@ -5,7 +5,7 @@ use kinora_protocol::Failure;
 use kinora_protocol::client::Client;
 
 use super::print_json;
-use crate::config::credentials;
+use crate::config::{authorities, credentials};
 
 /// Which hub.
 #[derive(Debug, Args)]
@@ -18,9 +18,18 @@ pub struct HubAddress {
     pub json: bool,
 }
 
+/// A client for the hub at an address that shows nothing, and believes the authority that was trusted for it.
+pub fn stranger(hub: &str) -> Result<Client, Failure> {
+    let client = Client::new(hub)?;
+    if client.is_encrypted() {
+        client.trust(authorities::find(hub)?.as_deref())?;
+    }
+    Ok(client)
+}
+
 /// A client for the hub at an address, which shows who this user is as far as that is known.
 pub fn client(hub: &str) -> Result<Client, Failure> {
-    Ok(Client::new(hub)?.showing(credentials::find(hub)))
+    Ok(stranger(hub)?.showing(credentials::find(hub)))
 }
 
 impl HubAddress {

@@ -5,7 +5,7 @@ use kinora_protocol::Failure;
 use kinora_protocol::access::{NewUser, PasswordChange, Role, UserChange, UserView};
 
 use super::password::PasswordSource;
-use super::remote::HubAddress;
+use super::remote::{HubAddress, stranger};
 
 /// Flags of `kinora users`.
 #[derive(Debug, Args)]
@@ -134,7 +134,7 @@ pub async fn run(args: &UsersArgs) -> Result<(), Failure> {
 async fn change_password(name: &str, hub: &HubAddress) -> Result<(), Failure> {
     let source = PasswordSource { password_stdin: false };
     let (old, new) = (source.ask("Old password")?, source.ask_new("New password")?);
-    let client = kinora_protocol::client::Client::new(&hub.hub)?;
+    let client = stranger(&hub.hub)?;
     let tokens = client.login(name, &old).await?;
     client.show(Some(tokens.access_token));
     let changed = client.change_password(&PasswordChange { old, new }).await;

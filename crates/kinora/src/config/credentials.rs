@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use kinora_access::private;
 use kinora_protocol::{ErrorCode, Failure};
-use kinora_worker::identity::write_private;
 use serde::{Deserialize, Serialize};
 
 /// The file beside a hub's files.
@@ -27,7 +27,7 @@ struct Left {
     key: String,
 }
 
-fn disk(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn disk(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display()))
 }
 
@@ -43,7 +43,7 @@ impl LocalKey {
         let path = data.join(LOCAL);
         let text =
             serde_json::to_string(&left).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
-        write_private(&path, &text)?;
+        private::write(&path, &text).map_err(|e| disk(&path, &e))?;
         Ok(Self { path })
     }
 }
@@ -63,23 +63,24 @@ pub struct Kept {
     pub key: String,
 }
 
-fn place() -> Option<PathBuf> {
+/// Where a file of this user's lies.
+pub(super) fn place(name: &str) -> Option<PathBuf> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = match cfg!(windows) {
         true => set("APPDATA"),
         false => set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config"))),
     };
-    Some(base?.join("kinora").join(KEPT))
+    Some(base?.join("kinora").join(name))
 }
 
 fn all() -> BTreeMap<String, Kept> {
-    let text = place().and_then(|path| std::fs::read_to_string(path).ok());
+    let text = place(KEPT).and_then(|path| std::fs::read_to_string(path).ok());
     text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
 }
 
 /// Keeps what a login has left, or forgets it. Gives what was kept before.
 pub fn keep(hub: &str, login: Option<Kept>) -> Result<Option<Kept>, Failure> {
-    let path = place().ok_or_else(|| {
+    let path = place(KEPT).ok_or_else(|| {
         Failure::new(ErrorCode::Disk, "there is no home folder to keep the login in: set KINORA_KEY instead")
     })?;
     let mut kept = all();
@@ -93,7 +94,7 @@ pub fn keep(hub: &str, login: Option<Kept>) -> Result<Option<Kept>, Failure> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
     }
-    write_private(&path, &text)?;
+    private::write(&path, &text).map_err(|e| disk(&path, &e))?;
     Ok(before)
 }
 

@@ -68,7 +68,8 @@ impl Run {
 
 /// Runs to the end; an error when that does not come.
 pub fn run(command: &mut Command) -> Result<Run> {
-    finish(command.spawn().context("the binary cannot be started")?)
+    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    finish(command.spawn().context("the program cannot be started")?)
 }
 
 /// Waits for a run that was started.

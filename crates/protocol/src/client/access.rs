@@ -215,7 +215,7 @@ impl Client {
     /// # Errors
     /// As all calls.
     pub async fn hub_identity(&self, nonce: &str) -> Answer<HubIdentity> {
-        self.json(self.request(Method::GET, routes::HUB_IDENTITY).query(&[("nonce", nonce)])).await
+        self.json(self.bare(Method::GET, routes::HUB_IDENTITY).query(&[("nonce", nonce)])).await
     }
 
     /// Lets this machine in.

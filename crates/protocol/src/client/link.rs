@@ -10,8 +10,9 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tokio_tungstenite::tungstenite::{self, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
+use super::trust::distrust;
 use super::{Answer, CONNECT, Client};
 use crate::api::Problem;
 use crate::error::{ErrorCode, Failure};
@@ -80,8 +81,9 @@ impl Client {
                 bearer.map_err(|_| Failure::new(ErrorCode::BadInput, "the key has odd characters"))?;
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
-        let opened =
-            timeout(CONNECT, tokio_tungstenite::connect_async_with_config(request, None, true)).await;
+        let tls = Some(Connector::Rustls(self.tls.clone()));
+        let opening = tokio_tungstenite::connect_async_tls_with_config(request, None, true, tls);
+        let opened = timeout(CONNECT, opening).await;
         match opened {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(tungstenite::Error::Http(answer))) => {
@@ -92,8 +94,10 @@ impl Client {
                 let why = format!("{} answered {}, and not like a hub of Kinora", self.base, answer.status());
                 Err(Failure::new(ErrorCode::BadInput, why))
             }
-            Ok(Err(tungstenite::Error::Io(error))) => Err(self.lost(&error.to_string())),
-            Ok(Err(error)) => Err(self.lost(&error.to_string())),
+            Ok(Err(error)) => Err(distrust(&self.base, &error).unwrap_or_else(|| match error {
+                tungstenite::Error::Io(error) => self.lost(&error.to_string()),
+                other => self.lost(&other.to_string()),
+            })),
             Err(_) => Err(self.lost(&format!("no answer within {} s", CONNECT.as_secs()))),
         }
     }

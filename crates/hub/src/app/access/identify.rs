@@ -215,6 +215,6 @@ impl Caller {
 
     /// Somebody that nothing is known of but where it is.
     pub(crate) fn nobody(address: IpAddr, agent: String) -> Self {
-        Self { actor: Actor::Nobody, address, agent, by_cookie: false, by_key: false }
+        Self { actor: Actor::Nobody, address, agent, by_cookie: false, by_key: false, secure: false }
     }
 }

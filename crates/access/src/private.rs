@@ -1,0 +1,23 @@
+//! Files that nobody else may read: where keys and secrets lie.
+
+use std::io::Write as _;
+use std::path::Path;
+
+/// Writes a file that nobody else can read; the one before it is replaced as a whole.
+///
+/// # Errors
+/// When the folder cannot be written to.
+pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut growing = path.as_os_str().to_owned();
+    growing.push(".new");
+    let growing = Path::new(&growing);
+    let _ = std::fs::remove_file(growing);
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(growing)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    std::fs::rename(growing, path)
+}
