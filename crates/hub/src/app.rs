@@ -20,6 +20,7 @@ mod outgoing;
 pub(crate) mod packages;
 pub(crate) mod proxies;
 mod publish;
+mod quota;
 pub mod scrub;
 pub mod tasks;
 pub mod uploads;

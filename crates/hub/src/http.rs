@@ -41,6 +41,7 @@ mod redirect;
 mod rules;
 mod setup;
 mod shares;
+mod sockets;
 mod stall;
 mod system;
 mod teams;

@@ -3,6 +3,7 @@
 //! what is here carries the one to the other.
 
 use std::collections::{BTreeMap, HashMap};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -125,6 +126,10 @@ pub struct Settings {
     pub cluster: ClusterDefaults,
     /// Longest file that is taken over the network, in bytes; [`LONGEST_UPLOAD`] when absent.
     pub longest_upload: Option<u64>,
+    /// Requests that a user may make in a second, for long; any number when absent.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Bytes of media that are kept for a user that has no number of its own; any number when absent.
+    pub quota: Option<u64>,
     /// Origins whose web pages may talk to the hub, such as `https://studio.example`; `*` is any.
     pub allowed_origins: Vec<String>,
     /// Names by which browsers may call the hub besides addresses and `localhost`; any when absent.
@@ -218,7 +223,7 @@ impl Hub {
     /// When the store cannot be opened: in use, damaged, from a newer version, or no disk.
     pub async fn open(data: &Path, settings: Settings) -> Result<Self> {
         let store = Store::open(&data.join("store.db")).await?;
-        let access = app::access::Access::open(&store).await?;
+        let access = app::access::Access::open(&store, settings.requests_per_second).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
             secret: secret(&store).await?,

@@ -15,8 +15,8 @@ pub use machines::{
     AskChallenge, Challenge, Enroll, EnrollmentView, HubIdentity, Identity, NewEnrollment, Renew,
 };
 pub use users::{
-    KeyView, Login, Me, NewKey, NewTeam, NewUser, PasswordChange, Refresh, SessionView, Setup, TeamView,
-    Ticket, Tokens, UserChange, UserView,
+    KeyView, Login, Me, NewKey, NewTeam, NewUser, PasswordChange, Quota, Refresh, SessionView, Setup,
+    TeamView, Ticket, Tokens, UserChange, UserView,
 };
 
 /// What a user may do in general. Each may do what the ones before it may.

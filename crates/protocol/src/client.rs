@@ -40,6 +40,18 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// A connection that nobody uses for so long is closed, before the hub does that.
 const IDLE: Duration = Duration::from_secs(20);
 
+/// So often a request is made that comes too soon after others.
+const PATIENT: u32 = 5;
+/// Longer than this nobody waits without being told.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+
+/// How long to wait before a request that came too soon after others is made again; not at all when that is long.
+fn wait(answer: &Response) -> Option<Duration> {
+    let seconds = answer.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    let wait = Duration::from_secs(seconds);
+    (answer.status() == reqwest::StatusCode::TOO_MANY_REQUESTS && wait <= LONGEST_WAIT).then_some(wait)
+}
+
 /// A hub, as seen from elsewhere. Clones share connections.
 #[derive(Clone)]
 pub struct Client {
@@ -150,11 +162,24 @@ impl Client {
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Answer<Response> {
-        let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
-        if answer.status().is_success() {
-            return Ok(answer);
-        }
+    async fn send(&self, mut request: RequestBuilder) -> Answer<Response> {
+        let mut tries = 0;
+        let answer = loop {
+            // What is streamed is there once.
+            let again = request.try_clone();
+            let answer = request.send().await.map_err(|e| self.unreachable(&e))?;
+            if answer.status().is_success() {
+                return Ok(answer);
+            }
+            tries += 1;
+            match (again, wait(&answer)) {
+                (Some(again), Some(wait)) if tries < PATIENT => {
+                    tokio::time::sleep(wait).await;
+                    request = again;
+                }
+                _ => break answer,
+            }
+        };
         let status = answer.status();
         let said = answer.bytes().await.map_err(|e| self.unreachable(&e))?;
         Err(match serde_json::from_slice::<Problem>(&said) {

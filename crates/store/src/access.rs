@@ -1,6 +1,6 @@
 //! Users, what they carry, and what was given to them, as stored. What that lets them do is decided by the caller.
 
-use kinora_protocol::access::{Role, Scope};
+use kinora_protocol::access::{Quota, Role, Scope};
 use kinora_protocol::{EnrollmentId, KeyId, NodeId, SessionId, TeamId, UserId};
 
 /// A user.
@@ -22,6 +22,19 @@ pub struct UserRow {
     pub last_login_ms: Option<i64>,
     /// Who it is where it signs in, if that is elsewhere.
     pub identity: Option<String>,
+    /// Bytes of media that it may keep.
+    pub quota: Quota,
+}
+
+/// A user with what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserFacts {
+    /// The user.
+    pub user: UserRow,
+    /// Names of its teams, in order.
+    pub teams: Vec<String>,
+    /// Bytes of media that are its own, with those of uploads that are on their way.
+    pub used: u64,
 }
 
 /// What is to be different about a user. What is absent stays.
@@ -33,6 +46,8 @@ pub struct UserUpdate {
     pub password: Option<String>,
     /// Whether it is shut out.
     pub disabled: Option<bool>,
+    /// Bytes of media that it may keep.
+    pub quota: Option<Quota>,
     /// A login that stays when the password or the shutting out ends all others.
     pub keep: Option<SessionId>,
 }

@@ -20,7 +20,7 @@ mod webhook;
 
 pub use access::{
     AuditEntry, AuditRow, Carried, Chain, Enrolled, EnrollmentRow, KeyRow, NodeKeyRow, Rotated, SessionRow,
-    TeamRow, UserChanged, UserRow, UserUpdate,
+    TeamRow, UserChanged, UserFacts, UserRow, UserUpdate,
 };
 pub use error::{Result, StoreError};
 pub use folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};

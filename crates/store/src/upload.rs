@@ -1,6 +1,6 @@
 //! Uploads that are on their way. What their bytes are is known when they are complete.
 
-use kinora_protocol::{Digest, UploadId};
+use kinora_protocol::{Digest, UploadId, UserId};
 use serde::{Deserialize, Serialize};
 
 /// An upload.
@@ -18,6 +18,8 @@ pub struct UploadRow {
     pub offset: u64,
     /// What it is a part of, or made from.
     pub part: Part,
+    /// Whose it is.
+    pub owner: Option<UserId>,
     /// The media that it became.
     pub media: Option<Digest>,
     /// When it was begun.

@@ -2711,10 +2711,17 @@ export interface components {
                 last_login_ms?: number | null;
                 /** @description What it signs in with. */
                 name: string;
+                /** @description Bytes of media that it may keep. */
+                quota: components["schemas"]["Quota"];
                 /** @description What it may do in general. */
                 role: components["schemas"]["Role"];
                 /** @description Names of its teams. */
                 teams: string[];
+                /**
+                 * Format: int64
+                 * @description Bytes of media that are its own, with those of uploads that are on their way.
+                 */
+                used: number;
             }[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
@@ -2877,6 +2884,14 @@ export interface components {
          * @enum {string}
          */
         Quality: "low" | "medium" | "high" | "lossless";
+        /** @description How many bytes of media a user may keep. */
+        Quota: "usual" | "unlimited" | {
+            /**
+             * Format: int64
+             * @description So many.
+             */
+            bytes: number;
+        };
         /** @description How many bits the encoder may spend. */
         Rate: {
             /**
@@ -3448,6 +3463,8 @@ export interface components {
              */
             password: string | null;
             /** @default null */
+            quota: components["schemas"]["Quota"] | null;
+            /** @default null */
             role: components["schemas"]["Role"] | null;
         };
         /**
@@ -3473,10 +3490,17 @@ export interface components {
             last_login_ms?: number | null;
             /** @description What it signs in with. */
             name: string;
+            /** @description Bytes of media that it may keep. */
+            quota: components["schemas"]["Quota"];
             /** @description What it may do in general. */
             role: components["schemas"]["Role"];
             /** @description Names of its teams. */
             teams: string[];
+            /**
+             * Format: int64
+             * @description Bytes of media that are its own, with those of uploads that are on their way.
+             */
+            used: number;
         };
         /** @description What a look at media came to. */
         Verdict: {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,12 +16,14 @@ use uuid::Uuid;
 
 use crate::{Hub, HubError, Result, now_ms};
 use limit::Limiter;
+use pace::Paces;
 
 pub mod audit;
 mod enroll;
 mod identify;
 pub mod keys;
 mod limit;
+mod pace;
 pub mod sessions;
 pub mod shares;
 pub mod teams;
@@ -70,6 +73,8 @@ pub(crate) struct Access {
     addresses: Limiter,
     names: Limiter,
     enrollments: Limiter,
+    /// How many requests somebody may make; any number when absent.
+    paces: Option<Paces>,
     /// What was denied and not written down, by address.
     suppressed: Mutex<HashMap<String, u64>>,
     refused: Limiter,
@@ -82,7 +87,7 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) async fn open(store: &Store) -> Result<Self> {
+    pub(crate) async fn open(store: &Store, requests: Option<NonZeroU32>) -> Result<Self> {
         Ok(Self {
             issuer: issuer(store).await?,
             users: AtomicBool::new(store.count_users().await? > 0),
@@ -94,6 +99,7 @@ impl Access {
             addresses: Limiter::per_minute(60),
             names: Limiter::per_minute(100),
             enrollments: Limiter::per_minute(30),
+            paces: requests.map(Paces::new),
             suppressed: Mutex::default(),
             refused: Limiter::per_minute(30),
             tickets: tickets::Tickets::default(),
@@ -121,6 +127,13 @@ impl Access {
             touched.insert(id, now_ms);
         }
         due
+    }
+}
+
+impl Hub {
+    /// How many requests somebody may make; any number when absent.
+    pub(crate) fn paces(&self) -> Option<&Paces> {
+        self.access().paces.as_ref()
     }
 }
 

@@ -16,6 +16,7 @@ use kinora_store::{LibraryRow, Owner, Submitted};
 
 use super::expand::container_of;
 use super::incoming::{self, Lost};
+use super::quota::{Allowance, Besides};
 use super::uploads::{self, Unfit};
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -88,11 +89,20 @@ impl Hub {
             return Err(Unfit::TooLong(most));
         }
         self.room_for(announced.min(most))?;
+        let failed = |e: crate::HubError| Unfit::Disk(e.into());
+        let allowance = self.allowance(owner, Besides::default()).await.map_err(failed)?;
+        // A form has some bytes around its file.
+        if let Some(allowance) = allowance.filter(|one| announced > one.left().saturating_add(FORM)) {
+            return Err(allowance.unfit());
+        }
+        let takes = most.min(allowance.map_or(u64::MAX, Allowance::left));
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let file = growing.reopen().map_err(disk)?;
-        let (size, digest) = incoming::fill(file, pieces, most).await.map_err(|lost| match lost {
+        let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
             Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
-            Lost::TooLong => Unfit::TooLong(most),
+            Lost::TooLong => {
+                allowance.filter(|_| takes < most).map_or(Unfit::TooLong(most), Allowance::unfit)
+            }
             Lost::Disk(error) => disk(error),
         })?;
         if size == 0 {
@@ -100,6 +110,8 @@ impl Hub {
         }
         let path = folder.join(media_name(&digest, name));
         let nobody_deletes = self.inner.library.lock().await;
+        let besides = Besides { media: Some(digest.clone()), ..Besides::default() };
+        self.within_quota(owner, besides, size).await.map_err(failed)??;
         growing.persist(&path).map_err(|e| disk(e.error))?;
         let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms(), verdict: None };
         let stored = self.store().put_library(&row, owner).await;

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::checksum::Checksum;
 use super::chunks::hash;
 use super::media::{media_name, shown, unite};
+use super::quota::{Allowance, Besides};
 use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
 use growing::Growing;
 
@@ -59,6 +60,8 @@ pub enum Unfit {
     TooLong(u64),
     /// There is no room for it.
     NoRoom(String),
+    /// More is not kept for whose it is.
+    Quota(String),
     /// The bytes are not those that were meant; none of them are kept.
     Checksum,
     /// It is made from others and takes no bytes, or the parts are not there.
@@ -150,9 +153,14 @@ impl Hub {
         if let Err(unfit) = self.room_for(new.length.unwrap_or(0)) {
             return Ok(Err(unfit));
         }
-        let owner = new.owner;
+        // Those that begin at once are seen one after another.
+        let one_by_one = self.inner.library.lock().await;
+        if let Err(unfit) = self.within_quota(new.owner, Besides::default(), new.length.unwrap_or(0)).await? {
+            return Ok(Err(unfit));
+        }
         let row = self.new_row(new);
-        self.store().put_upload(&row, owner).await?;
+        self.store().put_upload(&row).await?;
+        drop(one_by_one);
         self.arrived(row, None).await
     }
 
@@ -165,6 +173,7 @@ impl Hub {
             length: new.length,
             offset: 0,
             part: new.part,
+            owner: new.owner,
             media: None,
             created_ms,
             expires_ms: created_ms + KEPT_MS,
@@ -221,6 +230,11 @@ impl Hub {
         if let Err(unfit) = self.room_for(length - row.offset) {
             return Ok(Err(unfit));
         }
+        let _one_by_one = self.inner.library.lock().await;
+        let besides = Besides { upload: Some(upload), ..Besides::default() };
+        if let Err(unfit) = self.within_quota(row.owner, besides, length).await? {
+            return Ok(Err(unfit));
+        }
         self.store().grow_upload(upload, row.offset, Some(length), row.expires_ms).await?;
         Ok(Ok(()))
     }
@@ -250,7 +264,13 @@ impl Hub {
         if row.media.is_some() {
             return Ok(Ok(row));
         }
-        let row = match self.grow(row, &mut held, checksum, pieces).await {
+        // Of one with a length it is known that there is room.
+        let besides = Besides { upload: Some(upload), ..Besides::default() };
+        let allowance = match row.length {
+            Some(_) => None,
+            None => self.allowance(row.owner, besides).await?,
+        };
+        let row = match self.grow(row, &mut held, checksum, allowance, pieces).await {
             Ok(row) => row,
             Err(unfit) => return Ok(Err(unfit)),
         };
@@ -264,6 +284,7 @@ impl Hub {
         row: UploadRow,
         held: &mut Held,
         mut checksum: Option<Checksum>,
+        allowance: Option<Allowance>,
         mut pieces: impl Stream<Item = std::result::Result<Bytes, String>> + Unpin,
     ) -> Fit<UploadRow> {
         let longest = row.length.unwrap_or(self.longest_upload());
@@ -281,6 +302,9 @@ impl Hub {
             };
             if growing.at + piece.len() as u64 > longest {
                 break Err(Unfit::TooLong(longest));
+            }
+            if let Some(allowance) = allowance.filter(|one| growing.at + piece.len() as u64 > one.left()) {
+                break Err(allowance.unfit());
             }
             if let Some(checksum) = &mut checksum {
                 checksum.update(&piece);
@@ -378,7 +402,7 @@ impl Hub {
             Err(error) => return Ok(Err(disk(&to, &error))),
         }
         row.offset = length;
-        self.store().put_upload(&row, new.owner).await?;
+        self.store().put_upload(&row).await?;
         self.make_media(row, None).await
     }
 
@@ -406,6 +430,10 @@ impl Hub {
             return Ok(Err(disk(&folder, &error)));
         }
         let nobody_deletes = self.inner.library.lock().await;
+        let besides = Besides { upload: Some(row.id), media: Some(digest.clone()) };
+        if let Err(unfit) = self.within_quota(row.owner, besides, row.offset).await? {
+            return Ok(Err(unfit));
+        }
         // The upload keeps its bytes until the store knows the media: a crash in between finds both. What has the place now has
         // the same content, or had it.
         let beside = folder.join(format!(".incoming-{}", row.id));

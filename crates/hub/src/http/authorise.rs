@@ -25,8 +25,8 @@ use crate::{Hub, Result};
 /// Longest words of a client about itself, in characters.
 const LONGEST_AGENT: usize = 200;
 
-/// What comes of looking at a request: who it is from, or why it is not let in.
-type Verdict = std::result::Result<Caller, (Caller, Failure)>;
+/// What comes of looking at a request: nothing, or why it is not let in.
+type Verdict = std::result::Result<(), Failure>;
 
 pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) -> Response {
     let of_tus = request.uri().path().starts_with(routes::UPLOADS);
@@ -44,21 +44,29 @@ async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
     };
     let Some(entry) = rules::find(request.method(), &path) else { return not_taken(&path) };
     let (mut parts, body) = request.into_parts();
+    let peer = Peer::of(&parts, hub.trusted_proxies());
+    let mut caller = from_where(&parts, peer);
+    if let Some(Err(seconds)) = hub.paces().filter(|_| !peer.near).map(|paces| paces.from(&caller)) {
+        return too_many(seconds);
+    }
     // The right to bytes stands in the path: it belongs into no record.
     let shown_path = if entry.rule == Rule::Node { path.as_str() } else { parts.uri.path() };
     let action = format!("{} {shown_path}", parts.method);
     let asked = parts.uri.query().unwrap_or_default().to_owned();
-    let caller = match decide(&hub, entry, &mut parts).await {
+    match decide(&hub, entry, &mut parts, &mut caller, peer.near).await {
         Err(error) => return Refusal::from(error).into_response(),
-        Ok(Ok(caller)) => caller,
-        Ok(Err((caller, failure))) => {
+        Ok(Ok(())) => {}
+        Ok(Err(failure)) => {
             // Whoever shows nothing has not tried anything.
             if caller.actor != Actor::Nobody || shown(&parts) != Presented::Nothing {
                 hub.record(&caller, &action, Outcome::Denied, &failure.message).await;
             }
             return refuse(failure);
         }
-    };
+    }
+    if let Some(Err(seconds)) = hub.paces().map(|paces| paces.by(&caller)) {
+        return too_many(seconds);
+    }
     parts.extensions.insert(caller.clone());
     let request = Request::from_parts(parts, body);
     if !entry.recorded {
@@ -116,17 +124,34 @@ fn refuse(failure: Failure) -> Response {
     }
 }
 
-async fn decide(hub: &Hub, entry: &Entry, parts: &mut Parts) -> Result<Verdict> {
-    let peer = Peer::of(parts, hub.trusted_proxies());
+/// Somebody of whom it is known from where it asks, and no more.
+fn from_where(parts: &Parts, peer: Peer) -> Caller {
     let agent = parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
-    let mut caller = Caller { secure: peer.secure, ..Caller::nobody(peer.address, agent) };
+    Caller { secure: peer.secure, ..Caller::nobody(peer.address, agent) }
+}
+
+fn too_many(seconds: u64) -> Response {
+    let why = format!("too many requests: go on in {seconds} s");
+    let mut answer = Refusal::new(StatusCode::TOO_MANY_REQUESTS, ErrorCode::TooMany, why).into_response();
+    answer.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    answer
+}
+
+/// Finds out who asks, and whether that one may.
+async fn decide(
+    hub: &Hub,
+    entry: &Entry,
+    parts: &mut Parts,
+    caller: &mut Caller,
+    near: bool,
+) -> Result<Verdict> {
     let shown = shown(parts);
-    match hub.identify(&shown, peer.near).await? {
+    match hub.identify(&shown, near).await? {
         Ok(actor) => caller.actor = actor,
         // Who wants to sign in does not have to have a good key.
         Err(_) if entry.rule == Rule::Public => {}
-        Err(failure) => return Ok(Err((caller, failure))),
+        Err(failure) => return Ok(Err(failure)),
     }
     caller.by_cookie = matches!(shown, Presented::Cookie(_)) && caller.actor != Actor::Nobody;
     caller.by_key = match shown {
@@ -137,12 +162,9 @@ async fn decide(hub: &Hub, entry: &Entry, parts: &mut Parts) -> Result<Verdict> 
     };
     if caller.by_cookie && cookie::may_be_forged(parts) {
         let why = "a browser sent this for a page of another origin, or does not say for which";
-        return Ok(Err((caller, Failure::new(ErrorCode::Forbidden, why))));
+        return Ok(Err(Failure::new(ErrorCode::Forbidden, why)));
     }
-    Ok(match allowed(hub, entry.rule, &caller.actor, parts).await? {
-        Ok(()) => Ok(caller),
-        Err(failure) => Err((caller, failure)),
-    })
+    allowed(hub, entry.rule, &caller.actor, parts).await
 }
 
 async fn allowed(

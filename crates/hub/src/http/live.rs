@@ -15,12 +15,11 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+use super::sockets::WATCHER;
 use crate::Hub;
 use crate::app::access::{Caller, denied};
 use crate::app::live::Watcher;
 
-/// Longest message of a watcher.
-pub(super) const LONGEST_MESSAGE: usize = 64 << 10;
 /// A watcher has to say what it wants within this.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A watcher that takes nothing for so long is gone.
@@ -33,12 +32,12 @@ pub(super) async fn connect(
     Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
-    upgrade.on_upgrade(move |socket| async move { tell(&hub, caller, socket).await })
+    WATCHER.of(upgrade).on_upgrade(move |socket| async move { tell(&hub, caller, socket).await })
 }
 
 async fn tell(hub: &Hub, mut caller: Caller, socket: WebSocket) {
-    let (mut out, mut incoming) = socket.split();
+    let (mut out, incoming) = socket.split();
+    let mut incoming = WATCHER.paced(incoming);
     let mut told: Option<Told> = None;
     let mut ping = tokio::time::interval(PING);
     let patience = tokio::time::Instant::now() + PATIENCE;

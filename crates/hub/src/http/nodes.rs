@@ -7,8 +7,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use axum::{Extension, Json};
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
+use futures_util::stream::SplitSink;
+use futures_util::{SinkExt as _, Stream, StreamExt as _};
 use kinora_protocol::api::{NodeVerb, NodeView, Page};
 use kinora_protocol::node::{ToHub, ToNode};
 use kinora_protocol::{ErrorCode, Failure, NodeId};
@@ -16,12 +16,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
 use super::problem::Refusal;
+use super::sockets::NODE;
 use crate::Hub;
 use crate::app::access::Caller;
 use crate::session::Absence;
 
-/// A node's longest message: a result with the facts of a large file.
-const LONGEST_MESSAGE: usize = 8 << 20;
 /// How often a silent node is asked whether it is there.
 const PING: Duration = Duration::from_secs(5);
 /// A node that says nothing for so long is gone.
@@ -116,14 +115,13 @@ pub(super) async fn connect(
     Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade
-        .max_message_size(LONGEST_MESSAGE)
-        .on_upgrade(move |socket| async move { converse(hub, caller, socket).await })
+    NODE.of(upgrade).on_upgrade(move |socket| async move { converse(hub, caller, socket).await })
 }
 
 /// Carries messages between the socket and the conversation until one of them ends.
 async fn converse(hub: Hub, caller: Caller, socket: WebSocket) {
-    let (out, mut incoming) = socket.split();
+    let (out, incoming) = socket.split();
+    let mut incoming = NODE.paced(incoming);
     let (to_hub, from_node) = mpsc::channel(BACKLOG);
     let (to_node, from_hub) = mpsc::unbounded_channel::<ToNode>();
     let last_words = to_node.clone();
@@ -141,7 +139,6 @@ async fn converse(hub: Hub, caller: Caller, socket: WebSocket) {
 }
 
 type Out = SplitSink<WebSocket, Message>;
-type In = SplitStream<WebSocket>;
 
 /// Writes what the node is told, and asks whether it is there.
 async fn write(mut out: Out, mut from_hub: mpsc::UnboundedReceiver<ToNode>) {
@@ -171,7 +168,7 @@ async fn write(mut out: Out, mut from_hub: mpsc::UnboundedReceiver<ToNode>) {
 async fn hear(
     hub: &Hub,
     caller: &Caller,
-    incoming: &mut In,
+    incoming: &mut (impl Stream<Item = Result<Message, axum::Error>> + Unpin),
     to_hub: &mpsc::Sender<ToHub>,
     to_node: &mpsc::UnboundedSender<ToNode>,
 ) {

@@ -59,7 +59,9 @@ pub(super) fn unfit(unfit: Unfit) -> Refusal {
         Unfit::TooLong(most) => {
             refuse(StatusCode::PAYLOAD_TOO_LARGE, format!("no more than {most} bytes are taken"))
         }
-        Unfit::NoRoom(why) => Refusal::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Disk, why),
+        Unfit::NoRoom(why) | Unfit::Quota(why) => {
+            Refusal::new(StatusCode::INSUFFICIENT_STORAGE, ErrorCode::Disk, why)
+        }
         Unfit::Checksum => {
             let status = StatusCode::from_u16(460).unwrap_or(StatusCode::BAD_REQUEST);
             refuse(status, "the bytes are not those of the checksum".to_owned())

@@ -1,6 +1,7 @@
 //! `kinora hub`: the server. It takes jobs over HTTP and has a worker of its own.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -71,6 +72,13 @@ pub struct HubArgs {
     /// [default: 50G]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_upload: Option<u64>,
+    /// Requests that each user may make in a second, for long: ten times as many at once, and from one address (0 for any number).
+    /// Who is at the hub's machine and workers are not counted
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub requests_per_second: u32,
+    /// Media that is kept for each user, for example 500G; kinora users quota sets another number for one [default: any]
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    pub user_quota: Option<u64>,
     /// Let the hub fetch media from this host though it is not on the internet; may be repeated
     #[arg(long, value_name = "HOST")]
     pub import_from: Vec<String>,
@@ -242,6 +250,8 @@ fn settings(
         },
         cluster: args.cluster.defaults()?,
         longest_upload: args.max_upload,
+        requests_per_second: NonZeroU32::new(args.requests_per_second),
+        quota: args.user_quota,
         admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,
         import_from: args.import_from.clone(),

@@ -14,6 +14,11 @@ pub fn parse(text: &str) -> Result<u64, String> {
     bytes.ok_or_else(|| format!("{text:?} is not a size such as 20G or 500M"))
 }
 
+/// The same for people.
+pub fn shown(bytes: u64) -> String {
+    indicatif::DecimalBytes(bytes).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::parse;

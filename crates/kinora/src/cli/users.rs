@@ -2,10 +2,11 @@
 
 use clap::{Args, Subcommand};
 use kinora_protocol::Failure;
-use kinora_protocol::access::{NewUser, PasswordChange, Role, UserChange, UserView};
+use kinora_protocol::access::{NewUser, PasswordChange, Quota, Role, UserChange, UserView};
 
 use super::password::PasswordSource;
 use super::remote::{HubAddress, stranger};
+use super::size;
 
 /// Flags of `kinora users`.
 #[derive(Debug, Args)]
@@ -56,6 +57,15 @@ pub enum UsersCommand {
         /// viewer, editor or admin
         role: Role,
     },
+    /// Say how much media is kept for a user
+    Quota {
+        /// Which
+        #[command(flatten)]
+        one: OneUser,
+        /// A size such as 500G, usual (as the hub has it for all) or unlimited
+        #[arg(value_name = "SIZE|usual|unlimited", value_parser = quota)]
+        quota: Quota,
+    },
     /// Shut a user out; its logins end and its keys are good for nothing
     Disable(OneUser),
     /// Let a user in again
@@ -90,10 +100,23 @@ impl OneUser {
     }
 }
 
+fn quota(text: &str) -> Result<Quota, String> {
+    match text {
+        "usual" => Ok(Quota::Usual),
+        "unlimited" => Ok(Quota::Unlimited),
+        size => size::parse(size).map(Quota::Bytes),
+    }
+}
+
 fn line(user: &UserView) {
     let off = if user.disabled { "  disabled" } else { "" };
     let teams = if user.teams.is_empty() { String::new() } else { format!("  in {}", user.teams.join(", ")) };
-    say!("{:<24} {:<7}{teams}{off}", user.name, user.role.name());
+    let of = match user.quota {
+        Quota::Usual => String::new(),
+        Quota::Unlimited => " of any".to_owned(),
+        Quota::Bytes(bytes) => format!(" of {}", size::shown(bytes)),
+    };
+    say!("{:<24} {:<7} {:>9}{of}{teams}{off}", user.name, user.role.name(), size::shown(user.used));
 }
 
 /// Does it.
@@ -118,6 +141,9 @@ pub async fn run(args: &UsersArgs) -> Result<(), Failure> {
         }
         UsersCommand::Role { one, role } => {
             one.change(UserChange { role: Some(*role), ..UserChange::default() }).await
+        }
+        UsersCommand::Quota { one, quota } => {
+            one.change(UserChange { quota: Some(*quota), ..UserChange::default() }).await
         }
         UsersCommand::Disable(one) => {
             one.change(UserChange { disabled: Some(true), ..UserChange::default() }).await

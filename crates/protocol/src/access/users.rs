@@ -22,6 +22,20 @@ pub enum Me {
     Nobody,
 }
 
+/// How many bytes of media a user may keep.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Quota {
+    /// As many as the hub allows who has no number of its own.
+    #[default]
+    Usual,
+    /// Any number.
+    Unlimited,
+    /// So many.
+    Bytes(u64),
+}
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -40,6 +54,10 @@ pub struct UserView {
     pub created_ms: i64,
     /// When it last signed in.
     pub last_login_ms: Option<i64>,
+    /// Bytes of media that it may keep.
+    pub quota: Quota,
+    /// Bytes of media that are its own, with those of uploads that are on their way.
+    pub used: u64,
 }
 
 /// A user to be made.
@@ -72,12 +90,14 @@ pub struct UserChange {
     pub password: Option<String>,
     /// Whether it is shut out; all its logins end.
     pub disabled: Option<bool>,
+    /// Bytes of media that it may keep.
+    pub quota: Option<Quota>,
 }
 
 impl fmt::Debug for UserChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let password = self.password.as_ref().map(|_| "…");
-        write!(f, "UserChange({:?}, {password:?}, {:?})", self.role, self.disabled)
+        write!(f, "UserChange({:?}, {password:?}, {:?}, {:?})", self.role, self.disabled, self.quota)
     }
 }
 

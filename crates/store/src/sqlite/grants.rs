@@ -31,6 +31,12 @@ fn grant(row: &Row<'_>) -> rusqlite::Result<Option<Grant>> {
     Ok(to.map(|to| Grant { to, right }))
 }
 
+/// The user in a column with a subject, if it is one.
+pub(super) fn user(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<UserId>> {
+    let subject: Option<String> = row.get(column)?;
+    Ok(subject.and_then(|subject| subject.strip_prefix(USER)?.parse().ok()))
+}
+
 /// Whom grants have to be for, as an array in JSON for a query; `NULL` for anybody.
 pub(super) fn seen_by(sight: &Sight) -> Result<Option<String>> {
     let subjects = match sight {

@@ -1,7 +1,7 @@
 //! Uploads: begun, grown, made media of, dropped.
 
+use kinora_protocol::UploadId;
 use kinora_protocol::access::Kind;
-use kinora_protocol::{UploadId, UserId};
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{Store, convert, grants, library};
@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::media::LibraryRow;
 use crate::upload::UploadRow;
 
-const SELECT: &str =
-    "SELECT id, name, metadata, length, offset, part, media, created_ms, expires_ms FROM uploads";
+const SELECT: &str = "SELECT id, name, metadata, length, offset, part, media, created_ms, expires_ms, (SELECT subject FROM grants
+     WHERE kind = 'upload' AND thing = uploads.id AND \"right\" = 'own') AS owner FROM uploads";
 
 fn upload_row(row: &Row<'_>) -> rusqlite::Result<UploadRow> {
     let bytes = |value: i64| u64::try_from(value).unwrap_or(0);
@@ -21,6 +21,7 @@ fn upload_row(row: &Row<'_>) -> rusqlite::Result<UploadRow> {
         length: row.get::<_, Option<i64>>("length")?.map(bytes),
         offset: bytes(row.get("offset")?),
         part: convert::from_json(row, "part")?,
+        owner: grants::user(row, "owner")?,
         media: convert::digest_opt(row, "media")?,
         created_ms: row.get("created_ms")?,
         expires_ms: row.get("expires_ms")?,
@@ -32,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_upload(&self, upload: &UploadRow, owner: Option<UserId>) -> Result<()> {
+    pub async fn put_upload(&self, upload: &UploadRow) -> Result<()> {
         let part = convert::json(&upload.part)?;
         let upload = upload.clone();
         self.write(move |conn| {
@@ -50,7 +51,7 @@ impl Store {
                 upload.created_ms,
                 upload.expires_ms
             ])?;
-            grants::own(conn, (Kind::Upload, &upload.id.to_string()), owner)?;
+            grants::own(conn, (Kind::Upload, &upload.id.to_string()), upload.owner)?;
             Ok(())
         })
         .await

@@ -1,16 +1,16 @@
 //! Users and teams. Names are compared without regard to the case of ASCII letters.
 
-use kinora_protocol::access::Role;
-use kinora_protocol::{SessionId, TeamId, UserId};
+use kinora_protocol::access::{Quota, Role};
+use kinora_protocol::{Digest, SessionId, TeamId, UploadId, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::fault::Fault;
 use super::{Store, convert};
-use crate::access::{TeamRow, UserChanged, UserRow, UserUpdate};
+use crate::access::{TeamRow, UserChanged, UserFacts, UserRow, UserUpdate};
 use crate::error::Result;
 
 pub(super) const USERS: &str = "users.id AS user_id, users.name AS user_name, users.role, users.password, users.disabled, \
-     users.created_ms AS user_created_ms, users.last_login_ms, users.identity";
+     users.created_ms AS user_created_ms, users.last_login_ms, users.identity, users.quota";
 
 pub(super) fn user_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
     Ok(UserRow {
@@ -22,7 +22,36 @@ pub(super) fn user_row(row: &Row<'_>) -> rusqlite::Result<UserRow> {
         created_ms: row.get("user_created_ms")?,
         last_login_ms: row.get("last_login_ms")?,
         identity: row.get("identity")?,
+        quota: quota(row.get("quota")?),
     })
+}
+
+/// As the column has it.
+fn quota(kept: Option<i64>) -> Quota {
+    match kept.map(u64::try_from) {
+        None => Quota::Usual,
+        Some(Err(_)) => Quota::Unlimited,
+        Some(Ok(bytes)) => Quota::Bytes(bytes),
+    }
+}
+
+fn column(quota: Quota) -> Option<i64> {
+    match quota {
+        Quota::Usual => None,
+        Quota::Unlimited => Some(-1),
+        Quota::Bytes(bytes) => Some(convert::signed(bytes)),
+    }
+}
+
+/// Bytes of what the user in the parameter `user` owns, but for an upload and media in the parameters `?2` and `?3`.
+fn used(user: &str) -> String {
+    format!(
+        "(SELECT coalesce(sum(size), 0) FROM grants JOIN library ON digest = thing
+            WHERE subject = 'user:' || {user} AND kind = 'media' AND \"right\" = 'own' AND digest IS NOT ?3)
+         + (SELECT coalesce(sum(coalesce(length, offset)), 0) FROM grants JOIN uploads ON uploads.id = thing
+            WHERE subject = 'user:' || {user} AND kind = 'upload' AND \"right\" = 'own' AND media IS NULL
+              AND uploads.id IS NOT ?2)"
+    )
 }
 
 pub(super) fn teams_of(conn: &Connection, user: UserId) -> Result<Vec<TeamId>, Fault> {
@@ -33,8 +62,8 @@ pub(super) fn teams_of(conn: &Connection, user: UserId) -> Result<Vec<TeamId>, F
 
 fn insert(conn: &Connection, user: &UserRow) -> Result<bool, Fault> {
     let mut insert = conn.prepare_cached(
-        "INSERT INTO users (id, name, role, password, disabled, created_ms, last_login_ms, identity)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (name) DO NOTHING",
+        "INSERT INTO users (id, name, role, password, disabled, created_ms, last_login_ms, identity, quota)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (name) DO NOTHING",
     )?;
     let inserted = insert.execute(params![
         user.id.to_string(),
@@ -44,7 +73,8 @@ fn insert(conn: &Connection, user: &UserRow) -> Result<bool, Fault> {
         user.disabled,
         user.created_ms,
         user.last_login_ms,
-        user.identity
+        user.identity,
+        column(user.quota)
     ])?;
     Ok(inserted == 1)
 }
@@ -133,20 +163,49 @@ impl Store {
         .await
     }
 
-    /// All users by name, each with the names of its teams.
+    /// All users by name.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn users(&self) -> Result<Vec<(UserRow, Vec<String>)>> {
+    pub async fn users(&self) -> Result<Vec<UserFacts>> {
         self.read(|conn| {
             let mut query = conn.prepare_cached(&format!(
                 "SELECT {USERS}, (SELECT json_group_array(teams.name ORDER BY teams.name) FROM team_members
-                   JOIN teams ON teams.id = team WHERE user = users.id) AS team_names
-                 FROM users ORDER BY users.name"
+                   JOIN teams ON teams.id = team WHERE user = users.id) AS team_names, {} AS used
+                 FROM users WHERE ?1 ORDER BY users.name",
+                used("users.id")
             ))?;
-            let rows =
-                query.query_map([], |row| Ok((user_row(row)?, convert::from_json(row, "team_names")?)))?;
+            let rows = query.query_map(params![true, None::<String>, None::<String>], |row| {
+                let teams = convert::from_json(row, "team_names")?;
+                Ok(UserFacts { user: user_row(row)?, teams, used: row.get::<_, i64>("used")?.unsigned_abs() })
+            })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// How many bytes a user may keep, and how many are its own, but for those of an upload and of media; `None` when there is no
+    /// such user.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn used_by(
+        &self,
+        user: UserId,
+        upload: Option<UploadId>,
+        media: Option<Digest>,
+    ) -> Result<Option<(Quota, u64)>> {
+        self.read(move |conn| {
+            let sql = format!("SELECT quota, {} AS used FROM users WHERE id = ?1", used("?1"));
+            let mut query = conn.prepare_cached(&sql)?;
+            let asked = params![
+                user.to_string(),
+                upload.map(|upload| upload.to_string()),
+                media.as_ref().map(Digest::as_str)
+            ];
+            let read =
+                |row: &Row<'_>| Ok((quota(row.get("quota")?), row.get::<_, i64>("used")?.unsigned_abs()));
+            Ok(query.query_row(asked, read).optional()?)
         })
         .await
     }
@@ -165,13 +224,15 @@ impl Store {
             }
             conn.prepare_cached(
                 "UPDATE users SET role = coalesce(?2, role), password = coalesce(?3, password),
-                   disabled = coalesce(?4, disabled) WHERE id = ?1",
+                   disabled = coalesce(?4, disabled), quota = iif(?5, ?6, quota) WHERE id = ?1",
             )?
             .execute(params![
                 user.to_string(),
                 update.role.map(Role::name),
                 update.password,
-                update.disabled
+                update.disabled,
+                update.quota.is_some(),
+                update.quota.and_then(column)
             ])?;
             if update.password.is_some() || update.disabled == Some(true) {
                 end_sessions(conn, user, update.keep)?;

@@ -9,6 +9,8 @@ use governor::{Quota, RateLimiter};
 /// Buckets beyond which full ones are dropped.
 const MANY: usize = 10_000;
 
+const TEN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+
 /// Buckets by a name.
 pub(super) struct Limiter {
     buckets: RateLimiter<String, HashMapStateStore<String>, DefaultClock>,
@@ -19,6 +21,12 @@ impl Limiter {
     pub(super) fn per_minute(number: u32) -> Self {
         let number = NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
         Self { buckets: RateLimiter::hashmap(Quota::per_minute(number)) }
+    }
+
+    /// So many in a second for long, and ten times as many at once.
+    pub(super) fn per_second(number: NonZeroU32) -> Self {
+        let quota = Quota::per_second(number).allow_burst(number.saturating_mul(TEN));
+        Self { buckets: RateLimiter::hashmap(quota) }
     }
 
     /// Takes one out of a bucket; else how many seconds it takes until there is one.

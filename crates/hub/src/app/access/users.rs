@@ -4,9 +4,9 @@ use std::sync::atomic::Ordering;
 
 use kinora_access::password::{self, PasswordError};
 use kinora_access::{Actor, Secret, Via};
-use kinora_protocol::access::{Me, NewUser, PasswordChange, Role, Setup, UserChange, UserView};
+use kinora_protocol::access::{Me, NewUser, PasswordChange, Quota, Role, Setup, UserChange, UserView};
 use kinora_protocol::{ErrorCode, Failure, UserId};
-use kinora_store::{UserChanged, UserRow, UserUpdate};
+use kinora_store::{UserChanged, UserFacts, UserRow, UserUpdate};
 
 use super::Caller;
 use super::audit::Outcome;
@@ -30,9 +30,15 @@ pub(super) fn check_name(name: &str) -> Asked<()> {
     Err(bad(format!("{name:?} is no name: 1 to {LONGEST_NAME} letters, digits and . _ - @")))
 }
 
-fn view(row: UserRow, teams: Vec<String>) -> UserView {
-    let UserRow { id, name, role, disabled, created_ms, last_login_ms, .. } = row;
-    UserView { id, name, role, teams, disabled, created_ms, last_login_ms }
+fn view(facts: UserFacts) -> UserView {
+    let UserFacts { user, teams, used } = facts;
+    let UserRow { id, name, role, disabled, created_ms, last_login_ms, quota, .. } = user;
+    UserView { id, name, role, teams, disabled, created_ms, last_login_ms, quota, used }
+}
+
+/// One that has nothing yet.
+fn new_view(user: UserRow) -> UserView {
+    view(UserFacts { user, teams: Vec::new(), used: 0 })
 }
 
 fn of_change(changed: UserChanged) -> Option<Asked<()>> {
@@ -72,6 +78,7 @@ impl Hub {
             created_ms: now_ms(),
             last_login_ms: None,
             identity: None,
+            quota: Quota::Usual,
         }))
     }
 
@@ -126,13 +133,13 @@ impl Hub {
             let first = self.store().put_first_user(&row).await?;
             self.closed();
             if first {
-                return Ok(Ok(view(row, Vec::new())));
+                return Ok(Ok(new_view(row)));
             }
         }
         if !self.store().put_user(&row).await? {
             return Ok(Err(Failure::new(ErrorCode::Busy, format!("there is a user {:?} already", row.name))));
         }
-        Ok(Ok(view(row, Vec::new())))
+        Ok(Ok(new_view(row)))
     }
 
     /// All users by name.
@@ -140,7 +147,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn user_views(&self) -> Result<Vec<UserView>> {
-        Ok(self.store().users().await?.into_iter().map(|(row, teams)| view(row, teams)).collect())
+        Ok(self.store().users().await?.into_iter().map(view).collect())
     }
 
     /// One user.
@@ -164,7 +171,8 @@ impl Hub {
                 Err(failure) => return Ok(Some(Err(failure))),
             },
         };
-        let update = UserUpdate { role: change.role, password, disabled: change.disabled, keep: None };
+        let UserChange { role, disabled, quota, .. } = change;
+        let update = UserUpdate { role, password, disabled, quota, keep: None };
         Ok(of_change(self.store().update_user(user, update).await?))
     }
 

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use axum::{Extension, Json};
+use futures_util::{SinkExt as _, StreamExt as _};
 use kinora_access::{Action, Actor, Resource, authorize};
 use kinora_protocol::access::{Area, Kind};
 use kinora_protocol::api::{JobView, NewJob, NodeState, NodeView, Source};
@@ -13,13 +14,12 @@ use kinora_protocol::job::{JobPhase, Work};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use serde::{Deserialize, Serialize};
 
+use super::super::sockets::WATCHER;
 use super::progress::percent;
 use crate::app::access::audit::Outcome;
 use crate::app::access::{Caller, denied};
 use crate::{ClusterDefaults, Hub, Result};
 
-/// Longest command.
-const LONGEST_MESSAGE: usize = 64 << 10;
 /// Jobs of a list.
 const LISTED: u32 = 500;
 
@@ -99,12 +99,13 @@ pub(in crate::http) async fn connect(
     Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    let upgrade = upgrade.max_message_size(LONGEST_MESSAGE);
-    upgrade.on_upgrade(move |socket| async move { converse(&hub, caller, socket).await })
+    WATCHER.of(upgrade).on_upgrade(move |socket| async move { converse(&hub, caller, socket).await })
 }
 
-async fn converse(hub: &Hub, mut caller: Caller, mut socket: WebSocket) {
-    while let Some(Ok(message)) = socket.recv().await {
+async fn converse(hub: &Hub, mut caller: Caller, socket: WebSocket) {
+    let (mut out, incoming) = socket.split();
+    let mut incoming = WATCHER.paced(incoming);
+    while let Some(Ok(message)) = incoming.next().await {
         let Message::Text(text) = message else { continue };
         // Each command is of whoever it is now.
         match hub.still(&caller).await {
@@ -113,7 +114,7 @@ async fn converse(hub: &Hub, mut caller: Caller, mut socket: WebSocket) {
         }
         let answer = answer(hub, &caller, text.as_bytes()).await;
         let Ok(answer) = serde_json::to_string(&answer) else { return };
-        if socket.send(Message::Text(answer.into())).await.is_err() {
+        if out.send(Message::Text(answer.into())).await.is_err() {
             return;
         }
     }

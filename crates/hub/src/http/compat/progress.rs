@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::super::live::{PING, SLOW, Told};
+use super::super::sockets::WATCHER;
 use crate::Hub;
 use crate::app::access::Caller;
 
@@ -52,7 +53,8 @@ fn touched(update: &Update) -> BTreeSet<JobId> {
 
 /// Tells of all jobs that make a file, until the client goes.
 pub(super) async fn tell(hub: &Hub, caller: Caller, socket: WebSocket, told: impl Fn(&JobView) -> Value) {
-    let (mut out, mut incoming) = socket.split();
+    let (mut out, incoming) = socket.split();
+    let mut incoming = WATCHER.paced(incoming);
     let all = Subscribe { subscribe: vec![Topic::Jobs], after: None };
     let Ok(watcher) = hub.watch(caller, all).await else { return };
     let mut updates = Told::start(watcher).updates;

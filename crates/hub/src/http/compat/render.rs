@@ -11,8 +11,8 @@ use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
 use kinora_protocol::{ErrorCode, JobId};
 use serde_json::{Value, json};
 
-use super::super::live::LONGEST_MESSAGE;
 use super::super::problem::Refusal;
+use super::super::sockets::WATCHER;
 use super::{form, progress, service};
 use crate::app::access::Caller;
 use crate::{Hub, now_ms};
@@ -150,7 +150,7 @@ pub(in crate::http) async fn connect(
     Extension(caller): Extension<Caller>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.max_message_size(LONGEST_MESSAGE).on_upgrade(move |socket| async move {
+    WATCHER.of(upgrade).on_upgrade(move |socket| async move {
         progress::tell(&hub, caller, socket, |view| shown(view, &Value::Null)).await;
     })
 }

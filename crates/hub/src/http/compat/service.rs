@@ -12,8 +12,8 @@ use kinora_protocol::{Digest, ErrorCode, JobId};
 use serde_json::{Value, json};
 
 use super::super::jobs;
-use super::super::live::LONGEST_MESSAGE;
 use super::super::problem::Refusal;
+use super::super::sockets::WATCHER;
 use super::{form, progress};
 use crate::Hub;
 use crate::app::access::Caller;
@@ -138,7 +138,7 @@ pub(in crate::http) async fn connect(
     Path(client): Path<String>,
     upgrade: WebSocketUpgrade,
 ) -> Response {
-    upgrade.max_message_size(LONGEST_MESSAGE).on_upgrade(move |socket| async move {
+    WATCHER.of(upgrade).on_upgrade(move |socket| async move {
         let told = |view: &JobView| {
             let mut told = enhancement(view);
             told["type"] = json!("video_enhancement_status");
