@@ -1,6 +1,6 @@
 //! Signed tokens (RFC 7519): short-lived, EdDSA only, for one audience of one hub.
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde::{Deserialize, Serialize};
 
@@ -58,23 +58,38 @@ pub enum TokenError {
 /// Makes and checks tokens.
 pub struct Issuer {
     name: String,
+    /// The first signs; the others are those before it, whose tokens may be good yet.
+    keys: Vec<Key>,
+}
+
+struct Key {
+    /// What tokens say by which they were signed.
+    id: String,
     signing: EncodingKey,
     verifying: DecodingKey,
 }
 
+impl Key {
+    fn read(key: &[u8]) -> Result<Self, TokenError> {
+        let pair = Ed25519KeyPair::from_pkcs8(key).map_err(|e| TokenError::Failed(e.to_string()))?;
+        let public = pair.public_key().as_ref();
+        let id = blake3::hash(public).to_hex().chars().take(16).collect();
+        Ok(Self { id, signing: EncodingKey::from_ed_der(key), verifying: DecodingKey::from_ed_der(public) })
+    }
+}
+
 impl Issuer {
-    /// The hub `name`, which signs with `key`.
+    /// The hub `name`, which signs with the first of these keys, and knows what the others have signed.
     ///
     /// # Errors
-    /// When the key is none.
-    pub fn new(name: &str, key: &[u8]) -> Result<Self, TokenError> {
+    /// When there is no key, or one is none.
+    pub fn new<K: AsRef<[u8]>>(name: &str, keys: &[K]) -> Result<Self, TokenError> {
         signature::install();
-        let pair = Ed25519KeyPair::from_pkcs8(key).map_err(|e| TokenError::Failed(e.to_string()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            signing: EncodingKey::from_ed_der(key),
-            verifying: DecodingKey::from_ed_der(pair.public_key().as_ref()),
-        })
+        let keys = keys.iter().map(|key| Key::read(key.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        if keys.is_empty() {
+            return Err(TokenError::Failed("there is no key".to_owned()));
+        }
+        Ok(Self { name: name.to_owned(), keys })
     }
 
     /// A token for `audience` about `subject`, which ends `lifetime` seconds after `now`.
@@ -97,8 +112,9 @@ impl Issuer {
             iat: now,
             exp: now + lifetime,
         };
-        encode(&Header::new(Algorithm::EdDSA), &claims, &self.signing)
-            .map_err(|e| TokenError::Failed(e.to_string()))
+        let key = self.keys.first().ok_or_else(|| TokenError::Failed("there is no key".to_owned()))?;
+        let header = Header { kid: Some(key.id.clone()), ..Header::new(Algorithm::EdDSA) };
+        encode(&header, &claims, &key.signing).map_err(|e| TokenError::Failed(e.to_string()))
     }
 
     /// What a token says that is for `audience`, at the time `now`.
@@ -112,8 +128,12 @@ impl Issuer {
         rules.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         // The time is the caller's.
         rules.validate_exp = false;
-        let data = decode::<Claims>(token, &self.verifying, &rules)
-            .map_err(|e| TokenError::Invalid(e.to_string()))?;
+        let invalid = |e: jsonwebtoken::errors::Error| TokenError::Invalid(e.to_string());
+        let said = decode_header(token).map_err(invalid)?.kid;
+        let key = self.keys.iter().find(|key| Some(&key.id) == said.as_ref());
+        let key =
+            key.ok_or_else(|| TokenError::Invalid("it was signed with no key of this hub".to_owned()))?;
+        let data = decode::<Claims>(token, &key.verifying, &rules).map_err(invalid)?;
         if data.claims.exp <= now {
             return Err(TokenError::Expired);
         }
@@ -139,7 +159,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000;
 
     fn issuer(name: &str) -> Issuer {
-        Issuer::new(name, &SigningKey::generate().unwrap()).unwrap()
+        Issuer::new(name, &[SigningKey::generate().unwrap()]).unwrap()
     }
 
     fn token(issuer: &Issuer) -> String {
@@ -159,10 +179,23 @@ mod tests {
     fn a_token_is_good_for_its_time() {
         let hub = issuer("hub");
         let token = token(&hub);
-        assert_eq!(part(&token, 0), json!({ "typ": "JWT", "alg": "EdDSA" }));
+        assert_eq!(part(&token, 0), json!({ "typ": "JWT", "alg": "EdDSA", "kid": hub.keys[0].id }));
         let claims = hub.check(Audience::Api, &token, NOW + 599).unwrap();
         assert_eq!((claims.sub.as_str(), claims.sid.as_str(), claims.exp), ("anna", "one", NOW + 600));
         assert_eq!(hub.check(Audience::Api, &token, NOW + 600), Err(TokenError::Expired));
+    }
+
+    #[test]
+    fn the_key_before_is_known_until_it_is_dropped() {
+        let (old, new) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let before = Issuer::new("hub", &[&old]).unwrap();
+        let after = Issuer::new("hub", &[&new, &old]).unwrap();
+        let later = Issuer::new("hub", &[&new]).unwrap();
+        let good = |issuer: &Issuer, token: &str| issuer.check(Audience::Api, token, NOW).is_ok();
+        let (first, second) = (token(&before), token(&after));
+        assert!(good(&after, &first) && good(&after, &second));
+        assert!(!good(&later, &first) && good(&later, &second) && !good(&before, &second));
+        assert!(Issuer::new::<Vec<u8>>("hub", &[]).is_err());
     }
 
     #[test]
@@ -177,7 +210,7 @@ mod tests {
         // Another hub with the same key, and another key with the same name.
         refused(&token(&issuer("hub")));
         let key = SigningKey::generate().unwrap();
-        let (one, two) = (Issuer::new("one", &key).unwrap(), Issuer::new("two", &key).unwrap());
+        let (one, two) = (Issuer::new("one", &[&key]).unwrap(), Issuer::new("two", &[&key]).unwrap());
         assert!(two.check(Audience::Api, &token(&one), NOW).is_err());
         for text in ["", "..", "a.b.c", &good[..good.len() - 2], &format!("{good}.x")] {
             refused(text);
@@ -191,11 +224,11 @@ mod tests {
         let words: Vec<&str> = good.split('.').collect();
         let public = {
             // What a forger knows: the public key is no secret, and good as one of HMAC only to those who ask the token.
-            let pair = Ed25519KeyPair::from_pkcs8(hub.signing.as_bytes()).unwrap();
+            let pair = Ed25519KeyPair::from_pkcs8(hub.keys[0].signing.as_bytes()).unwrap();
             pair.public_key().as_ref().to_vec()
         };
         for algorithm in ["none", "None", "HS256", "HS512", "RS256", "ES256"] {
-            let header = put(&json!({ "typ": "JWT", "alg": algorithm }));
+            let header = put(&json!({ "typ": "JWT", "alg": algorithm, "kid": hub.keys[0].id }));
             let signed = format!("{header}.{}", words[1]);
             let mac = BASE64.encode(
                 blake3::keyed_hash(&public.clone().try_into().unwrap(), signed.as_bytes()).as_bytes(),

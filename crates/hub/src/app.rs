@@ -21,6 +21,7 @@ pub(crate) mod packages;
 pub(crate) mod proxies;
 mod publish;
 mod quota;
+pub mod scan;
 pub mod scrub;
 pub mod tasks;
 pub mod uploads;

@@ -76,6 +76,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(media::import))
         .routes(routes!(media::show, media::delete))
         .routes(routes!(media::content))
+        .routes(routes!(media::scan))
         .routes(routes!(proxies::list))
         .routes(routes!(proxies::make, proxies::content))
         .routes(routes!(proxies::hls_list))

@@ -18,6 +18,8 @@ use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
+pub use crate::app::scan;
+
 use crate::app::conditions::Conditions;
 
 pub mod app;
@@ -89,6 +91,8 @@ struct Inner {
     standings: tokio::sync::Mutex<()>,
     /// Who is at which upload.
     uploads: app::uploads::Uploads,
+    /// How the looking for malware goes.
+    scans: app::scan::Scans,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
     /// Held while media comes or goes, so that nobody deletes what another has just brought.
@@ -142,6 +146,8 @@ pub struct Settings {
     pub authority: Option<String>,
     /// Seconds that the identity of a machine that works is good for.
     pub node_identity_seconds: u32,
+    /// What looks for malware; nobody does when absent.
+    pub scanner: Option<Arc<dyn scan::Scanner>>,
     /// What files may have; anything when absent.
     pub admission: Option<Admission>,
     /// Whether nodes find out what is to be known about media as soon as it comes.
@@ -223,7 +229,7 @@ impl Hub {
     /// When the store cannot be opened: in use, damaged, from a newer version, or no disk.
     pub async fn open(data: &Path, settings: Settings) -> Result<Self> {
         let store = Store::open(&data.join("store.db")).await?;
-        let access = app::access::Access::open(&store, settings.requests_per_second).await?;
+        let access = app::access::Access::open(&store, &settings).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
             secret: secret(&store).await?,
@@ -236,6 +242,7 @@ impl Hub {
             moving: tokio::sync::RwLock::default(),
             standings: tokio::sync::Mutex::default(),
             uploads: app::uploads::Uploads::default(),
+            scans: app::scan::Scans::default(),
             conditions: Mutex::default(),
             library: tokio::sync::Mutex::default(),
             scrub: Mutex::default(),

@@ -3,6 +3,8 @@
 mod cli;
 mod config;
 mod local;
+mod program;
+mod scanner;
 mod tools;
 
 use std::process::ExitCode;

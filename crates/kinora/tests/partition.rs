@@ -123,6 +123,13 @@ fn cut_links_lose_nothing() -> Result<()> {
     hub.args(["hub", "--local-worker", "off", "--listen", "0.0.0.0:8000"]);
     let _hub = Process(hub.spawn()?);
     until("the hub", || Ok(net.ask(&["nodes", "ls"])?.code == Some(0)))?;
+    // From elsewhere nobody gets anything that is not encrypted.
+    let [_, one, _] = &net.names;
+    let curl = ["netns", "exec", one, "curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}"];
+    let open = finish(
+        Command::new("ip").args(curl).arg("http://10.77.1.1:8000/setup").stdout(Stdio::piped()).spawn()?,
+    )?;
+    ensure!(open.stdout == "308 https://10.77.1.1:8000/setup", "{open:?}");
     let mut workers = Vec::new();
     for (number, name) in [(1, "one"), (2, "two")] {
         let made = net.ask_json(&["tokens", "new", "--node"])?;
@@ -140,7 +147,7 @@ fn cut_links_lose_nothing() -> Result<()> {
             "--token",
             token,
         ]);
-        worker.args(["--hub", &format!("http://10.77.{number}.1:8000"), "--name", name, "--work-dir"]);
+        worker.args(["--hub", &format!("https://10.77.{number}.1:8000"), "--name", name, "--work-dir"]);
         workers.push(Process(
             worker.arg(place.at(name)).args(["--sandbox", "off", "--ffmpeg"]).arg(stub.ffmpeg()).spawn()?,
         ));

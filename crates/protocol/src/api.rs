@@ -66,6 +66,19 @@ pub struct SystemView {
     /// Folders below which files may be named in place of being uploaded.
     #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub allowed_folders: Vec<PathBuf>,
+    /// How the looking for malware goes, where the hub looks.
+    #[serde(default)]
+    pub scanner: Option<ScannerView>,
+}
+
+/// How the looking for malware goes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ScannerView {
+    /// Media that was not looked at yet: nobody gets it.
+    pub waiting: u64,
+    /// Why some of it could not be looked at.
+    pub trouble: Option<String>,
 }
 
 /// A look at all stored bytes: are they what they were?

@@ -301,6 +301,14 @@ impl Client {
         self.post(&routes::of_media(media, "metadata"), &()).await
     }
 
+    /// Lets media be looked at for malware once more.
+    ///
+    /// # Errors
+    /// The hub does not look, or as all calls.
+    pub async fn scan_again(&self, media: &Digest) -> Answer<MediaView> {
+        self.post(&routes::of_media(media, "scan"), &()).await
+    }
+
     /// Recipes with a name.
     ///
     /// # Errors

@@ -39,6 +39,22 @@ pub enum Verdict {
     Refused(String),
 }
 
+/// What a look for malware came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Scan {
+    /// It was not looked at yet, or could not be: nobody gets it.
+    Pending,
+    /// Nothing was found.
+    Clean,
+    /// Nobody gets it.
+    Blocked {
+        /// What was found.
+        found: String,
+    },
+}
+
 impl Verdict {
     /// Declared duration in µs of media that is taken.
     pub fn duration_us(&self) -> Option<i64> {

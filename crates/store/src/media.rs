@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-use kinora_protocol::media::{MediaFacts, Verdict};
+use kinora_protocol::media::{MediaFacts, Scan, Verdict};
 use kinora_protocol::task::{Blob, TaskOutput};
 use kinora_protocol::{Attempt, Digest, JobId, TaskId};
 
@@ -35,6 +35,8 @@ pub struct LibraryRow {
     pub created_ms: i64,
     /// What a look at it came to.
     pub verdict: Option<Verdict>,
+    /// What a look for malware came to; none before there was one.
+    pub scan: Option<Scan>,
 }
 
 /// What became of a wish to forget media.

@@ -610,6 +610,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/media/{media}/scan": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Lets it be looked at for malware once more. */
+        post: operations["scanMedia"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/media/{media}/shares": {
         parameters: {
             query?: never;
@@ -2052,6 +2069,7 @@ export interface components {
             id: components["schemas"]["Digest"];
             /** @description Name for people. */
             name: string;
+            scan?: components["schemas"]["Scan"] | null;
             /**
              * Format: int64
              * @description Bytes.
@@ -2552,6 +2570,7 @@ export interface components {
                 id: components["schemas"]["Digest"];
                 /** @description Name for people. */
                 name: string;
+                scan?: components["schemas"]["Scan"] | null;
                 /**
                  * Format: int64
                  * @description Bytes.
@@ -3036,6 +3055,16 @@ export interface components {
          * @enum {string}
          */
         Scan: "progressive" | "top_first" | "bottom_first";
+        /** @description How the looking for malware goes. */
+        ScannerView: {
+            /** @description Why some of it could not be looked at. */
+            trouble?: string | null;
+            /**
+             * Format: int64
+             * @description Media that was not looked at yet: nobody gets it.
+             */
+            waiting: number;
+        };
         /** @description A scene. */
         SceneView: {
             /**
@@ -3318,6 +3347,7 @@ export interface components {
              * @description Version of the node protocol.
              */
             node_protocol: number;
+            scanner?: components["schemas"]["ScannerView"] | null;
             /**
              * Format: int64
              * @description Milliseconds since 1970 at its start.
@@ -5788,6 +5818,47 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ProxyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    scanMedia: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the media */
+                media: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description It waits to be looked at */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MediaView"];
                 };
             };
             /** @description Refused */

@@ -2,21 +2,21 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kinora_access::node::{SigningKey, hex, unhex};
-use kinora_access::{Action, Actor, Denial, Issuer, Prefix, Resource, Secret, authorize};
+use kinora_access::{Action, Actor, Denial, Prefix, Resource, Secret, authorize};
 use kinora_protocol::access::{Grant, Kind, Right, Subject};
 use kinora_protocol::{ErrorCode, Failure, UserId};
 use kinora_store::Store;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::{Hub, HubError, Result, now_ms};
+use crate::{Hub, HubError, Result, Settings, now_ms};
 use limit::Limiter;
 use pace::Paces;
+use signing::Signing;
 
 pub mod audit;
 mod enroll;
@@ -26,6 +26,7 @@ mod limit;
 mod pace;
 pub mod sessions;
 pub mod shares;
+mod signing;
 pub mod teams;
 mod tickets;
 pub mod users;
@@ -58,7 +59,7 @@ pub(crate) struct Caller {
 
 /// What is known in memory about who may do what.
 pub(crate) struct Access {
-    issuer: Issuer,
+    signing: Signing,
     /// Whether there are users: then whoever comes has to say who it is.
     users: AtomicBool,
     /// What the first user is made with, while there is none.
@@ -87,9 +88,11 @@ pub(crate) struct Access {
 }
 
 impl Access {
-    pub(crate) async fn open(store: &Store, requests: Option<NonZeroU32>) -> Result<Self> {
+    pub(crate) async fn open(store: &Store, settings: &Settings) -> Result<Self> {
+        // What may be good longest of what is signed.
+        let good_ms = 1000 * i64::from(settings.node_identity_seconds.max(sessions::ACCESS));
         Ok(Self {
-            issuer: issuer(store).await?,
+            signing: Signing::open(store, good_ms).await?,
             users: AtomicBool::new(store.count_users().await? > 0),
             setup: Mutex::default(),
             local: Mutex::default(),
@@ -99,7 +102,7 @@ impl Access {
             addresses: Limiter::per_minute(60),
             names: Limiter::per_minute(100),
             enrollments: Limiter::per_minute(30),
-            paces: requests.map(Paces::new),
+            paces: settings.requests_per_second.map(Paces::new),
             suppressed: Mutex::default(),
             refused: Limiter::per_minute(30),
             tickets: tickets::Tickets::default(),
@@ -135,20 +138,6 @@ impl Hub {
     pub(crate) fn paces(&self) -> Option<&Paces> {
         self.access().paces.as_ref()
     }
-}
-
-/// What signs tokens: made once, kept where only the hub reads.
-async fn issuer(store: &Store) -> Result<Issuer> {
-    const NAME: &str = "hub_id";
-    let name = match store.meta(NAME).await? {
-        Some(name) => name,
-        None => {
-            let name = format!("kinora:{}", Uuid::new_v4());
-            store.put_meta(NAME, &name).await?;
-            name
-        }
-    };
-    Issuer::new(&name, &kept_key(store, "token_key").await?).map_err(broken)
 }
 
 fn broken(error: kinora_access::TokenError) -> HubError {
@@ -249,8 +238,9 @@ impl Hub {
         key.to_string()
     }
 
-    /// Forgets what has ended by itself.
+    /// Forgets what has ended by itself, and takes the next key to sign with when it is time.
     pub(crate) async fn drop_expired_access(&self) -> Result<usize> {
+        self.access().signing.turn(self.store()).await?;
         Ok(self.store().drop_expired(now_ms()).await?)
     }
 }

@@ -66,7 +66,8 @@ impl Hub {
         match gated.kind {
             TaskKind::Join => self.gate_of_join(job, task, &rows).await,
             TaskKind::Package => self.gate_of_package(job, gated, &rows).await,
-            TaskKind::Probe | TaskKind::Analyze | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {
+            TaskKind::Probe => self.gate_of_probe(job, task).await,
+            TaskKind::Analyze | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {
                 Err(HubError::Inconsistent(format!("task {task} has a gate")))
             }
         }

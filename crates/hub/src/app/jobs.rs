@@ -22,11 +22,14 @@ impl Hub {
     }
 
     pub(crate) async fn submit_as(&self, id: JobId, request: JobRequest, owner: Owner) -> Result<Submitted> {
-        let (graph, planned) = match self.work_on_known(id, &request).await? {
+        let barred = self.barred_file(&request.input).await?.is_some();
+        let known = if barred { None } else { self.work_on_known(id, &request).await? };
+        let (graph, planned) = match known {
             Some(known) => known,
             None => {
                 let spec = TaskSpec::Probe { source: request.input.clone() };
-                let probe = new_task(&request, 0, light(&request), spec, Gate::None);
+                let gate = if barred { Gate::Closed } else { Gate::None };
+                let probe = new_task(&request, 0, light(&request), spec, gate);
                 (Graph { tasks: vec![probe], deps: Vec::<Dep>::new() }, None)
             }
         };
@@ -40,6 +43,9 @@ impl Hub {
             if let Some(event) = planned {
                 self.emit(event);
                 // All chunks may have been there already.
+                self.open_waiting_gates().await?;
+            } else if barred {
+                // It may have been looked at meanwhile.
                 self.open_waiting_gates().await?;
             }
         }
@@ -125,6 +131,12 @@ impl Hub {
     /// When the store cannot keep it.
     pub async fn retry(&self, job: JobId) -> Result<bool> {
         let retried = self.store().retry(job, now_ms()).await?;
+        if let Some(row) = self.store().job(job).await?
+            && let Some(failure) = self.barred_file(&row.request.input).await?
+            && failure.code == ErrorCode::Forbidden
+        {
+            self.fail_job(job, failure).await?;
+        }
         self.check_stored_blobs().await?;
         self.open_waiting_gates().await?;
         self.ring();

@@ -40,7 +40,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn media_views(&self, sight: &Sight) -> Result<Vec<MediaView>> {
-        Ok(self.store().library(sight).await?.into_iter().map(media_view).collect())
+        Ok(self.store().library(sight).await?.into_iter().map(|row| self.shown_media(row)).collect())
     }
 
     /// One of them.
@@ -48,7 +48,7 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn media_view(&self, media: &Digest) -> Result<Option<MediaView>> {
-        Ok(self.media_row(media).await?.map(media_view))
+        Ok(self.media_row(media).await?.map(|row| self.shown_media(row)))
     }
 
     /// One of them, with the place of its bytes.
@@ -57,6 +57,13 @@ impl Hub {
     /// When the store cannot be read.
     pub async fn media_row(&self, media: &Digest) -> Result<Option<LibraryRow>> {
         Ok(self.store().find_library(media).await?)
+    }
+
+    /// Media as it is shown.
+    pub(crate) fn shown_media(&self, row: LibraryRow) -> MediaView {
+        let scan = self.scan_of(&row);
+        let LibraryRow { digest, name, size, created_ms, verdict, .. } = row;
+        MediaView { id: digest, name, size, created_ms, verdict, scan }
     }
 
     /// Where results of a job go that are kept by the hub.
@@ -113,13 +120,22 @@ impl Hub {
         let besides = Besides { media: Some(digest.clone()), ..Besides::default() };
         self.within_quota(owner, besides, size).await.map_err(failed)??;
         growing.persist(&path).map_err(|e| disk(e.error))?;
-        let row = LibraryRow { digest, name: shown(name), size, path, created_ms: now_ms(), verdict: None };
+        let row = LibraryRow {
+            digest,
+            name: shown(name),
+            size,
+            path,
+            created_ms: now_ms(),
+            verdict: None,
+            scan: None,
+        };
         let stored = self.store().put_library(&row, owner).await;
         let kept = stored.map_err(|e| Unfit::Disk(crate::HubError::from(e).into()))?;
         unite(&row, &kept).await;
         drop(nobody_deletes);
+        self.scan_arrived();
         self.describe_arrived(&kept.digest).await;
-        Ok(media_view(kept))
+        Ok(self.shown_media(kept))
     }
 
     /// Takes a job of somebody's, whose key is one among its own.
@@ -162,7 +178,11 @@ impl Hub {
         }
         let (input, source_name) = match &job.source {
             Source::Media(digest) => match self.store().find_library(digest).await? {
-                Some(row) => (row.path, row.name),
+                // What is being looked at is waited for; what was found out is not.
+                Some(row) => match self.barred(&row).filter(|why| why.code == ErrorCode::Forbidden) {
+                    None => (row.path, row.name),
+                    Some(failure) => return Ok(Err(failure)),
+                },
                 None => return Ok(Err(bad(format!("there is no media {digest}")))),
             },
             Source::Path(path) => match self.allowed_file(path) {
@@ -256,10 +276,15 @@ impl Hub {
     /// When the store cannot be read.
     pub async fn media_of(&self, job: JobId) -> Result<Option<Digest>> {
         let Some(row) = self.store().job(job).await? else { return Ok(None) };
-        let ours = row.request.input.parent() == Some(&self.media_folder());
+        Ok(self.media_at(&row.request.input))
+    }
+
+    /// The media that a file of the hub's holds.
+    pub(super) fn media_at(&self, path: &Path) -> Option<Digest> {
+        let ours = path.parent() == Some(&self.media_folder());
         // As `media_name` has it.
-        let stem = row.request.input.file_stem().filter(|_| ours);
-        Ok(stem.and_then(|stem| Digest::try_from(stem.to_str()?.to_owned()).ok()))
+        let stem = path.file_stem().filter(|_| ours)?;
+        Digest::try_from(stem.to_str()?.to_owned()).ok()
     }
 
     /// The result of a completed job, with what was counted of it.
@@ -319,11 +344,6 @@ pub(super) async fn unite(new: &LibraryRow, kept: &LibraryRow) {
     {
         tracing::warn!("{}: {error}", new.path.display());
     }
-}
-
-fn media_view(row: LibraryRow) -> MediaView {
-    let LibraryRow { digest, name, size, created_ms, verdict, .. } = row;
-    MediaView { id: digest, name, size, created_ms, verdict }
 }
 
 /// Content names the file; the extension stays, as some demuxers go by it.

@@ -444,12 +444,14 @@ impl Hub {
             }
         }
         let (name, size) = (row.name.clone(), row.offset);
-        let media = LibraryRow { digest, name, size, path: place, created_ms: now_ms(), verdict: None };
+        let media =
+            LibraryRow { digest, name, size, path: place, created_ms: now_ms(), verdict: None, scan: None };
         let kept = self.store().finish_upload(row.id, &media).await?;
         unite(&media, &kept).await;
         drop(nobody_deletes);
         let _ = tokio::fs::remove_file(&path).await;
         self.inner.uploads.forget(row.id);
+        self.scan_arrived();
         self.describe_arrived(&kept.digest).await;
         row.media = Some(kept.digest);
         Ok(Ok(row))

@@ -33,6 +33,7 @@ impl Hub {
             defaults: machine.defaults(),
             longest_upload: self.longest_upload(),
             allowed_folders: self.inner.settings.allowed_folders.clone(),
+            scanner: None,
         }
     }
 

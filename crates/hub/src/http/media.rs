@@ -86,9 +86,29 @@ pub(super) async fn content(
 ) -> Result<Response, Refusal> {
     let digest = id(&media)?;
     let row = hub.media_row(&digest).await?.ok_or_else(|| unknown(&media))?;
+    if let Some(failure) = hub.barred(&row) {
+        return Err(failure.into());
+    }
     let offer =
         Offer { path: &row.path, within: None, tag: digest.as_str(), name: &row.name, keep: wish.download };
     content::serve(offer, &method, &headers).await
+}
+
+/// Lets it be looked at for malware once more.
+#[utoipa::path(
+    post,
+    path = "/api/v1/media/{media}/scan",
+    operation_id = "scanMedia",
+    tag = "media",
+    params(("media" = String, Path, description = "Id of the media")),
+    responses((status = 202, description = "It waits to be looked at", body = MediaView), Refusal),
+)]
+pub(super) async fn scan(
+    State(hub): State<Hub>,
+    Path(media): Path<String>,
+) -> Result<(StatusCode, Json<MediaView>), Refusal> {
+    let row = hub.scan_again(&id(&media)?).await?.ok_or_else(|| unknown(&media))??;
+    Ok((StatusCode::ACCEPTED, Json(hub.shown_media(row))))
 }
 
 /// Forgets it.

@@ -145,6 +145,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/media/{media}", look(Kind::Media)),
     delete("/api/v1/media/{media}", remove(Kind::Media)),
     get("/api/v1/media/{media}/content", look(Kind::Media)),
+    post("/api/v1/media/{media}/scan", act(Kind::Media)),
     get("/api/v1/media/{media}/proxies", look(Kind::Media)),
     get("/api/v1/media/{media}/proxies/{kind}", look(Kind::Media)),
     post("/api/v1/media/{media}/proxies/{kind}", Rule::Thing(Action::Create, Kind::Media)),

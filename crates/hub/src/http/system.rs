@@ -42,8 +42,9 @@ pub(super) async fn ready(State(hub): State<Hub>) -> Result<StatusCode, Refusal>
     tag = "system",
     responses((status = 200, description = "As asked", body = SystemView), Refusal),
 )]
-pub(super) async fn system(State(hub): State<Hub>) -> Json<SystemView> {
-    Json(hub.system_view())
+pub(super) async fn system(State(hub): State<Hub>) -> Result<Json<SystemView>, Refusal> {
+    let scanner = hub.scanner_view().await?;
+    Ok(Json(SystemView { scanner, ..hub.system_view() }))
 }
 
 /// What all nodes are and do together.

@@ -26,7 +26,7 @@ use crate::config::credentials::LocalKey;
 use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
 use crate::tools;
-use flags::{AdmissionFlags, ClusterFlags, DefaultFlags};
+use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags};
 use tls::TlsFlags;
 
 mod flags;
@@ -108,6 +108,9 @@ pub struct HubArgs {
     /// How what goes to it is encrypted
     #[command(flatten)]
     pub tls: TlsFlags,
+    /// What looks for malware
+    #[command(flatten)]
+    pub scan: ScanFlags,
     /// What files may have
     #[command(flatten)]
     pub admission: AdmissionFlags,
@@ -252,6 +255,7 @@ fn settings(
         longest_upload: args.max_upload,
         requests_per_second: NonZeroU32::new(args.requests_per_second),
         quota: args.user_quota,
+        scanner: args.scan.scanner(),
         admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,
         import_from: args.import_from.clone(),

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use kinora_protocol::api::{Import, MediaView, MetadataView};
-use kinora_protocol::media::{MediaFacts, StreamKind, Verdict};
+use kinora_protocol::media::{MediaFacts, Scan, StreamKind, Verdict};
 use kinora_protocol::proxy::{ProxyKind, ProxyState};
 use kinora_protocol::{Digest, ErrorCode, Failure};
 
@@ -49,6 +49,8 @@ pub enum MediaCommand {
     },
     /// Show how media can be played in a browser, and make forms of it that browsers play
     Proxies(ProxiesArgs),
+    /// Let media be looked at for malware once more
+    Rescan(OneMedia),
     /// Forget media; its bytes are deleted
     Rm(OneMedia),
 }
@@ -123,6 +125,11 @@ pub async fn run(args: &MediaArgs, config: &Config) -> Result<(), Failure> {
             Ok(())
         }
         MediaCommand::Proxies(args) => proxies(args, config).await,
+        MediaCommand::Rescan(one) => {
+            let media = one.hub.client()?.scan_again(&one.id().await?).await?;
+            one.hub.show(&media, line);
+            Ok(())
+        }
         MediaCommand::Rm(one) => one.hub.client()?.delete_media(&one.id().await?).await,
     }
 }
@@ -167,7 +174,12 @@ fn line(media: &MediaView) {
         Some(Verdict::Refused(why)) => format!("refused: {why}"),
         Some(Verdict::Admitted(facts)) => in_short(facts),
     };
-    say!("{id}  {:>9.2} MB  {}  {what}", media.size as f64 / 1e6, media.name);
+    let scan = match &media.scan {
+        Some(Scan::Pending) => "  not looked at for malware yet".to_owned(),
+        Some(Scan::Blocked { found }) => format!("  blocked: {found}"),
+        Some(Scan::Clean) | None => String::new(),
+    };
+    say!("{id}  {:>9.2} MB  {}  {what}{scan}", media.size as f64 / 1e6, media.name);
 }
 
 fn in_short(facts: &MediaFacts) -> String {

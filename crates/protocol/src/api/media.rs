@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::describe::{Histogram, Loudness, Part, Size};
 use crate::id::{Digest, UploadId};
-use crate::media::Verdict;
+use crate::media::{Scan, Verdict};
 
 /// A media file that the hub knows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct MediaView {
     /// What a look at it came to; none before it was looked at.
     #[serde(default)]
     pub verdict: Option<Verdict>,
+    /// What a look for malware came to, where the hub looks.
+    #[serde(default)]
+    pub scan: Option<Scan>,
 }
 
 /// What is known about media. A part is absent until it is found out; addresses are paths on the hub.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kinora_protocol::access::{Kind, Sight};
+use kinora_protocol::media::Scan;
 use kinora_protocol::{Digest, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -19,6 +20,7 @@ fn library_row(row: &Row<'_>) -> rusqlite::Result<LibraryRow> {
         path: PathBuf::from(row.get::<_, String>("path")?),
         created_ms: row.get("created_ms")?,
         verdict: convert::from_json_opt(row, "verdict")?,
+        scan: convert::from_json_opt(row, "scan")?,
     })
 }
 
@@ -78,6 +80,45 @@ impl Store {
     pub async fn find_library(&self, digest: &Digest) -> Result<Option<LibraryRow>> {
         let digest = digest.clone();
         self.read(move |conn| find(conn, &digest)).await
+    }
+
+    /// Keeps what a look for malware came to, or that it is to be looked at again.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn put_scan(&self, media: &Digest, scan: Option<&Scan>) -> Result<()> {
+        let (media, scan) = (media.clone(), scan.map(convert::json).transpose()?);
+        self.write(move |conn| {
+            conn.prepare_cached("UPDATE library SET scan = ?2 WHERE digest = ?1")?
+                .execute(params![media.as_str(), scan])?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Media that was not looked at for malware, oldest first.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn unscanned(&self, limit: u32) -> Result<Vec<LibraryRow>> {
+        self.read(move |conn| {
+            let mut query =
+                conn.prepare_cached("SELECT * FROM library WHERE scan IS NULL ORDER BY created_ms LIMIT ?1")?;
+            Ok(query.query_map([limit], library_row)?.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// How much that is.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn count_unscanned(&self) -> Result<u64> {
+        self.read(|conn| {
+            let mut query = conn.prepare_cached("SELECT count(*) FROM library WHERE scan IS NULL")?;
+            Ok(query.query_row([], |row| row.get::<_, i64>(0))?.unsigned_abs())
+        })
+        .await
     }
 
     /// All media that somebody gets to see, newest first.

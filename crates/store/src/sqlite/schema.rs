@@ -9,7 +9,7 @@ use super::fault::Fault;
 use crate::error::StoreError;
 
 /// One step per version: step n brings a file from version n to n + 1.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_init.sql"),
     include_str!("migrations/0002_cluster.sql"),
     include_str!("migrations/0003_views.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0009_access.sql"),
     include_str!("migrations/0010_enrollment.sql"),
     include_str!("migrations/0011_quota.sql"),
+    include_str!("migrations/0012_scan.sql"),
 ];
 
 /// `KNRA`: tells our files from other people's.

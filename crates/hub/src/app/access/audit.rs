@@ -91,6 +91,21 @@ impl Hub {
         }
     }
 
+    /// Writes down what the hub did by itself.
+    pub(crate) async fn record_own(&self, action: &str, detail: &str) {
+        let entry = AuditEntry {
+            at_ms: now_ms(),
+            actor: "hub".to_owned(),
+            address: String::new(),
+            action: action.to_owned(),
+            outcome: Outcome::Done.name().to_owned(),
+            detail: short(detail),
+        };
+        if let Err(error) = self.store().put_audit(entry, chain).await {
+            tracing::error!("what was done cannot be written down: {error}");
+        }
+    }
+
     /// What was done after a position, in order.
     ///
     /// # Errors

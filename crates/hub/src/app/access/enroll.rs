@@ -188,7 +188,7 @@ impl Hub {
         let lifetime = self.inner.settings.node_identity_seconds.max(1);
         let now = u64::try_from(now_ms() / 1000).unwrap_or(0);
         let (node, session) = (key.node.as_str(), key.enrollment.to_string());
-        let issuer = &self.access().issuer;
+        let issuer = self.access().signing.issuer();
         let token = issuer.issue(Audience::Node, node, &session, now, u64::from(lifetime));
         let token = token.map_err(|e| HubError::Inconsistent(e.to_string()))?;
         Ok(Identity { token, expires_in: lifetime })

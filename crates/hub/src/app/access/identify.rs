@@ -102,7 +102,7 @@ impl Hub {
 
     async fn by_token(&self, token: &str) -> Result<Known> {
         let seconds = u64::try_from(now_ms() / 1000).unwrap_or(0);
-        let issuer = &self.access().issuer;
+        let issuer = self.access().signing.issuer();
         let claims = match issuer.check(Audience::Api, token, seconds) {
             Ok(claims) => claims,
             Err(TokenError::Expired) => {

@@ -13,7 +13,7 @@ use crate::app::media::Asked;
 use crate::{Hub, HubError, Result, now_ms};
 
 /// Seconds that an access token is good for.
-const ACCESS: u32 = 600;
+pub(super) const ACCESS: u32 = 600;
 /// A login that is not used for so long has ended, in milliseconds.
 const IDLE_MS: i64 = 14 * 24 * 3600 * 1000;
 /// A login ends after this in any case, in milliseconds.
@@ -118,7 +118,7 @@ impl Hub {
 
     fn tokens(&self, user: &str, session: SessionId, refresh: &Secret) -> Result<Tokens> {
         let now = u64::try_from(now_ms() / 1000).unwrap_or(0);
-        let issuer = &self.access().issuer;
+        let issuer = self.access().signing.issuer();
         let access = issuer.issue(Audience::Api, user, &session.to_string(), now, u64::from(ACCESS));
         Ok(Tokens {
             access_token: access.map_err(|e| HubError::Inconsistent(e.to_string()))?,

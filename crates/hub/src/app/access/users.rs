@@ -172,6 +172,13 @@ impl Hub {
             },
         };
         let UserChange { role, disabled, quota, .. } = change;
+        if let Some(Quota::Bytes(bytes)) = quota
+            && i64::try_from(bytes).is_err()
+        {
+            return Ok(Some(Err(bad(format!(
+                "a quota of {bytes} bytes is more than anybody has: write unlimited"
+            )))));
+        }
         let update = UserUpdate { role, password, disabled, quota, keep: None };
         Ok(of_change(self.store().update_user(user, update).await?))
     }

@@ -1,13 +1,39 @@
 //! Flags that say what files may have and how jobs are made which do not say it themselves, our own and those of `ffmpeg-cluster`.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use clap::Args;
+use kinora_hub::scan::Scanner;
 use kinora_hub::{Admission, ClusterDefaults, JobDefaults};
 use kinora_media::command::Limits;
 use kinora_plan::{params, sizing};
 use kinora_protocol::recipe::ChunkRecipe;
 use kinora_protocol::{ErrorCode, Failure};
+
+use crate::program::Program;
+use crate::scanner::{Clamd, Looker};
+
+/// What looks for malware in media that comes.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Malware")]
+pub struct ScanFlags {
+    /// Let clamd look for malware in all media before anybody gets it: HOST:PORT, or the path of its socket
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "scan_command")]
+    pub scan_clamd: Option<Clamd>,
+    /// Let a program look: it is given a path, and ends with 0 when there is nothing in it, with 1 and a line that says what it
+    /// found otherwise
+    #[arg(long, value_name = "PROGRAM ARGUMENTS…")]
+    pub scan_command: Option<Program>,
+}
+
+impl ScanFlags {
+    /// What looks, if anything does.
+    pub fn scanner(&self) -> Option<Arc<dyn Scanner>> {
+        let clamd = self.scan_clamd.clone().map(|clamd| Arc::new(clamd) as Arc<dyn Scanner>);
+        clamd.or_else(|| Some(Arc::new(Looker(self.scan_command.clone()?)) as Arc<dyn Scanner>))
+    }
+}
 
 /// Where a server of `ffmpeg-cluster` listens.
 const CLUSTER_PORT: u16 = 5001;
