@@ -20,7 +20,9 @@ pub fn ensure() -> Result<PathBuf> {
     once(&wanted.join("requirements.txt"), &folder.join("python.done"), || python(&wanted, &folder))?;
     once(&wanted.join("package-lock.json"), &folder.join("node.done"), || node(&wanted, &folder))?;
     // A script finds its modules beside itself.
-    std::fs::copy(wanted.join("tus.mjs"), folder.join("tus.mjs"))?;
+    for name in ["tus.mjs", "oidc.mjs"] {
+        std::fs::copy(wanted.join(name), folder.join(name))?;
+    }
     Ok(folder)
 }
 

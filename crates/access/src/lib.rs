@@ -6,6 +6,7 @@ mod actor;
 mod authorize;
 pub mod chain;
 pub mod node;
+pub mod oidc;
 pub mod password;
 pub mod private;
 mod secret;

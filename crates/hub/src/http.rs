@@ -31,6 +31,7 @@ mod live;
 mod media;
 mod metadata;
 mod nodes;
+mod oidc;
 mod openapi;
 mod peer;
 mod problem;
@@ -120,6 +121,7 @@ fn of_access() -> OpenApiRouter<Hub> {
         .routes(routes!(enroll::renew))
         .routes(routes!(enroll::list, enroll::create))
         .routes(routes!(enroll::delete))
+        .routes(routes!(oidc::methods))
         .routes(routes!(auth::setup))
         .routes(routes!(auth::login))
         .routes(routes!(auth::refresh))
@@ -154,6 +156,8 @@ fn undocumented() -> Vec<(&'static str, MethodRouter<Hub>)> {
     let endless = DefaultBodyLimit::disable;
     vec![
         ("/setup", get(setup::show).post(setup::make)),
+        (routes::OIDC, get(oidc::there)),
+        (routes::OIDC_CALLBACK, get(oidc::back)),
         (routes::ONE_UPLOAD, any(uploads::one).layer(endless())),
         (routes::LIVE, get(live::connect)),
         (routes::NODE_CONNECT, get(nodes::connect)),

@@ -18,6 +18,7 @@ use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
 use tokio::sync::{Notify, broadcast};
 
+pub use crate::app::access::oidc::Oidc;
 pub use crate::app::scan;
 
 use crate::app::conditions::Conditions;
@@ -146,6 +147,8 @@ pub struct Settings {
     pub authority: Option<String>,
     /// Seconds that the identity of a machine that works is good for.
     pub node_identity_seconds: u32,
+    /// Where users are known besides.
+    pub oidc: Option<Oidc>,
     /// What looks for malware; nobody does when absent.
     pub scanner: Option<Arc<dyn scan::Scanner>>,
     /// What files may have; anything when absent.

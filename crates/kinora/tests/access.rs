@@ -32,7 +32,7 @@ impl Studio {
         for (name, role) in
             [("ada", Role::Admin), ("emil", Role::Editor), ("fred", Role::Editor), ("vera", Role::Viewer)]
         {
-            hub.client.new_user(&NewUser { name: name.into(), role, password: PASSWORD.into() }).await?;
+            hub.client.new_user(&NewUser::new(name, role, PASSWORD)).await?;
         }
         Ok(Self { hub, place })
     }

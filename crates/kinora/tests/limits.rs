@@ -23,9 +23,7 @@ async fn studio(flags: &[&str]) -> Result<(Place, Hub, String)> {
     let own = ["--local-worker", "off", "--listen", "127.0.0.1:0"];
     let hub = Hub::start_as(&place, &[&own, flags].concat())?;
     for (name, role) in [("ada", Role::Admin), ("emil", Role::Editor)] {
-        hub.client
-            .new_user(&NewUser { name: name.into(), role, password: "drei große Bären".into() })
-            .await?;
+        hub.client.new_user(&NewUser::new(name, role, "drei große Bären")).await?;
     }
     let key = key(&hub, "emil").await?;
     Ok((place, hub, key))

@@ -120,9 +120,7 @@ fn curl(args: &[&str]) -> Result<String> {
 async fn browsers_get_http2_and_cookies_that_stay_encrypted() -> Result<()> {
     let place = Place::new()?;
     let hub = own(&place, "127.0.0.1:0")?;
-    hub.client
-        .new_user(&NewUser { name: "ada".into(), role: Role::Admin, password: "drei große Bären".into() })
-        .await?;
+    hub.client.new_user(&NewUser::new("ada", Role::Admin, "drei große Bären")).await?;
     let pem = place.at("data/tls/authority.pem").display().to_string();
     let login = json!({ "name": "ada", "password": "drei große Bären", "cookie": true }).to_string();
     let login = ["-d", &login, "-H", "content-type: application/json"];
@@ -230,7 +228,7 @@ async fn proxies_are_believed_when_they_are_trusted() -> Result<()> {
         let flags: &[&str] = if trusted { &["--trusted-proxy", "127.0.0.0/8"] } else { &[] };
         let own = ["--local-worker", "off", "--listen", "127.0.0.1:0", "--allow-host", "studio.example"];
         let hub = Hub::start_as(&place, &[&own, flags].concat())?;
-        let user = NewUser { name: "ada".into(), role: Role::Admin, password: "drei große Bären".into() };
+        let user = NewUser::new("ada", Role::Admin, "drei große Bären");
         hub.client.new_user(&user).await?;
         let login = json!({ "name": "ada", "password": "drei große Bären", "cookie": true }).to_string();
         let length = login.len().to_string();

@@ -15,8 +15,8 @@ pub use machines::{
     AskChallenge, Challenge, Enroll, EnrollmentView, HubIdentity, Identity, NewEnrollment, Renew,
 };
 pub use users::{
-    KeyView, Login, Me, NewKey, NewTeam, NewUser, PasswordChange, Quota, Refresh, SessionView, Setup,
-    TeamView, Ticket, Tokens, UserChange, UserView,
+    KeyView, Login, LoginMethods, Me, NewKey, NewTeam, NewUser, Outside, PasswordChange, Quota, Refresh,
+    SessionView, Setup, TeamView, Ticket, Tokens, UserChange, UserView,
 };
 
 /// What a user may do in general. Each may do what the ones before it may.
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown() {
-        let user = NewUser { name: "anna".into(), role: Role::Editor, password: "geheim".into() };
+        let user = NewUser::new("anna", Role::Editor, "geheim");
         assert!(!format!("{user:?}").contains("geheim"));
         let change = UserChange { password: Some("geheim".into()), ..UserChange::default() };
         assert!(!format!("{change:?}").contains("geheim"));

@@ -66,6 +66,10 @@ pub fn of_folder(folder: FolderId, what: &str) -> String {
 
 /// Signs in.
 pub const LOGIN: &str = "/api/v1/auth/login";
+/// Sends a browser to where users are known besides.
+pub const OIDC: &str = "/api/v1/auth/oidc";
+/// Where it comes back to.
+pub const OIDC_CALLBACK: &str = "/api/v1/auth/oidc/callback";
 /// The next pair of tokens.
 pub const REFRESH: &str = "/api/v1/auth/refresh";
 /// Signs out.

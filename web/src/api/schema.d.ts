@@ -72,6 +72,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/auth/methods": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Ways to sign in to this hub. */
+        get: operations["loginMethods"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/auth/password": {
         parameters: {
             query?: never;
@@ -1950,6 +1967,12 @@ export interface components {
             /** @description Password of the user. */
             password: string;
         };
+        /** @description Ways to sign in. */
+        LoginMethods: {
+            outside?: components["schemas"]["Outside"] | null;
+            /** @description With a name and a password. */
+            password: boolean;
+        };
         /** @description Loudness after EBU R 128; `None` where nothing is loud enough to be measured. */
         Loudness: {
             /**
@@ -2203,8 +2226,10 @@ export interface components {
         NewUser: {
             /** @description What it signs in with: letters, digits, and . _ - @, up to 64; the first user to have it keeps it. */
             name: string;
-            /** @description Ten characters at the least. */
-            password: string;
+            /** @description What it is called where it signs in elsewhere: its subject at the provider of OpenID Connect. */
+            outside?: string | null;
+            /** @description Ten characters at the least; none for one that signs in elsewhere only. */
+            password?: string | null;
             /** @description What it may do in general. */
             role: components["schemas"]["Role"];
         };
@@ -2284,6 +2309,13 @@ export interface components {
             sound?: components["schemas"]["SoundCheck"][];
             /** @description How timestamps were compared. */
             times: components["schemas"]["TimesCheck"];
+        };
+        /** @description Where users sign in elsewhere. */
+        Outside: {
+            /** @description What people call it. */
+            name: string;
+            /** @description The page of the hub that sends a browser there; `?next=/PATH` is where it goes in the end. */
+            url: string;
         };
         /** @description A part of a list. */
         Page_AuditView: {
@@ -2730,6 +2762,8 @@ export interface components {
                 last_login_ms?: number | null;
                 /** @description What it signs in with. */
                 name: string;
+                /** @description What it is called where it signs in elsewhere. */
+                outside?: string | null;
                 /** @description Bytes of media that it may keep. */
                 quota: components["schemas"]["Quota"];
                 /** @description What it may do in general. */
@@ -3520,6 +3554,8 @@ export interface components {
             last_login_ms?: number | null;
             /** @description What it signs in with. */
             name: string;
+            /** @description What it is called where it signs in elsewhere. */
+            outside?: string | null;
             /** @description Bytes of media that it may keep. */
             quota: components["schemas"]["Quota"];
             /** @description What it may do in general. */
@@ -3869,6 +3905,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Me"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    loginMethods: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LoginMethods"];
                 };
             };
             /** @description Refused */

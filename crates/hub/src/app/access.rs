@@ -23,6 +23,7 @@ mod enroll;
 mod identify;
 pub mod keys;
 mod limit;
+pub mod oidc;
 mod pace;
 pub mod sessions;
 pub mod shares;
@@ -74,6 +75,7 @@ pub(crate) struct Access {
     addresses: Limiter,
     names: Limiter,
     enrollments: Limiter,
+    oidc: oidc::Logins,
     /// How many requests somebody may make; any number when absent.
     paces: Option<Paces>,
     /// What was denied and not written down, by address.
@@ -102,6 +104,7 @@ impl Access {
             addresses: Limiter::per_minute(60),
             names: Limiter::per_minute(100),
             enrollments: Limiter::per_minute(30),
+            oidc: oidc::Logins::default(),
             paces: settings.requests_per_second.map(Paces::new),
             suppressed: Mutex::default(),
             refused: Limiter::per_minute(30),

@@ -10,6 +10,9 @@ use super::cors::changes;
 const SECURE: &str = "__Host-kinora";
 /// Where nothing is encrypted.
 const PLAIN: &str = "kinora";
+/// The same two for a login elsewhere that is under way.
+const SECURE_LOGIN: &str = "__Host-kinora-login";
+const PLAIN_LOGIN: &str = "kinora-login";
 /// Seconds that a browser keeps it: as long as a login can last.
 const LIFETIME: u32 = 90 * 24 * 3600;
 
@@ -22,6 +25,23 @@ pub(super) fn set(session: Option<&Secret>, secure: bool) -> Option<HeaderValue>
     let (value, lifetime) = session.map_or((String::new(), 0), |session| (session.to_string(), LIFETIME));
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lifetime}{only}");
     HeaderValue::from_str(&text).ok()
+}
+
+/// What binds a login elsewhere to the browser that began it, for as long as that may take; without one the header that takes it back.
+pub(super) fn login(state: Option<&str>, secure: bool) -> Option<HeaderValue> {
+    let (name, only) = if secure { (SECURE_LOGIN, "; Secure") } else { (PLAIN_LOGIN, "") };
+    let (value, lifetime) = state.map_or(("", 0), |state| (state, 600));
+    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lifetime}{only}");
+    HeaderValue::from_str(&text).ok()
+}
+
+/// What a browser brings of a login that it began.
+pub(super) fn begun(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let pairs: Vec<_> =
+        all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+    named(SECURE_LOGIN).or_else(|| named(PLAIN_LOGIN))
 }
 
 /// The session that a request carries.

@@ -26,6 +26,10 @@ impl Refusal {
         Self { status, failure: Failure::new(code, detail) }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn not_found(what: impl std::fmt::Display) -> Self {
         Self::new(StatusCode::NOT_FOUND, ErrorCode::BadInput, format!("there is no {what}"))
     }

@@ -20,7 +20,7 @@ pub(super) struct Asked {
 }
 
 /// Text that means nothing in a page.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     text.chars().fold(String::new(), |escaped, c| match c {
         '&' => escaped + "&amp;",
         '<' => escaped + "&lt;",

@@ -57,7 +57,7 @@ async fn hub(open: bool) -> (tempfile::TempDir, Hub) {
 }
 
 async fn user(hub: &Hub, name: &str, role: Role) -> (UserId, String) {
-    let wanted = NewUser { name: name.to_owned(), role, password: "ten characters".to_owned() };
+    let wanted = NewUser::new(name, role, "ten characters");
     let id = hub.new_user(wanted).await.unwrap().unwrap().id;
     let via = Via::Key { id: KeyId::from(uuid::Uuid::nil()), name: String::new(), scopes: None };
     let actor = Actor::User(User { id, name: name.to_owned(), role, teams: Vec::new(), via });

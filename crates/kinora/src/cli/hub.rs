@@ -27,9 +27,11 @@ use crate::config::other::{Other, System};
 use crate::local::{Local, Opened, Policy, Setup};
 use crate::tools;
 use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags};
+use oidc::OidcFlags;
 use tls::TlsFlags;
 
 mod flags;
+mod oidc;
 mod tls;
 
 /// Flags of `kinora hub`.
@@ -108,6 +110,9 @@ pub struct HubArgs {
     /// How what goes to it is encrypted
     #[command(flatten)]
     pub tls: TlsFlags,
+    /// Users that sign in elsewhere
+    #[command(flatten)]
+    pub oidc: OidcFlags,
     /// What looks for malware
     #[command(flatten)]
     pub scan: ScanFlags,
@@ -255,6 +260,7 @@ fn settings(
         longest_upload: args.max_upload,
         requests_per_second: NonZeroU32::new(args.requests_per_second),
         quota: args.user_quota,
+        oidc: args.oidc.oidc()?,
         scanner: args.scan.scanner(),
         admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,

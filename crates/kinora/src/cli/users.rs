@@ -36,6 +36,9 @@ pub enum UsersCommand {
         /// viewer looks at what is shared; editor brings media and makes jobs; admin does everything
         #[arg(long, value_name = "viewer|editor|admin")]
         role: Role,
+        /// It signs in elsewhere (see kinora hub --oidc-issuer), where this is its subject, and has no password here
+        #[arg(long, value_name = "SUBJECT", conflicts_with = "password_stdin")]
+        oidc_subject: Option<String>,
         /// Where the password comes from
         #[command(flatten)]
         password: PasswordSource,
@@ -127,10 +130,14 @@ pub async fn run(args: &UsersArgs) -> Result<(), Failure> {
             hub.show(&page, |page| page.items.iter().for_each(line));
             Ok(())
         }
-        UsersCommand::Add { one, role, password } => {
+        UsersCommand::Add { one, role, oidc_subject, password } => {
             let client = one.hub.client()?;
-            let password = password.ask_new(&format!("Password for {}", one.name))?;
-            let user = NewUser { name: one.name.clone(), role: *role, password };
+            let password = match oidc_subject {
+                Some(_) => None,
+                None => Some(password.ask_new(&format!("Password for {}", one.name))?),
+            };
+            let user =
+                NewUser { name: one.name.clone(), role: *role, password, outside: oidc_subject.clone() };
             let view = client.new_user(&user).await?;
             one.hub.show(&view, line);
             Ok(())

@@ -124,6 +124,11 @@ pub fn find(hub: &str) -> Option<String> {
     said.or_else(|| all().remove(hub).map(|kept| kept.key)).or_else(|| local(Path::new(USUAL_DATA), hub))
 }
 
+/// By what a provider of identities knows the hub.
+pub fn oidc_secret() -> Option<String> {
+    std::env::var("KINORA_OIDC_SECRET").ok().filter(|secret| !secret.is_empty())
+}
+
 /// What lets this machine in, where it was not said on the command line, which everybody on the machine can read.
 pub fn token() -> Option<String> {
     std::env::var("KINORA_TOKEN").ok().filter(|token| !token.is_empty())

@@ -48,6 +48,8 @@ pub struct UserView {
     pub role: Role,
     /// Names of its teams.
     pub teams: Vec<String>,
+    /// What it is called where it signs in elsewhere.
+    pub outside: Option<String>,
     /// Cannot sign in, and none of its keys is good for anything.
     pub disabled: bool,
     /// When it was made, in milliseconds since 1970.
@@ -69,8 +71,19 @@ pub struct NewUser {
     pub name: String,
     /// What it may do in general.
     pub role: Role,
-    /// Ten characters at the least.
-    pub password: String,
+    /// Ten characters at the least; none for one that signs in elsewhere only.
+    #[serde(default)]
+    pub password: Option<String>,
+    /// What it is called where it signs in elsewhere: its subject at the provider of OpenID Connect.
+    #[serde(default)]
+    pub outside: Option<String>,
+}
+
+impl NewUser {
+    /// One that signs in with a password.
+    pub fn new(name: impl Into<String>, role: Role, password: impl Into<String>) -> Self {
+        Self { name: name.into(), role, password: Some(password.into()), outside: None }
+    }
 }
 
 impl fmt::Debug for NewUser {
@@ -144,6 +157,26 @@ pub struct Setup {
     pub name: String,
     /// Ten characters at the least.
     pub password: String,
+}
+
+/// Ways to sign in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct LoginMethods {
+    /// With a name and a password.
+    pub password: bool,
+    /// Elsewhere, by OpenID Connect.
+    pub outside: Option<Outside>,
+}
+
+/// Where users sign in elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Outside {
+    /// What people call it.
+    pub name: String,
+    /// The page of the hub that sends a browser there; `?next=/PATH` is where it goes in the end.
+    pub url: String,
 }
 
 /// Who wants in.

@@ -63,7 +63,7 @@ pub(super) fn teams_of(conn: &Connection, user: UserId) -> Result<Vec<TeamId>, F
 fn insert(conn: &Connection, user: &UserRow) -> Result<bool, Fault> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO users (id, name, role, password, disabled, created_ms, last_login_ms, identity, quota)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (name) DO NOTHING",
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING",
     )?;
     let inserted = insert.execute(params![
         user.id.to_string(),
@@ -113,7 +113,7 @@ impl Store {
         .await
     }
 
-    /// Keeps a new user. `false` when somebody has the name.
+    /// Keeps a new user. `false` when somebody has the name, or is the same elsewhere.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
@@ -159,6 +159,19 @@ impl Store {
         self.read(move |conn| {
             let mut query = conn.prepare_cached(&format!("SELECT {USERS} FROM users WHERE name = ?1"))?;
             Ok(query.query_row([name], user_row).optional()?)
+        })
+        .await
+    }
+
+    /// The user that is somebody elsewhere.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn user_by_identity(&self, identity: &str) -> Result<Option<UserRow>> {
+        let identity = identity.to_owned();
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(&format!("SELECT {USERS} FROM users WHERE identity = ?1"))?;
+            Ok(query.query_row([identity], user_row).optional()?)
         })
         .await
     }

@@ -32,8 +32,11 @@ pub(super) fn check_name(name: &str) -> Asked<()> {
 
 fn view(facts: UserFacts) -> UserView {
     let UserFacts { user, teams, used } = facts;
-    let UserRow { id, name, role, disabled, created_ms, last_login_ms, quota, .. } = user;
-    UserView { id, name, role, teams, disabled, created_ms, last_login_ms, quota, used }
+    let UserRow { id, name, role, disabled, created_ms, last_login_ms, quota, identity, .. } = user;
+    // As the store has it, the provider comes first.
+    let outside =
+        identity.map(|all| all.split_once(' ').map_or(all.clone(), |(_, subject)| subject.to_owned()));
+    UserView { id, name, role, teams, outside, disabled, created_ms, last_login_ms, quota, used }
 }
 
 /// One that has nothing yet.
@@ -65,19 +68,37 @@ impl Hub {
     }
 
     async fn row_of(&self, user: NewUser) -> Result<Asked<UserRow>> {
-        let NewUser { name, role, password } = user;
+        let NewUser { name, role, password, outside } = user;
         if let Err(failure) = check_name(&name) {
             return Ok(Err(failure));
         }
-        Ok(self.keep_password(password).await?.map(|password| UserRow {
+        let identity = match (outside, self.oidc()) {
+            (None, _) if password.is_none() => return Ok(Err(bad("a user needs a password"))),
+            (None, _) => None,
+            (Some(_), None) => {
+                return Ok(Err(bad("this hub knows nobody from elsewhere: start it with --oidc-issuer")));
+            }
+            (Some(subject), Some(oidc)) => match oidc.identity(&subject) {
+                Ok(identity) => Some(identity),
+                Err(why) => return Ok(Err(bad(why))),
+            },
+        };
+        let password = match password {
+            None => None,
+            Some(password) => match self.keep_password(password).await? {
+                Ok(kept) => Some(kept),
+                Err(failure) => return Ok(Err(failure)),
+            },
+        };
+        Ok(Ok(UserRow {
             id: UserId::generate(),
             name,
             role,
-            password: Some(password),
+            password,
             disabled: false,
             created_ms: now_ms(),
             last_login_ms: None,
-            identity: None,
+            identity,
             quota: Quota::Usual,
         }))
     }
@@ -97,7 +118,7 @@ impl Hub {
             let why = "this is not what the hub has printed at its last start, or there is a user already";
             return Ok(Err(Failure::new(ErrorCode::Unauthenticated, why)));
         }
-        let user = NewUser { name: wanted.name, role: Role::Admin, password: wanted.password };
+        let user = NewUser::new(wanted.name, Role::Admin, wanted.password);
         let row = match self.row_of(user).await? {
             Ok(row) => row,
             Err(failure) => return Ok(Err(failure)),
@@ -137,7 +158,10 @@ impl Hub {
             }
         }
         if !self.store().put_user(&row).await? {
-            return Ok(Err(Failure::new(ErrorCode::Busy, format!("there is a user {:?} already", row.name))));
+            return Ok(Err(Failure::new(
+                ErrorCode::Busy,
+                format!("there is a user {:?} already, or one that is the same elsewhere", row.name),
+            )));
         }
         Ok(Ok(new_view(row)))
     }
