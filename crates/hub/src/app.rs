@@ -9,6 +9,7 @@ pub mod describe;
 pub mod expand;
 pub(crate) mod folders;
 pub mod gates;
+pub(crate) mod health;
 pub mod import;
 mod incoming;
 pub mod jobs;

@@ -92,6 +92,8 @@ struct Inner {
     standings: tokio::sync::Mutex<()>,
     /// Who is at which upload.
     uploads: app::uploads::Uploads,
+    /// Whether all is well, as it was last looked at.
+    looked: app::health::Looked,
     /// How the looking for malware goes.
     scans: app::scan::Scans,
     /// What jobs wait for.
@@ -245,6 +247,7 @@ impl Hub {
             moving: tokio::sync::RwLock::default(),
             standings: tokio::sync::Mutex::default(),
             uploads: app::uploads::Uploads::default(),
+            looked: app::health::Looked::default(),
             scans: app::scan::Scans::default(),
             conditions: Mutex::default(),
             library: tokio::sync::Mutex::default(),

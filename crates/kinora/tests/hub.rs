@@ -315,3 +315,26 @@ async fn watchers_are_told_and_miss_nothing() -> Result<()> {
 fn is_done_chunk(event: &Event) -> bool {
     matches!(event, Event::Task { kind: TaskKind::Chunk, change: TaskChange::Done, .. })
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_says_whether_it_can_work() -> Result<()> {
+    let place = Place::new()?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
+    let ask = || -> Result<(u16, serde_json::Value)> {
+        let said = support::wire::ask(&hub.address, "GET", kinora_protocol::routes::HEALTH_READY, &[])?;
+        Ok((said.status, serde_json::from_slice(&said.body)?))
+    };
+    let (status, view) = ask()?;
+    ensure!(status == 200 && view["ready"] == true && view["store"] == "ok" && view["nodes"] == 0, "{view}");
+    let (blobs, away) = (place.at("data/blobs"), place.at("away"));
+    std::fs::rename(&blobs, &away)?;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let (status, view) = ask()?;
+    let why = view["blobs"]["failing"].as_str().unwrap_or_default();
+    ensure!(status == 503 && view["ready"] == false && why.contains("cannot be written"), "{view}");
+    ensure!(!view.to_string().contains(&blobs.display().to_string()), "strangers learn where it is: {view}");
+    std::fs::rename(&away, &blobs)?;
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    ensure!(ask()?.0 == 200);
+    Ok(())
+}

@@ -15,8 +15,10 @@ use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
 use crate::task::TaskKind;
 
+mod health;
 mod media;
 
+pub use health::{Health, ReadyView};
 pub use media::{Import, MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
 
 /// An error as RFC 9457 has it, with our code.

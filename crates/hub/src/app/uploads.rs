@@ -30,7 +30,7 @@ const SILENCE: Duration = Duration::from_secs(60);
 /// An upload that nothing comes for is dropped after this, in milliseconds.
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Bytes that stay free on the disk: the store needs some.
-const RESERVE: u64 = 256 << 20;
+pub(super) const RESERVE: u64 = 256 << 20;
 /// Uploads that one is made from, at the most.
 const MOST_PARTS: usize = 1000;
 

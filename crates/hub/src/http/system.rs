@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use kinora_plan::presets;
-use kinora_protocol::api::{ClusterView, Page, PresetView, ScrubView, SystemView};
+use kinora_protocol::api::{ClusterView, Page, PresetView, ReadyView, ScrubView, SystemView};
 
 use super::problem::Refusal;
 use crate::Hub;
@@ -21,17 +21,21 @@ pub(super) async fn live() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Ready means that the store answers.
+/// Ready means that it can take jobs and bytes: the store answers, results can be written, there is room on the disk.
 #[utoipa::path(
     get,
     path = "/health/ready",
     operation_id = "ready",
     tag = "health",
-    responses((status = 204, description = "The store answers"), Refusal),
+    responses(
+        (status = 200, description = "It can", body = ReadyView),
+        (status = 503, description = "It cannot, and why", body = ReadyView),
+        Refusal,
+    ),
 )]
-pub(super) async fn ready(State(hub): State<Hub>) -> Result<StatusCode, Refusal> {
-    hub.open_jobs().await?;
-    Ok(StatusCode::NO_CONTENT)
+pub(super) async fn ready(State(hub): State<Hub>) -> (StatusCode, Json<ReadyView>) {
+    let view = hub.readiness().await;
+    (if view.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(view))
 }
 
 /// What the hub is.
