@@ -21,7 +21,7 @@ mod outgoing;
 pub(crate) mod packages;
 pub(crate) mod proxies;
 mod publish;
-mod quota;
+pub(crate) mod quota;
 pub mod scan;
 pub mod scrub;
 pub mod tasks;

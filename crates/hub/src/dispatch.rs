@@ -63,6 +63,9 @@ impl Hub {
     async fn grant(&self, claimed: impl IntoIterator<Item = Claimed>) -> Result<usize> {
         let mut count = 0;
         for claimed in claimed {
+            if self.put_off(&claimed).await? {
+                continue;
+            }
             let Lease { task, attempt, node } = &claimed.lease;
             let capability = self.capability(*task, *attempt, node);
             fault::point("grant.before");

@@ -13,6 +13,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use crate::Hub;
 use listen::Door;
 
+mod activity;
 mod asked;
 mod audit;
 mod auth;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ipnet::IpNet;
@@ -92,6 +92,8 @@ struct Inner {
     standings: tokio::sync::Mutex<()>,
     /// Who is at which upload.
     uploads: app::uploads::Uploads,
+    /// What is coming for whom.
+    coming: app::quota::Coming,
     /// Whether all is well, as it was last looked at.
     looked: app::health::Looked,
     /// How the looking for malware goes.
@@ -145,8 +147,8 @@ pub struct Settings {
     pub open: bool,
     /// Proxies that are believed for whom they ask, and whether that was encrypted.
     pub trusted_proxies: Vec<IpNet>,
-    /// The authority that signs the hub's certificates, as PEM, when it is the hub's own.
-    pub authority: Option<String>,
+    /// The authority that signs the hub's certificates, as PEM, when clients have to be told; it may change.
+    pub authority: Option<Arc<RwLock<String>>>,
     /// Seconds that the identity of a machine that works is good for.
     pub node_identity_seconds: u32,
     /// Where users are known besides.
@@ -247,6 +249,7 @@ impl Hub {
             moving: tokio::sync::RwLock::default(),
             standings: tokio::sync::Mutex::default(),
             uploads: app::uploads::Uploads::default(),
+            coming: app::quota::Coming::default(),
             looked: app::health::Looked::default(),
             scans: app::scan::Scans::default(),
             conditions: Mutex::default(),
@@ -270,6 +273,7 @@ impl Hub {
             hub.watch_job(job.id, &job.request);
         }
         hub.check_stored_blobs().await?;
+        hub.end_blocked().await?;
         hub.open_waiting_gates().await?;
         hub.wait_for_nodes().await?;
         Ok(hub)

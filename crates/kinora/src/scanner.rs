@@ -19,6 +19,10 @@ use crate::program::Program;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long a program may look at one file.
 const LONGEST: Duration = Duration::from_secs(3600);
+/// What clamd looks at, in bytes; of longer files it says that they are well.
+const LARGEST: u64 = (1 << 31) - 1;
+const TOO_LARGE: &str = "clamd does not look at files of this size: raise its StreamMaxLength, MaxScanSize and MaxFileSize, \
+     which go up to 2 GB";
 /// Bytes of a piece.
 const PIECE: usize = 256 << 10;
 /// What a program ends with that has found something, as clamscan does.
@@ -80,21 +84,24 @@ impl Scanner for Clamd {
 /// Sends a file in pieces, each with its length before it, and reads the verdict (clamd(8), INSTREAM).
 async fn instream(mut clamd: impl AsyncRead + AsyncWrite + Unpin, path: &Path) -> Result<Finding, String> {
     let mut file = File::open(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
+    let facts = file.metadata().await.map_err(|error| format!("{}: {error}", path.display()))?;
+    if facts.len() > LARGEST {
+        return Err(TOO_LARGE.to_owned());
+    }
     // One that has had enough says so, and does not listen any more.
     let sent = send(&mut clamd, &mut file).await;
     let mut said = Vec::new();
     let mut answer = clamd.take(4096);
-    let heard = timeout(PATIENCE, answer.read_to_end(&mut said)).await;
+    let heard = timeout(LONGEST, answer.read_to_end(&mut said)).await;
     let said = String::from_utf8_lossy(&said).trim_matches(['\0', '\n', ' ']).to_owned();
     match said.strip_prefix("stream: ") {
         Some("OK") => sent.map(|()| Finding::Clean),
+        // It says so of what it has not looked at as a whole, where it is told to.
+        Some(found) if found.contains("Limits.Exceeded") => Err(TOO_LARGE.to_owned()),
         Some(found) if found.ends_with(" FOUND") => {
             Ok(Finding::Found(found.trim_end_matches(" FOUND").to_owned()))
         }
-        _ if said.contains("size limit exceeded") => {
-            Err("clamd takes no files of this size: raise its StreamMaxLength, MaxScanSize and MaxFileSize"
-                .to_owned())
-        }
+        _ if said.contains("size limit exceeded") => Err(TOO_LARGE.to_owned()),
         _ if !said.is_empty() => Err(format!("clamd said {said:?}")),
         _ => Err(match (sent, heard) {
             (Err(why), _) => why,
@@ -134,12 +141,13 @@ impl Scanner for Looker {
         async move {
             let ended = self.0.run(&[path.as_os_str()], LONGEST).await?;
             let said = String::from_utf8_lossy(&ended.said);
-            let line = said.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or("malware");
-            match ended.code {
-                Some(0) => Ok(Finding::Clean),
-                Some(FOUND) => Ok(Finding::Found(line.to_owned())),
-                Some(code) => Err(format!("{} ended with {code}: {}", self.0, ended.complained)),
-                None => Err(format!("{} was ended by a signal", self.0)),
+            let line = said.lines().map(str::trim).find(|line| !line.is_empty());
+            match (ended.code, line) {
+                (Some(0), _) => Ok(Finding::Clean),
+                // Many programs end so that broke; one that found something says what.
+                (Some(FOUND), Some(line)) => Ok(Finding::Found(line.to_owned())),
+                (Some(code), _) => Err(format!("{} ended with {code}: {}", self.0, ended.complained)),
+                (None, _) => Err(format!("{} was ended by a signal", self.0)),
             }
         }
         .boxed()

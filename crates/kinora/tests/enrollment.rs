@@ -281,7 +281,7 @@ async fn machine(place: &Place, hub: &Hub, name: &str) -> Result<(Client, kinora
     let folder = place.at(name);
     std::fs::create_dir_all(&folder)?;
     let node = NodeId::from(name.to_owned());
-    let machine = kinora_worker::identity::Machine::open(&folder, node.clone(), client.clone())?;
+    let machine = kinora_worker::identity::Machine::open(&folder, node.clone(), client.clone(), None)?;
     machine.enroll(&token(hub, 600).await?).await?;
     Ok((client, hello(node)))
 }

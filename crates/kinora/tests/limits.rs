@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::{SinkExt as _, StreamExt as _};
-use kinora_protocol::access::{NewKey, NewUser, Quota, Role, UserChange, UserView};
-use kinora_protocol::client::Client;
+use kinora_protocol::access::{NewKey, NewUser, Quota, Right, Role, ShareView, Sharee, UserChange, UserView};
+use kinora_protocol::client::{Client, Shared};
 use kinora_protocol::{ErrorCode, routes};
 use support::cluster::{Hub, local_key};
 use support::random::Random;
@@ -98,6 +98,19 @@ async fn a_user_keeps_so_much_and_no_more() -> Result<()> {
         tus("PATCH", &path, &[bytes, ("upload-offset", "0"), ("upload-length", "200000")], &[])?.status
             == 507
     );
+    // What is joined from parts is looked at before it is written, and leaves nothing when it is too much.
+    let part =
+        tus("POST", routes::UPLOADS, &[("upload-length", "50000"), ("upload-concat", "partial")], &[])?;
+    let part = part.header("location")?.to_owned();
+    let part = part.rsplit_once("/api/").map(|(_, rest)| format!("/api/{rest}")).context("no path")?;
+    let sent = tus("PATCH", &part, &[bytes, ("upload-offset", "0")], &three[..50_000])?;
+    ensure!(sent.status == 204, "{sent:?}");
+    let twice = tus("POST", routes::UPLOADS, &[("upload-concat", &format!("final;{part} {part}"))], &[])?;
+    ensure!(twice.status == 403, "{twice:?}");
+    let before = emil(&hub).await?.used;
+    let joined = tus("POST", routes::UPLOADS, &[("upload-concat", &format!("final;{part}"))], &[])?;
+    ensure!(joined.status == 201, "{joined:?}");
+    ensure!(emil(&hub).await?.used == before, "what was joined counts twice");
     // An admin gives more, to this one alone.
     let given = run(kinora()
         .args(["users", "quota", "emil", "3M", "--hub", &hub.address])
@@ -105,12 +118,22 @@ async fn a_user_keeps_so_much_and_no_more() -> Result<()> {
     ensure!(given.code == Some(0) && given.stdout.contains("of 3.00 MB"), "{given:?}");
     // What is one's own already takes nothing more.
     ensure!(post(&hub, &key, "again.mp4", &one)?.0 == 201);
-    ensure!(emil(&hub).await?.used == (MEGABYTE + 400_000) as u64, "{:?}", emil(&hub).await?);
+    ensure!(emil(&hub).await?.used == (MEGABYTE + 450_000) as u64, "{:?}", emil(&hub).await?);
     ensure!(post(&hub, &key, "two.mp4", &two)?.0 == 201);
+    // Nobody is made the owner of more than it may keep.
+    let small = UserChange { quota: Some(Quota::Bytes(1000)), ..UserChange::default() };
+    hub.client.change_user("ada", &small).await?;
+    let digest: kinora_protocol::Digest =
+        blake3::hash(&two).to_hex().to_string().try_into().map_err(anyhow::Error::msg)?;
+    let emils = Client::new(&hub.address)?.showing(Some(key.clone()));
+    let given = emils
+        .share(&Shared::Media(digest), &ShareView { with: Sharee::User("ada".into()), right: Right::Own })
+        .await;
+    ensure!(given.is_err_and(|failure| failure.message.contains("no 1000000 bytes more")), "it was given");
     // Who deletes has room again.
     let media = blake3::hash(&one).to_hex().to_string().try_into().map_err(anyhow::Error::msg)?;
     Client::new(&hub.address)?.showing(Some(key.clone())).delete_media(&media).await?;
-    ensure!(emil(&hub).await?.used == (MEGABYTE + 400_000) as u64, "{:?}", emil(&hub).await?);
+    ensure!(emil(&hub).await?.used == (MEGABYTE + 450_000) as u64, "{:?}", emil(&hub).await?);
     Ok(())
 }
 

@@ -97,16 +97,31 @@ pub(crate) fn is_signed(certificate: &CertificateDer<'_>, by: &CertificateDer<'_
     certificate.verify_signature(Some(by.public_key())).is_ok()
 }
 
-/// SHA-256 of the first certificate in a PEM text, in hexadecimal as browsers and OpenSSL write it.
+/// SHA-256 of the one certificate in a PEM text, in hexadecimal as browsers and OpenSSL write it.
 ///
 /// # Errors
-/// When there is none.
+/// When there is none, or more than one: a fingerprint would not speak for the others.
 pub fn fingerprint(pem: &str) -> Result<String, String> {
-    let first = chain(pem.as_bytes())?.into_iter().next().unwrap_or_else(|| CertificateDer::from(Vec::new()));
-    Ok(sha256(&first).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
+    let all = chain(pem.as_bytes())?;
+    let [one] = &all[..] else { return Err(format!("there are {} certificates in it, not one", all.len())) };
+    Ok(sha256(one).iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":"))
 }
 
 /// The digest that certificates are known by.
 pub(crate) fn sha256(bytes: &[u8]) -> Vec<u8> {
     ring::digest::digest(&ring::digest::SHA256, bytes).as_ref().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_speaks_for_one() {
+        let made = || rcgen::generate_simple_self_signed(vec!["a.example".to_owned()]).unwrap().cert.pem();
+        let (one, other) = (made(), made());
+        assert_eq!(fingerprint(&one).unwrap().len(), 32 * 3 - 1);
+        assert!(fingerprint(&format!("{one}{other}")).unwrap_err().contains("2 certificates"));
+        assert!(fingerprint("").is_err());
+    }
 }

@@ -7,14 +7,15 @@ use std::time::Duration;
 use rustls::sign::CertifiedKey;
 
 use crate::certificate::{self, Facts};
-use crate::resolver::Resolver;
 use crate::{Result, TlsError};
 
 /// A certificate that ends so soon is worth a word.
 const SOON: Duration = Duration::from_secs(14 * 24 * 3600);
 
-/// What stands in both, and what that comes to.
-type Read = ((Vec<u8>, Vec<u8>), Arc<CertifiedKey>);
+/// What stands in both.
+pub(crate) type Texts = (Vec<u8>, Vec<u8>);
+/// The same, and what it comes to.
+type Read = (Texts, Arc<CertifiedKey>);
 
 fn bytes(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| TlsError::file(path, error))
@@ -49,36 +50,40 @@ pub(crate) fn authority(path: &Path) -> Result<String> {
     String::from_utf8(text).map_err(|_| TlsError::file(path, "it is no text"))
 }
 
-/// Takes what the files have become. The times of files say little: links are moved to new ones that are older than the last
-/// look, and a key is written after its certificate. So what stands in them counts, and only when both belong together.
-pub(crate) async fn follow(chain: &Path, key: &Path, resolver: &Resolver, every: Duration) {
-    let mut last = read(chain, key).ok().map(|(texts, _)| texts);
-    let mut said = String::new();
-    loop {
-        tokio::time::sleep(every).await;
-        let now = (bytes(chain), bytes(key));
-        let texts = match now {
-            (Ok(chain), Ok(key)) => Some((chain, key)),
-            _ => None,
-        };
-        if texts.is_some() && texts == last {
-            continue;
+/// What is known of files that are looked at again and again. Their times say little: links are moved to new ones that are older
+/// than the last look, and a key is written after its certificate. So what stands in them counts, and only when both belong together.
+pub(crate) struct Following {
+    last: Option<Texts>,
+    /// What was last said about them.
+    said: String,
+}
+
+impl Following {
+    pub(crate) fn new(last: Option<Texts>) -> Self {
+        Self { last, said: String::new() }
+    }
+
+    /// The certificate that they hold now, if it is another.
+    pub(crate) fn look(&mut self, chain: &Path, key: &Path) -> Option<Arc<CertifiedKey>> {
+        if let (Ok(chain), Ok(key)) = (bytes(chain), bytes(key))
+            && self.last == Some((chain, key))
+        {
+            return None;
         }
         match read(chain, key) {
             Ok((texts, pair)) => {
-                if last.as_ref() != Some(&texts) {
-                    tracing::info!("{}: the new certificate is in use", chain.display());
-                    resolver.set(pair);
-                }
-                last = Some(texts);
-                said.clear();
+                tracing::info!("{}: the new certificate is in use", chain.display());
+                self.last = Some(texts);
+                self.said.clear();
+                Some(pair)
             }
             Err(error) => {
                 let why = error.to_string();
-                if why != said {
+                if why != self.said {
                     tracing::warn!("the certificate stays as it was: {why}");
                 }
-                said = why;
+                self.said = why;
+                None
             }
         }
     }
@@ -91,6 +96,27 @@ mod tests {
     fn made(name: &str) -> (String, String) {
         let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap();
         (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_has_changed_is_taken_when_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let (chain, key) = (folder.path().join("chain.pem"), folder.path().join("key.pem"));
+        let (one, two) = (made("one.example"), made("two.example"));
+        let write = |chain_text: &str, key_text: &str| {
+            std::fs::write(&chain, chain_text).unwrap();
+            std::fs::write(&key, key_text).unwrap();
+        };
+        write(&one.0, &one.1);
+        let mut following = Following::new(Some(read(&chain, &key).unwrap().0));
+        assert!(following.look(&chain, &key).is_none());
+        write(&two.0, &one.1);
+        assert!(following.look(&chain, &key).is_none());
+        write(&two.0, &two.1);
+        assert!(following.look(&chain, &key).is_some() && following.look(&chain, &key).is_none());
+        // What changed before the first look is seen, too.
+        let mut late = Following::new(Some((one.0.into_bytes(), one.1.into_bytes())));
+        assert!(late.look(&chain, &key).is_some());
     }
 
     #[test]

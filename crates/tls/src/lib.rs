@@ -4,7 +4,7 @@
 //! It knows nothing of HTTP and nothing of who connects.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use rustls::ServerConfig;
@@ -85,8 +85,13 @@ pub enum Certificates {
 pub struct Tls {
     certificates: Certificates,
     resolver: Arc<Resolver>,
-    authority: Option<String>,
+    authority: Option<Text>,
+    /// What stood in the files of the operator.
+    read: Option<files::Texts>,
 }
+
+/// A text that may change.
+pub type Text = Arc<RwLock<String>>;
 
 /// How often files are read again.
 const FILES: Duration = Duration::from_secs(5);
@@ -100,10 +105,12 @@ impl Tls {
     /// When files cannot be read or do not belong together.
     pub fn open(certificates: Certificates) -> Result<Self> {
         let resolver = Arc::new(Resolver::default());
-        let mut authority = None;
+        let (mut authority, mut texts) = (None, None);
         match &certificates {
             Certificates::Files { chain, key, authority: path } => {
-                resolver.set(files::read(chain, key)?.1);
+                let (read, pair) = files::read(chain, key)?;
+                resolver.set(pair);
+                texts = Some(read);
                 authority = path.as_deref().map(files::authority).transpose()?;
             }
             Certificates::Own { folder, names } => {
@@ -117,12 +124,32 @@ impl Tls {
                 }
             }
         }
-        Ok(Self { certificates, resolver, authority })
+        let authority = authority.map(|text| Arc::new(RwLock::new(text)));
+        Ok(Self { certificates, resolver, authority, read: texts })
     }
 
-    /// The authority that clients have to know, as PEM, when it is none that they know anyway.
-    pub fn authority(&self) -> Option<&str> {
-        self.authority.as_deref()
+    /// The authority that clients have to know, as PEM, when it is none that they know anyway. It changes as certificates do.
+    pub fn authority(&self) -> Option<Text> {
+        self.authority.clone()
+    }
+
+    fn authority_is(&self, now: String) {
+        if let Some(kept) = &self.authority {
+            *kept.write().unwrap_or_else(PoisonError::into_inner) = now;
+        }
+    }
+
+    async fn follow_files(&self, chain: &Path, key: &Path, authority: Option<&Path>) {
+        let mut following = files::Following::new(self.read.clone());
+        loop {
+            tokio::time::sleep(FILES).await;
+            if let Some(pair) = following.look(chain, key) {
+                self.resolver.set(pair);
+            }
+            if let Some(Ok(now)) = authority.map(files::authority) {
+                self.authority_is(now);
+            }
+        }
     }
 
     /// What a listener needs: TLS 1.2 and 1.3, HTTP/2 before HTTP/1.1.
@@ -145,13 +172,16 @@ impl Tls {
     pub async fn keep(self, stop: CancellationToken) {
         let work = async {
             match &self.certificates {
-                Certificates::Files { chain, key, .. } => {
-                    files::follow(chain, key, &self.resolver, FILES).await
+                Certificates::Files { chain, key, authority } => {
+                    self.follow_files(chain, key, authority.as_deref()).await;
                 }
                 Certificates::Own { folder, names } => loop {
                     tokio::time::sleep(OWN).await;
                     match authority::issue(folder, names) {
-                        Ok(own) => self.resolver.set(own.certificate),
+                        Ok(own) => {
+                            self.resolver.set(own.certificate);
+                            self.authority_is(own.authority);
+                        }
                         Err(error) => tracing::warn!("the certificate stays as it was: {error}"),
                     }
                 },

@@ -26,6 +26,8 @@ struct Known {
 /// This machine, as its hub knows it.
 pub struct Machine {
     client: Client,
+    /// The authority that is believed where the hub has none of its own, as PEM; those that the system knows when absent.
+    usual: Option<String>,
     node: NodeId,
     key: SigningKey,
     known: PathBuf,
@@ -60,13 +62,13 @@ fn own_key(path: &Path) -> Result<SigningKey, Failure> {
 }
 
 impl Machine {
-    /// With its key in `folder`.
+    /// With its key in `folder`; `usual` is believed where the hub has no authority of its own.
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub fn open(folder: &Path, node: NodeId, client: Client) -> Result<Self, Failure> {
+    pub fn open(folder: &Path, node: NodeId, client: Client, usual: Option<String>) -> Result<Self, Failure> {
         let key = own_key(&folder.join("node.key"))?;
-        Ok(Self { client, node, key, known: folder.join("hub.json"), renew_at: Mutex::default() })
+        Ok(Self { client, usual, node, key, known: folder.join("hub.json"), renew_at: Mutex::default() })
     }
 
     fn known(&self) -> Option<Known> {
@@ -89,7 +91,8 @@ impl Machine {
             let why = "whoever answers there is not the hub that is meant: it has another key";
             return Err(Failure::new(ErrorCode::Forbidden, why));
         }
-        if shown.authority.is_empty() { Ok(()) } else { self.client.trust(Some(&shown.authority)) }
+        let own = Some(shown.authority.as_str()).filter(|own| !own.is_empty());
+        self.client.trust(own.or(self.usual.as_deref()))
     }
 
     /// Lets itself in by a token, which is used up then.

@@ -209,7 +209,13 @@ async fn persist<T, Fut: Future<Output = Result<T, Failure>>>(
             Err(failure) if failure.code == ErrorCode::NotExact && damaged + 1 >= TRIES => {
                 return Err(failure);
             }
-            Err(failure) if matches!(failure.code, ErrorCode::Unreachable | ErrorCode::NotExact) => {
+            // Whoever keeps the connection finds out who answers, where that is not clear.
+            Err(failure)
+                if matches!(
+                    failure.code,
+                    ErrorCode::Unreachable | ErrorCode::Untrusted | ErrorCode::TooMany | ErrorCode::NotExact
+                ) =>
+            {
                 damaged += u32::from(failure.code == ErrorCode::NotExact);
                 tracing::warn!("{failure}; tried again");
                 tokio::select! {

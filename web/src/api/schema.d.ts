@@ -1209,7 +1209,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Ready means that the store answers. */
+        /** Ready means that it can take jobs and bytes: the store answers, results can be written, there is room on the disk. */
         get: operations["ready"];
         put?: never;
         post?: never;
@@ -1782,6 +1782,11 @@ export interface components {
         HdrStatic: {
             light?: components["schemas"]["ContentLight"] | null;
             mastering?: components["schemas"]["Mastering"] | null;
+        };
+        /** @description How a part of a hub is. */
+        Health: "ok" | {
+            /** @description It is not, and why. */
+            failing: string;
         };
         /** @description How often each 8-bit value is there, in RGB. */
         Histogram: {
@@ -2961,6 +2966,22 @@ export interface components {
         } | "lossless";
         /** @description A ratio of whole numbers: 25, 30000/1001 */
         Rational: string;
+        /** @description Whether a hub can take jobs and bytes. */
+        ReadyView: {
+            /** @description Results can be written. */
+            blobs: components["schemas"]["Health"];
+            /** @description There is room on the disk. */
+            disk: components["schemas"]["Health"];
+            /**
+             * Format: int32
+             * @description Machines that are connected and take work. A hub without any takes jobs all the same.
+             */
+            nodes: number;
+            /** @description All of it is well. */
+            ready: boolean;
+            /** @description The store answers. */
+            store: components["schemas"]["Health"];
+        };
         /** @description What to do with one media file. */
         Recipe: {
             /**
@@ -7840,12 +7861,23 @@ export interface operations {
         };
         requestBody?: never;
         responses: {
-            /** @description The store answers */
-            204: {
+            /** @description It can */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content?: never;
+                content: {
+                    "application/json": components["schemas"]["ReadyView"];
+                };
+            };
+            /** @description It cannot, and why */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ReadyView"];
+                };
             };
             /** @description Refused */
             "4XX": {

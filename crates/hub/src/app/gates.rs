@@ -66,9 +66,9 @@ impl Hub {
         match gated.kind {
             TaskKind::Join => self.gate_of_join(job, task, &rows).await,
             TaskKind::Package => self.gate_of_package(job, gated, &rows).await,
-            TaskKind::Probe => self.gate_of_probe(job, task).await,
-            TaskKind::Analyze | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {
-                Err(HubError::Inconsistent(format!("task {task} has a gate")))
+            // Nothing is between these and their start but what they read.
+            TaskKind::Probe | TaskKind::Analyze | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {
+                self.gate_of_source(job, task).await
             }
         }
     }

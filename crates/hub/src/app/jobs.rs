@@ -130,13 +130,14 @@ impl Hub {
     /// # Errors
     /// When the store cannot keep it.
     pub async fn retry(&self, job: JobId) -> Result<bool> {
-        let retried = self.store().retry(job, now_ms()).await?;
         if let Some(row) = self.store().job(job).await?
             && let Some(failure) = self.barred_file(&row.request.input).await?
             && failure.code == ErrorCode::Forbidden
         {
-            self.fail_job(job, failure).await?;
+            tracing::info!("job {job} is not tried again: {failure}");
+            return Ok(false);
         }
+        let retried = self.store().retry(job, now_ms()).await?;
         self.check_stored_blobs().await?;
         self.open_waiting_gates().await?;
         self.ring();

@@ -97,12 +97,17 @@ impl Hub {
         }
         self.room_for(announced.min(most))?;
         let failed = |e: crate::HubError| Unfit::Disk(e.into());
+        let one_by_one = self.inner.library.lock().await;
         let allowance = self.allowance(owner, Besides::default()).await.map_err(failed)?;
         // A form has some bytes around its file.
         if let Some(allowance) = allowance.filter(|one| announced > one.left().saturating_add(FORM)) {
             return Err(allowance.unfit());
         }
-        let takes = most.min(allowance.map_or(u64::MAX, Allowance::left));
+        let left = allowance.map_or(u64::MAX, Allowance::left);
+        let takes = most.min(left);
+        let bytes = if announced == 0 { left } else { announced };
+        let room = allowance.and_then(|_| self.inner.coming.keep(owner, bytes));
+        drop(one_by_one);
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let file = growing.reopen().map_err(disk)?;
         let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
@@ -117,6 +122,7 @@ impl Hub {
         }
         let path = folder.join(media_name(&digest, name));
         let nobody_deletes = self.inner.library.lock().await;
+        drop(room);
         let besides = Besides { media: Some(digest.clone()), ..Besides::default() };
         self.within_quota(owner, besides, size).await.map_err(failed)??;
         growing.persist(&path).map_err(|e| disk(e.error))?;
@@ -297,6 +303,12 @@ impl Hub {
         };
         if row.request.work != Work::Encode {
             return Ok(Err(bad(format!("job {job} finds out about media: it has no file for a result"))));
+        }
+        // Copied streams and attachments are what they were.
+        if let Some(failure) = self.barred_file(&row.request.input).await?
+            && failure.code == ErrorCode::Forbidden
+        {
+            return Ok(Err(failure));
         }
         if row.phase != kinora_protocol::job::JobPhase::Completed {
             return Ok(Err(bad(format!("job {job} is {}: there is no result", row.phase.name()))));

@@ -1,23 +1,25 @@
 //! Media that is looked at for malware before anybody gets any of it. What cannot be looked at is not given out either. How it is
 //! looked at is not known here.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
 use kinora_protocol::api::ScannerView;
 use kinora_protocol::media::Scan;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, TaskId};
-use kinora_store::LibraryRow;
+use kinora_store::{Claimed, LibraryRow};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Hub, Result};
+use super::work::source_of;
+use crate::{Hub, Result, now_ms};
 
 /// What a scanner found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +54,10 @@ const LONGEST: usize = 200;
 pub(crate) struct Scans {
     /// Rung when media comes.
     arrived: Notify,
-    /// What could not be looked at: how often, when it is tried again, and why.
+    /// What could not be looked at: when it is tried again, and why.
     troubles: Mutex<HashMap<Digest, Trouble>>,
+    /// What somebody wants looked at once more. What was found stands until then.
+    again: Mutex<HashSet<Digest>>,
 }
 
 #[derive(Clone)]
@@ -64,13 +68,19 @@ struct Trouble {
 }
 
 impl Scans {
-    fn troubles(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Trouble>> {
+    fn troubles(&self) -> MutexGuard<'_, HashMap<Digest, Trouble>> {
         self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, media: &Digest, why: String) {
+    fn again(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.again.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It could not be looked at, which took so long. What takes long is not tried again at once: others wait.
+    fn note(&self, media: &Digest, why: String, took: Duration) {
         let mut troubles = self.troubles();
         let wait = troubles.get(media).map_or(FIRST_WAIT, |before| (2 * before.wait).min(LONGEST_WAIT));
+        let wait = wait.max(took);
         troubles.insert(media.clone(), Trouble { wait, again: Instant::now() + wait, why });
     }
 
@@ -110,19 +120,25 @@ impl Hub {
         }
     }
 
-    /// The same of a file that a job reads, if that is media of the hub.
-    pub(crate) async fn barred_file(&self, path: &Path) -> Result<Option<Failure>> {
-        let Some(media) = self.media_at(path) else { return Ok(None) };
-        let row = self.store().find_library(&media).await?;
-        Ok(row.and_then(|row| self.barred(&row)))
+    /// The same of media by its id.
+    pub(crate) async fn barred_media(&self, media: &Digest) -> Result<Option<Failure>> {
+        Ok(self.store().find_library(media).await?.and_then(|row| self.barred(&row)))
     }
 
-    /// A job begins when what it reads has been looked at.
-    pub(super) async fn gate_of_probe(&self, job: JobId, probe: TaskId) -> Result<()> {
+    /// The same of a file that a job reads, if that is media of the hub.
+    pub(crate) async fn barred_file(&self, path: &Path) -> Result<Option<Failure>> {
+        match self.media_at(path) {
+            Some(media) => self.barred_media(&media).await,
+            None => Ok(None),
+        }
+    }
+
+    /// What reads media begins when that has been looked at.
+    pub(super) async fn gate_of_source(&self, job: JobId, task: TaskId) -> Result<()> {
         let Some(row) = self.store().job(job).await? else { return Ok(()) };
         match self.barred_file(&row.request.input).await? {
             None => {
-                self.store().open_gate(probe, None).await?;
+                self.store().open_gate(task, None).await?;
                 self.ring();
                 Ok(())
             }
@@ -131,12 +147,39 @@ impl Hub {
         }
     }
 
+    /// Takes back what was claimed if it reads media that nobody gets: jobs may have begun before anybody looked. Whether it was.
+    pub(crate) async fn put_off(&self, claimed: &Claimed) -> Result<bool> {
+        let Some(path) = source_of(&claimed.spec) else { return Ok(false) };
+        let Some(failure) = self.barred_file(path).await? else { return Ok(false) };
+        self.store().release(std::slice::from_ref(&claimed.lease), now_ms()).await?;
+        if failure.code == ErrorCode::Busy {
+            self.store().close_gate(claimed.lease.task).await?;
+            // It may have been looked at meanwhile.
+            self.open_waiting_gates().await?;
+        } else {
+            self.fail_job(claimed.job, failure).await?;
+        }
+        Ok(true)
+    }
+
+    /// Ends jobs on media that is blocked: what was begun before a crash is brought to its end.
+    pub(crate) async fn end_blocked(&self) -> Result<()> {
+        for job in self.store().open_jobs().await? {
+            if let Some(failure) = self.barred_file(&job.request.input).await?
+                && failure.code == ErrorCode::Forbidden
+            {
+                self.fail_job(job.id, failure).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Media has come.
     pub(super) fn scan_arrived(&self) {
         self.inner.scans.arrived.notify_one();
     }
 
-    /// Lets media be looked at once more. `None` when there is none.
+    /// Lets media be looked at once more; what was found stands until then. `None` when there is none.
     ///
     /// # Errors
     /// When the store fails; the inner error says that nobody looks.
@@ -148,10 +191,11 @@ impl Hub {
             let why = "this hub has no scanner: start it with --scan-clamd or --scan-command";
             return Ok(Some(Err(Failure::new(ErrorCode::BadInput, why))));
         }
-        self.store().put_scan(media, None).await?;
+        let Some(row) = self.store().find_library(media).await? else { return Ok(None) };
         self.inner.scans.troubles().remove(media);
+        self.inner.scans.again().insert(media.clone());
         self.scan_arrived();
-        Ok(self.store().find_library(media).await?.map(Ok))
+        Ok(Some(Ok(row)))
     }
 
     /// How the looking goes; nothing when nobody looks.
@@ -170,70 +214,86 @@ impl Hub {
     /// Looks at what comes until `stop`.
     pub async fn watch_scans(&self, stop: CancellationToken) {
         let Some(scanner) = self.inner.settings.scanner.clone() else { return stop.cancelled().await };
+        let mut looks = FuturesUnordered::new();
+        let mut at: HashSet<Digest> = HashSet::new();
         loop {
-            let work = async {
-                if let Err(error) = self.scan_waiting(&scanner).await {
+            if looks.len() < AT_ONCE {
+                let due = self.due(&at).await.unwrap_or_else(|error| {
                     tracing::error!("media cannot be looked at: {error}");
+                    Vec::new()
+                });
+                for row in due.into_iter().take(AT_ONCE - looks.len()) {
+                    at.insert(row.digest.clone());
+                    looks.push(self.scan_one(&scanner, row));
                 }
-                let wait = self.inner.scans.next();
-                let _ = tokio::time::timeout(wait, self.inner.scans.arrived.notified()).await;
-            };
+            }
+            let free = looks.len() < AT_ONCE;
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = work => {}
+                Some(media) = looks.next(), if !looks.is_empty() => { at.remove(&media); }
+                () = self.inner.scans.arrived.notified(), if free => {}
+                () = tokio::time::sleep(self.inner.scans.next()), if free => {}
             }
         }
     }
 
-    async fn scan_waiting(&self, scanner: &Arc<dyn Scanner>) -> Result<()> {
-        loop {
-            let mut waiting = self.store().unscanned(BATCH).await?;
-            // What was deleted is nobody's trouble any more.
-            self.inner.scans.troubles().retain(|media, _| waiting.iter().any(|row| row.digest == *media));
-            waiting.retain(|row| self.inner.scans.is_due(&row.digest));
-            if waiting.is_empty() {
-                return Ok(());
-            }
-            let looks = waiting.into_iter().map(|row| self.scan_one(scanner, row));
-            let mut looks = futures_util::stream::iter(looks).buffer_unordered(AT_ONCE);
-            while let Some(look) = looks.next().await {
-                look?;
+    /// What is to be looked at now, oldest first, but for what is.
+    async fn due(&self, at: &HashSet<Digest>) -> Result<Vec<LibraryRow>> {
+        let scans = &self.inner.scans;
+        let mut waiting = self.store().unscanned(BATCH).await?;
+        let again: Vec<Digest> = scans.again().iter().cloned().collect();
+        for media in again {
+            match self.store().find_library(&media).await? {
+                Some(row) => waiting.push(row),
+                None => drop(scans.again().remove(&media)),
             }
         }
+        // What was deleted is nobody's trouble any more.
+        let known: HashSet<&Digest> = waiting.iter().map(|row| &row.digest).collect();
+        scans.troubles().retain(|media, _| known.contains(media));
+        waiting.retain(|row| !at.contains(&row.digest) && scans.is_due(&row.digest));
+        Ok(waiting)
     }
 
-    async fn scan_one(&self, scanner: &Arc<dyn Scanner>, row: LibraryRow) -> Result<()> {
-        match scanner.scan(&row.path).await {
+    async fn scan_one(&self, scanner: &Arc<dyn Scanner>, row: LibraryRow) -> Digest {
+        if let Err(error) = self.look_at(scanner, &row).await {
+            // It is looked at again: nothing of what was found is lost but the time.
+            self.inner.scans.note(&row.digest, error.to_string(), Duration::ZERO);
+            tracing::error!("{}: what was found cannot be kept: {error}", row.name);
+        }
+        row.digest
+    }
+
+    async fn look_at(&self, scanner: &Arc<dyn Scanner>, row: &LibraryRow) -> Result<()> {
+        let began = Instant::now();
+        let found = scanner.scan(&row.path).await;
+        if found.is_ok() {
+            self.inner.scans.troubles().remove(&row.digest);
+            self.inner.scans.again().remove(&row.digest);
+        }
+        match found {
             Ok(Finding::Clean) => {
-                self.inner.scans.troubles().remove(&row.digest);
-                self.store().put_scan(&row.digest, Some(&Scan::Clean)).await?;
+                self.store().put_scan(&row.digest, &Scan::Clean).await?;
                 self.open_waiting_gates().await
             }
             Ok(Finding::Found(found)) => {
-                self.inner.scans.troubles().remove(&row.digest);
                 let found: String = found.chars().filter(|c| !c.is_control()).take(LONGEST).collect();
-                self.block(&row, found).await
+                self.block(row, found).await
             }
             Err(why) => {
                 tracing::warn!("{}: it cannot be looked at for malware: {why}", row.name);
-                self.inner.scans.note(&row.digest, why);
+                self.inner.scans.note(&row.digest, why, began.elapsed());
                 Ok(())
             }
         }
     }
 
-    /// Nobody gets this media, and what is made of it ends.
+    /// Nobody gets this media, and jobs on it end.
     async fn block(&self, row: &LibraryRow, found: String) -> Result<()> {
         tracing::warn!("{} ({}) is blocked: {found} was found in it", row.name, row.digest);
         let detail = format!("media {}: {found}", row.digest);
-        self.store().put_scan(&row.digest, Some(&Scan::Blocked { found })).await?;
+        self.store().put_scan(&row.digest, &Scan::Blocked { found }).await?;
         self.record_own("malware", &detail).await;
-        let Some(failure) = self.barred_file(&row.path).await? else { return Ok(()) };
-        for job in self.store().open_jobs().await? {
-            if job.request.input == row.path {
-                self.fail_job(job.id, failure.clone()).await?;
-            }
-        }
-        Ok(())
+        self.end_blocked().await
     }
 }

@@ -231,7 +231,7 @@ impl Hub {
             return Ok(Err(unfit));
         }
         let _one_by_one = self.inner.library.lock().await;
-        let besides = Besides { upload: Some(upload), ..Besides::default() };
+        let besides = Besides { uploads: vec![upload], ..Besides::default() };
         if let Err(unfit) = self.within_quota(row.owner, besides, length).await? {
             return Ok(Err(unfit));
         }
@@ -265,10 +265,14 @@ impl Hub {
             return Ok(Ok(row));
         }
         // Of one with a length it is known that there is room.
-        let besides = Besides { upload: Some(upload), ..Besides::default() };
-        let allowance = match row.length {
-            Some(_) => None,
-            None => self.allowance(row.owner, besides).await?,
+        let (allowance, _room) = if row.length.is_some() || row.owner.is_none() {
+            (None, None)
+        } else {
+            let _one_by_one = self.inner.library.lock().await;
+            let besides = Besides { uploads: vec![upload], ..Besides::default() };
+            let allowance = self.allowance(row.owner, besides).await?;
+            let left = allowance.map_or(0, |one| one.left().saturating_sub(row.offset));
+            (allowance, self.inner.coming.keep(row.owner, left))
         };
         let row = match self.grow(row, &mut held, checksum, allowance, pieces).await {
             Ok(row) => row,
@@ -362,7 +366,7 @@ impl Hub {
     /// What follows when bytes have come: a whole file that is complete becomes media.
     async fn arrived(&self, row: UploadRow, hashed: Option<Digest>) -> Result<Fit<UploadRow>> {
         if row.is_complete() && row.part == Part::Whole {
-            return self.make_media(row, hashed).await;
+            return self.make_media(row, hashed, &[]).await;
         }
         Ok(Ok(row))
     }
@@ -374,7 +378,10 @@ impl Hub {
             return unfit(format!("an upload is made from 1 to {MOST_PARTS} others, not {}", parts.len()));
         }
         let mut length = 0_u64;
-        for part in &parts {
+        for (place, part) in parts.iter().enumerate() {
+            if parts[..place].contains(part) {
+                return unfit(format!("upload {part} is there twice"));
+            }
             match self.upload(*part).await? {
                 Some(row) if row.part == Part::Partial && row.is_complete() => length += row.offset,
                 Some(_) => return unfit(format!("upload {part} is not a complete part")),
@@ -382,6 +389,11 @@ impl Hub {
             }
         }
         if let Err(unfit) = self.room_for(length) {
+            return Ok(Err(unfit));
+        }
+        // The parts go when they are joined.
+        let besides = Besides { uploads: parts.clone(), ..Besides::default() };
+        if let Err(unfit) = self.within_quota(new.owner, besides, length).await? {
             return Ok(Err(unfit));
         }
         let mut row = self.new_row(NewUpload { length: Some(length), ..new.clone() });
@@ -396,18 +408,38 @@ impl Hub {
             file.sync_all()?;
             file.metadata().map(|facts| facts.len())
         });
-        match joined.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
-            Ok(size) if size == length => {}
-            Ok(size) => return unfit(format!("the parts have {size} bytes in place of {length}")),
-            Err(error) => return Ok(Err(disk(&to, &error))),
+        let joined = match joined.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+            Ok(size) if size == length => Ok(()),
+            Ok(size) => Err(Unfit::Parts(format!("the parts have {size} bytes in place of {length}"))),
+            Err(error) => Err(disk(&to, &error)),
+        };
+        if let Err(unfit) = joined {
+            let _ = tokio::fs::remove_file(&to).await;
+            return Ok(Err(unfit));
         }
         row.offset = length;
+        let id = row.id;
         self.store().put_upload(&row).await?;
-        self.make_media(row, None).await
+        let made = self.make_media(row, None, &parts).await?;
+        match &made {
+            // Nobody was told where it is: nobody else could drop it.
+            Err(_) => drop(self.drop_upload(id).await?),
+            Ok(_) => {
+                for part in parts {
+                    self.drop_upload(part).await?;
+                }
+            }
+        }
+        Ok(made)
     }
 
-    /// A complete upload becomes media. The same content is kept once.
-    async fn make_media(&self, mut row: UploadRow, hashed: Option<Digest>) -> Result<Fit<UploadRow>> {
+    /// A complete upload becomes media, with the parts that it was made from. The same content is kept once.
+    async fn make_media(
+        &self,
+        mut row: UploadRow,
+        hashed: Option<Digest>,
+        parts: &[UploadId],
+    ) -> Result<Fit<UploadRow>> {
         if row.offset == 0 {
             self.store().drop_upload(row.id).await?;
             return Ok(Err(Unfit::Empty(format!("{} is empty", row.name))));
@@ -430,7 +462,7 @@ impl Hub {
             return Ok(Err(disk(&folder, &error)));
         }
         let nobody_deletes = self.inner.library.lock().await;
-        let besides = Besides { upload: Some(row.id), media: Some(digest.clone()) };
+        let besides = Besides { uploads: [&[row.id], parts].concat(), media: Some(digest.clone()) };
         if let Err(unfit) = self.within_quota(row.owner, besides, row.offset).await? {
             return Ok(Err(unfit));
         }

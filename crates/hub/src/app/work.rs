@@ -181,6 +181,11 @@ pub(crate) fn mark_of_source(spec: &TaskSpec) -> Option<FileMark> {
     std::fs::metadata(path).ok().as_ref().map(FileMark::from)
 }
 
+/// The file that a task reads.
+pub(crate) fn source_of(spec: &TaskSpec) -> Option<&Path> {
+    source(spec).map(|(path, _)| path)
+}
+
 /// The file that a task reads, and which parts of it.
 fn source(spec: &TaskSpec) -> Option<(&Path, Vec<Segment>)> {
     let all = |len: u64| vec![Segment { at: 0, from: 0, len }];

@@ -38,34 +38,36 @@ pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) 
 }
 
 async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
-    let Some(path) = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()) else {
-        // Nothing is there; it says so to everybody.
-        return next.run(request).await;
-    };
-    let Some(entry) = rules::find(request.method(), &path) else { return not_taken(&path) };
     let (mut parts, body) = request.into_parts();
     let peer = Peer::of(&parts, hub.trusted_proxies());
     let mut caller = from_where(&parts, peer);
-    if let Some(Err(seconds)) = hub.paces().filter(|_| !peer.near).map(|paces| paces.from(&caller)) {
-        return too_many(seconds);
-    }
+    let path = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let entry = path.as_deref().and_then(|path| rules::find(&parts.method, path));
+    let (Some(path), Some(entry)) = (&path, entry) else {
+        return match (pace(&hub, peer, &caller), &path) {
+            (Err(seconds), _) => too_many(seconds),
+            (Ok(()), Some(path)) => not_taken(path),
+            // Nothing is there; it says so to everybody.
+            (Ok(()), None) => next.run(Request::from_parts(parts, body)).await,
+        };
+    };
     // The right to bytes stands in the path: it belongs into no record.
     let shown_path = if entry.rule == Rule::Node { path.as_str() } else { parts.uri.path() };
     let action = format!("{} {shown_path}", parts.method);
     let asked = parts.uri.query().unwrap_or_default().to_owned();
-    match decide(&hub, entry, &mut parts, &mut caller, peer.near).await {
+    let verdict = match decide(&hub, entry, &mut parts, &mut caller, peer.near).await {
         Err(error) => return Refusal::from(error).into_response(),
-        Ok(Ok(())) => {}
-        Ok(Err(failure)) => {
-            // Whoever shows nothing has not tried anything.
-            if caller.actor != Actor::Nobody || shown(&parts) != Presented::Nothing {
-                hub.record(&caller, &action, Outcome::Denied, &failure.message).await;
-            }
-            return refuse(failure);
-        }
-    }
-    if let Some(Err(seconds)) = hub.paces().map(|paces| paces.by(&caller)) {
+        Ok(verdict) => verdict,
+    };
+    if let Err(seconds) = pace(&hub, peer, &caller) {
         return too_many(seconds);
+    }
+    if let Err(failure) = verdict {
+        // Whoever shows nothing has not tried anything.
+        if caller.actor != Actor::Nobody || shown(&parts) != Presented::Nothing {
+            hub.record(&caller, &action, Outcome::Denied, &failure.message).await;
+        }
+        return refuse(failure);
     }
     parts.extensions.insert(caller.clone());
     let request = Request::from_parts(parts, body);
@@ -129,6 +131,16 @@ fn from_where(parts: &Parts, peer: Peer) -> Caller {
     let agent = parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let agent = agent.unwrap_or_default().chars().filter(|c| !c.is_control()).take(LONGEST_AGENT).collect();
     Caller { secure: peer.secure, ..Caller::nobody(peer.address, agent) }
+}
+
+/// Whether somebody may ask once more, from there; else how many seconds it takes until it may. Machines that work are not counted:
+/// there are many at some addresses.
+fn pace(hub: &Hub, peer: Peer, caller: &Caller) -> std::result::Result<(), u64> {
+    let Some(paces) = hub.paces() else { return Ok(()) };
+    if !peer.near && !matches!(caller.actor, Actor::Node(_)) {
+        paces.from(caller)?;
+    }
+    paces.by(caller)
 }
 
 fn too_many(seconds: u64) -> Response {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,12 +18,12 @@ use hyper_util::service::TowerToHyperService;
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tower::{ServiceExt as _, service_fn};
 
+use super::activity::Activity;
 use super::peer::Arrival;
 use super::redirect;
 use super::stall::Stalling;
@@ -88,26 +88,28 @@ pub(super) async fn serve(
     stop: CancellationToken,
 ) -> std::io::Result<()> {
     let graceful = hyper_util::server::graceful::GracefulShutdown::new();
-    let room = Arc::new(Semaphore::new(door.connections));
-    let guests = Arc::new(Guests::default());
+    let guests = Arc::new(Guests::new(door.connections, door.per_address));
     let tls = door.tls.map(TlsAcceptor::from);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
-            accepted = accept(&door.listener, &room) => accepted,
+            accepted = accept(&door.listener) => accepted,
         };
-        let Some((socket, from, permit)) = accepted else { continue };
+        let Some((socket, from)) = accepted else { continue };
         let address = from.ip().to_canonical();
         let here =
             socket.local_addr().is_ok_and(|own| own.ip().to_canonical() == address) || address.is_loopback();
-        let most = if here || trusted(address) { usize::MAX } else { door.per_address };
-        let Some(guest) = guests.let_in(address, most) else { continue };
+        let standing = match (here, trusted(address)) {
+            (true, _) => Standing::Here,
+            (_, true) => Standing::Proxy,
+            _ => Standing::Stranger,
+        };
+        let Some(guest) = guests.let_in(address, standing) else { continue };
         let arrival = Arrival { from, here, encrypted: false };
         let connection = Connection { arrival, router: router.clone(), patience: door.patience };
         let (tls, watcher) = (tls.clone(), graceful.watcher());
         tokio::spawn(async move {
-            let _held = (permit, guest);
-            if let Err(error) = connection.run(socket, tls, watcher).await {
+            if let Err(error) = connection.run(socket, guest, tls, watcher).await {
                 tracing::trace!("the connection from {from} ended: {error}");
             }
         });
@@ -117,13 +119,9 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let permit = room.clone().acquire_owned().await.ok()?;
+async fn accept(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
-        Ok((socket, from)) => Some((socket, from, permit)),
+        Ok(accepted) => Some(accepted),
         Err(error) => {
             let gone = [std::io::ErrorKind::ConnectionAborted, std::io::ErrorKind::ConnectionReset];
             if !gone.contains(&error.kind()) {
@@ -136,37 +134,78 @@ async fn accept(
     }
 }
 
-/// Connections by address.
-#[derive(Default)]
-struct Guests(Mutex<HashMap<IpAddr, usize>>);
+/// Who is connected.
+struct Guests {
+    most: usize,
+    most_of_one: usize,
+    here: Mutex<Present>,
+}
 
+#[derive(Default)]
+struct Present {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// How somebody stands to this hub.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It is at this machine: always let in.
+    Here,
+    /// It stands for many.
+    Proxy,
+    /// Anybody.
+    Stranger,
+}
+
+/// A place that is taken, for as long as the connection is there, whatever is spoken over it.
 struct Guest {
     guests: Arc<Guests>,
     address: IpAddr,
+    standing: Standing,
 }
 
 impl Guests {
-    fn let_in(self: &Arc<Self>, address: IpAddr, most: usize) -> Option<Guest> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = all.entry(address).or_default();
-        if *now >= most {
-            tracing::debug!("{address} has {now} connections: no more");
+    fn new(most: usize, most_of_one: usize) -> Self {
+        Self { most, most_of_one, here: Mutex::default() }
+    }
+
+    fn let_in(self: &Arc<Self>, address: IpAddr, standing: Standing) -> Option<Guest> {
+        let address = network(address);
+        let mut present = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+        if standing != Standing::Here && present.all >= self.most {
+            tracing::warn!("{} connections: no more are taken", present.all);
             return None;
         }
-        *now += 1;
-        Some(Guest { guests: self.clone(), address })
+        let of_one = present.by_address.entry(address).or_default();
+        if standing == Standing::Stranger && *of_one >= self.most_of_one {
+            tracing::debug!("{address} has {of_one} connections: no more are taken");
+            return None;
+        }
+        *of_one += 1;
+        present.all += usize::from(standing != Standing::Here);
+        Some(Guest { guests: self.clone(), address, standing })
     }
 }
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        let mut all = self.guests.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(now) = all.get_mut(&self.address) {
+        let mut present = self.guests.here.lock().unwrap_or_else(PoisonError::into_inner);
+        present.all -= usize::from(self.standing != Standing::Here);
+        if let Some(now) = present.by_address.get_mut(&self.address) {
             *now -= 1;
             if *now == 0 {
-                all.remove(&self.address);
+                present.by_address.remove(&self.address);
             }
         }
+    }
+}
+
+/// What somebody has alone: of IPv6 a network of 64 bits.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() & !u128::from(u64::MAX)).into(),
     }
 }
 
@@ -180,48 +219,80 @@ struct Connection {
 }
 
 impl Connection {
-    async fn run(self, socket: TcpStream, tls: Option<TlsAcceptor>, watcher: Watcher) -> Result<(), Broken> {
+    async fn run(
+        self,
+        socket: TcpStream,
+        guest: Guest,
+        tls: Option<TlsAcceptor>,
+        watcher: Watcher,
+    ) -> Result<(), Broken> {
         let _ = socket.set_nodelay(true);
-        let Patience { head, handshake, writes } = self.patience;
-        let Some(tls) = tls else { return self.answer(Stalling::new(socket, writes), watcher).await };
+        let Patience { handshake, writes, .. } = self.patience;
+        let Some(tls) = tls else {
+            return self.answer(Stalling::new(socket, writes, guest), Spoken::One, watcher).await;
+        };
         let mut first = [0];
         let peeked = timeout(handshake, socket.peek(&mut first)).await??;
         if peeked == 1 && first != [ENCRYPTED] {
-            let socket = Stalling::new(socket, writes);
+            let socket = Stalling::new(socket, writes, guest);
             return match self.arrival.here {
-                true => self.answer(socket, watcher).await,
-                false => speak(socket, head, watcher, service_fn(redirect::answer)).await,
+                true => self.answer(socket, Spoken::One, watcher).await,
+                false => {
+                    let answer = service_fn(redirect::answer);
+                    speak(socket, Spoken::One, self.patience, Activity::new(), watcher, answer).await
+                }
             };
         }
-        let socket = timeout(handshake, tls.accept(Stalling::new(socket, writes))).await??;
-        let spoken = socket.get_ref().1.alpn_protocol();
-        if spoken.is_some_and(|spoken| spoken != b"h2" && spoken != b"http/1.1") {
+        let socket = timeout(handshake, tls.accept(Stalling::new(socket, writes, guest))).await??;
+        let spoken = match socket.get_ref().1.alpn_protocol() {
+            None | Some(b"http/1.1") => Spoken::One,
+            Some(b"h2") => Spoken::Two,
             // Somebody who only wanted to see the certificate.
-            return Ok(());
-        }
+            Some(_) => return Ok(()),
+        };
         let arrival = Arrival { encrypted: true, ..self.arrival };
-        Self { arrival, ..self }.answer(socket, watcher).await
+        Self { arrival, ..self }.answer(socket, spoken, watcher).await
     }
 
-    async fn answer<S>(self, socket: S, watcher: Watcher) -> Result<(), Broken>
+    async fn answer<S>(self, socket: S, spoken: Spoken, watcher: Watcher) -> Result<(), Broken>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { arrival, patience: Patience { head, .. }, .. } = self;
-        let service = self.router.map_request(move |mut request: Request<_>| {
-            request.extensions_mut().insert(arrival);
-            // HTTP/2 says the host in the address.
-            let host = request.uri().authority().and_then(|host| host.as_str().parse().ok());
-            if let (Some(host), false) = (host, request.headers().contains_key(header::HOST)) {
-                request.headers_mut().insert(header::HOST, host);
+        let Self { arrival, patience, router } = self;
+        let activity = Activity::new();
+        let watching = activity.clone();
+        let service = service_fn(move |mut request: Request<hyper::body::Incoming>| {
+            let (router, activity) = (router.clone(), watching.clone());
+            async move {
+                let _at_work = activity.begin();
+                request.extensions_mut().insert(arrival);
+                // HTTP/2 says the host in the address.
+                let host = request.uri().authority().and_then(|host| host.as_str().parse().ok());
+                if let (Some(host), false) = (host, request.headers().contains_key(header::HOST)) {
+                    request.headers_mut().insert(header::HOST, host);
+                }
+                Ok(activity.watch(router.oneshot(request.map(Body::new)).await?))
             }
-            request.map(Body::new)
         });
-        speak(socket, head, watcher, service).await
+        speak(socket, spoken, patience, activity, watcher, service).await
     }
 }
 
-async fn speak<S, A>(socket: S, head: Duration, watcher: Watcher, service: A) -> Result<(), Broken>
+/// The version of HTTP that was agreed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spoken {
+    One,
+    Two,
+}
+
+async fn speak<S, A>(
+    socket: S,
+    spoken: Spoken,
+    patience: Patience,
+    activity: Activity,
+    watcher: Watcher,
+    service: A,
+) -> Result<(), Broken>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     A: tower::Service<Request<hyper::body::Incoming>, Response = Response<Body>, Error = Infallible>
@@ -230,8 +301,10 @@ where
         + 'static,
     A::Future: Send,
 {
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(head);
+    let builder = Builder::new(TokioExecutor::new());
+    // What is spoken is known: to find it out, one would have to wait for it.
+    let mut builder = if spoken == Spoken::One { builder.http1_only() } else { builder.http2_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(patience.head);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -242,7 +315,10 @@ where
     let io = TokioIo::new(socket);
     let connection = builder.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
     let connection = pin!(watcher.watch(connection.into_owned()));
-    connection.await
+    tokio::select! {
+        ended = connection => ended,
+        () = activity.is_over(patience.head) => Err("nothing happens on it".into()),
+    }
 }
 
 #[cfg(test)]
@@ -264,7 +340,11 @@ mod tests {
         change(&mut door);
         let stop = CancellationToken::new();
         let long = get(|| async { vec![0_u8; 64 << 20] });
+        let socket = get(|upgrade: axum::extract::ws::WebSocketUpgrade| async {
+            upgrade.on_upgrade(|mut socket| async move { while socket.recv().await.is_some() {} })
+        });
         let router = Router::new().route("/", get(|| async { "here" })).route("/long", long);
+        let router = router.route("/socket", socket);
         tokio::spawn(serve(door, router, |_| false, stop.clone()));
         (address, stop)
     }
@@ -315,34 +395,58 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn there_is_room_for_so_many_and_no_more() {
-        let (address, stop) = open(|door| door.connections = 2).await;
-        let ask = async |socket: &mut TcpStream| {
-            socket.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-            let mut said = [0; 12];
-            timeout(SHORT / 2, socket.read_exact(&mut said)).await.is_ok()
-        };
-        let mut three = Vec::new();
-        for _ in 0..3 {
-            three.push(TcpStream::connect(address).await.unwrap());
-        }
-        assert!(ask(&mut three[0]).await && ask(&mut three[1]).await);
-        assert!(!ask(&mut three[2]).await);
-        three.remove(0);
+    async fn who_says_nothing_is_sent_away_and_websockets_are_not() {
+        let (address, _stop) = open(|_| ()).await;
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        until_closed(&mut silent).await;
+        // It was asked to speak another language.
+        let mut upgraded = TcpStream::connect(address).await.unwrap();
+        let ask = b"GET /socket HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+            sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        upgraded.write_all(ask).await.unwrap();
         let mut said = [0; 12];
-        timeout(Duration::from_secs(10), three[1].read_exact(&mut said)).await.unwrap().unwrap();
-        stop.cancel();
+        upgraded.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 101");
+        let ends = timeout(4 * SHORT, async {
+            let mut rest = Vec::new();
+            upgraded.read_to_end(&mut rest).await
+        });
+        assert!(ends.await.is_err(), "it was closed");
     }
 
     #[test]
-    fn one_address_has_so_many_and_no_more() {
-        let guests = Arc::new(Guests::default());
+    fn there_is_room_for_so_many_and_no_more() {
+        let guests = Arc::new(Guests::new(3, 2));
         let (one, other) = (IpAddr::from([192, 0, 2, 1]), IpAddr::from([192, 0, 2, 2]));
-        let held: Vec<_> = (0..2).map(|_| guests.let_in(one, 2)).collect();
+        let held: Vec<_> = (0..2).map(|_| guests.let_in(one, Standing::Stranger)).collect();
         assert!(held.iter().all(Option::is_some));
-        assert!(guests.let_in(one, 2).is_none() && guests.let_in(other, 2).is_some());
-        drop(held);
-        assert!(guests.let_in(one, 2).is_some());
-        assert!(guests.0.lock().unwrap().is_empty(), "nobody is here");
+        assert!(guests.let_in(one, Standing::Stranger).is_none(), "one address has two");
+        let third = guests.let_in(one, Standing::Proxy);
+        assert!(third.is_some(), "a proxy stands for many");
+        assert!(guests.let_in(other, Standing::Stranger).is_none(), "all together are three");
+        assert!(guests.let_in(one, Standing::Here).is_some(), "who is here comes in");
+        drop((held, third));
+        assert!(guests.let_in(other, Standing::Stranger).is_some());
+        let present = guests.here.lock().unwrap();
+        assert!(present.by_address.is_empty() && present.all == 0, "nobody is here");
+    }
+
+    #[test]
+    fn one_network_is_one_person() {
+        let six = |text: &str| network(text.parse().unwrap());
+        assert_eq!(six("2001:db8::1"), six("2001:db8::ffff:1"));
+        assert_ne!(six("2001:db8::1"), six("2001:db8:0:1::1"));
+        assert_ne!(six("192.0.2.1"), six("192.0.2.2"));
+    }
+
+    #[test]
+    fn a_place_is_taken_for_as_long_as_the_connection_is_there() {
+        let guests = Arc::new(Guests::new(1, 1));
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let guest = guests.let_in(address, Standing::Stranger).unwrap();
+        let socket = Stalling::new(tokio::io::empty(), SHORT, guest);
+        assert!(guests.let_in(address, Standing::Stranger).is_none());
+        drop(socket);
+        assert!(guests.let_in(address, Standing::Stranger).is_some());
     }
 }

@@ -200,6 +200,9 @@ async fn file(
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let missing = || not_known(media.as_str(), part);
+    if let Some(failure) = hub.barred_media(media).await? {
+        return Err(failure.into());
+    }
     let found = hub.finding(media, part).await?.ok_or_else(missing)?;
     let Finding { path, piece, digest } = hub.file_of(&found, piece).ok_or_else(missing)?;
     let tag = format!("\"{digest}-{}\"", piece.at);

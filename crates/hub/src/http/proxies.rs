@@ -24,6 +24,9 @@ fn changing(mut response: Response) -> Response {
 }
 
 async fn ready(hub: &Hub, media: &Digest, kind: ProxyKind) -> Result<JobId, Refusal> {
+    if let Some(failure) = hub.barred_media(media).await? {
+        return Err(failure.into());
+    }
     let missing = || {
         let name = kind.name();
         Refusal::not_found(format!(

@@ -3,11 +3,14 @@
 use std::convert::Infallible;
 
 use axum::body::Body;
-use axum::http::{Method, Request, Response, StatusCode, header};
+use axum::http::{HeaderName, Method, Request, Response, StatusCode, header};
 use axum::response::IntoResponse as _;
 use kinora_protocol::ErrorCode;
 
 use super::problem::Refusal;
+
+/// Where some put their key.
+const KEY: HeaderName = HeaderName::from_static("x-api-key");
 
 /// Whoever only looks is sent on; whoever has sent something is told, because it stood open on the way.
 pub(super) async fn answer<B>(request: Request<B>) -> Result<Response<Body>, Infallible> {
@@ -15,7 +18,7 @@ pub(super) async fn answer<B>(request: Request<B>) -> Result<Response<Body>, Inf
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
     let looks = [Method::GET, Method::HEAD].contains(request.method())
         && !request.headers().contains_key(header::UPGRADE)
-        && !request.headers().contains_key(header::AUTHORIZATION);
+        && ![header::AUTHORIZATION, KEY].iter().any(|name| request.headers().contains_key(name));
     Ok(match host {
         Some(host) if looks && path.starts_with('/') => {
             let place = format!("https://{host}{path}");

@@ -9,17 +9,18 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// Around a connection.
-pub(super) struct Stalling<S> {
+/// Around a connection. What it holds is let go with it.
+pub(super) struct Stalling<S, G> {
     inner: S,
+    _held: G,
     patience: Duration,
     /// Runs while something waits to be taken.
     waits: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Stalling<S> {
-    pub(super) fn new(inner: S, patience: Duration) -> Self {
-        Self { inner, patience, waits: None }
+impl<S, G> Stalling<S, G> {
+    pub(super) fn new(inner: S, patience: Duration, held: G) -> Self {
+        Self { inner, _held: held, patience, waits: None }
     }
 
     /// An answer as it is, or an end to the patience.
@@ -35,7 +36,7 @@ impl<S> Stalling<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+impl<S: AsyncRead + Unpin, G: Unpin> AsyncRead for Stalling<S, G> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -45,7 +46,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+impl<S: AsyncWrite + Unpin, G: Unpin> AsyncWrite for Stalling<S, G> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let answer = Pin::new(&mut self.inner).poll_write(cx, bytes);
         self.watch(cx, answer)
@@ -84,7 +85,7 @@ mod tests {
     #[tokio::test]
     async fn who_takes_nothing_is_given_up() {
         let (ours, mut theirs) = tokio::io::duplex(16);
-        let mut ours = Stalling::new(ours, Duration::from_millis(50));
+        let mut ours = Stalling::new(ours, Duration::from_millis(50), ());
         ours.write_all(&[0; 16]).await.unwrap();
         // Silence is none of it.
         tokio::time::sleep(Duration::from_millis(120)).await;

@@ -13,7 +13,7 @@ use kinora_protocol::class::Tags;
 use kinora_protocol::machine::Machine;
 use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
-use kinora_tls::Tls;
+use kinora_tls::{Text, Tls};
 use kinora_worker::capability::Trials;
 use kinora_worker::machine;
 use tokio::net::TcpListener;
@@ -274,7 +274,7 @@ fn settings(
 struct Place {
     address: SocketAddr,
     /// The authority that signs for it, as PEM, if clients have to be told.
-    authority: Option<String>,
+    authority: Option<Text>,
     encrypted: bool,
     /// By what others call it.
     name: String,
@@ -298,7 +298,8 @@ impl Place {
 fn greet(hub: &Hub, args: &HubArgs, place: &Place, data: &Path) -> Result<(), Failure> {
     say!("kinora hub: listening on {}://{}, data in {}", place.scheme(), place.address, data.display());
     if let Some(authority) = &place.authority {
-        let fingerprint = kinora_tls::fingerprint(authority).unwrap_or_default();
+        let authority = authority.read().map(|text| text.clone()).unwrap_or_default();
+        let fingerprint = kinora_tls::fingerprint(&authority).unwrap_or_default();
         say!(
             "kinora hub: it signs for itself; on other machines (workers need none of this, browsers warn until they know it):"
         );
@@ -332,7 +333,7 @@ fn encryption(
     let name = args.tls.acme.first().or(args.allow_host.first()).cloned();
     let place = Place {
         address,
-        authority: tls.as_ref().and_then(Tls::authority).map(str::to_owned),
+        authority: tls.as_ref().and_then(Tls::authority),
         encrypted: tls.is_some(),
         name: name.unwrap_or_else(|| host.to_owned()),
     };

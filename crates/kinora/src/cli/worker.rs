@@ -20,7 +20,7 @@ use kinora_worker::{Folders, Worker};
 use super::remote::client as remote_client;
 use super::values::{seconds, tags};
 use super::{interrupt, size};
-use crate::config::{Config, credentials};
+use crate::config::{Config, authorities, credentials};
 use crate::tools;
 
 /// Light tasks at once.
@@ -144,7 +144,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let signals = interrupt::drain_then_stop();
     let tools = tools::find(config).await?;
     let place = Place::take(&args.work_dir)?;
-    let machine = Machine::open(&place.folder, place.node.clone(), client.clone())?;
+    let machine = Machine::open(&place.folder, place.node.clone(), client.clone(), authorities::named()?)?;
     enter(&machine, args.token.clone().or_else(credentials::token)).await?;
     let capabilities = capability::detect(&tools, &Trials::All).await;
     if capabilities.encoders.is_empty() {

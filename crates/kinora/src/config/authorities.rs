@@ -11,9 +11,17 @@ use super::credentials::{disk, place};
 /// The file with what was trusted.
 const KEPT: &str = "authorities.json";
 
-fn all(path: &Path) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(path).ok();
-    text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+/// What was trusted. What cannot be read is not the same as nothing: then anybody would be believed.
+fn all(path: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(disk(path, &error)),
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        let why = format!("{}: {error}; mend it, or remove it and trust anew", path.display());
+        Failure::new(ErrorCode::BadInput, why)
+    })
 }
 
 fn key(hub: &str) -> String {
@@ -28,7 +36,7 @@ pub fn keep(hub: &str, authority: Option<String>) -> Result<Option<String>, Fail
             "there is no home folder to keep the authority in: set KINORA_CA instead",
         )
     })?;
-    let mut kept = all(&path);
+    let mut kept = all(&path)?;
     let before = match authority {
         Some(authority) => kept.insert(key(hub), authority),
         None => kept.remove(&key(hub)),
@@ -42,13 +50,23 @@ pub fn keep(hub: &str, authority: Option<String>) -> Result<Option<String>, Fail
     Ok(before)
 }
 
+/// What the file holds that `KINORA_CA` names.
+pub fn named() -> Result<Option<String>, Failure> {
+    let Some(path) = std::env::var_os("KINORA_CA").filter(|path| !path.is_empty()).map(PathBuf::from) else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(&path);
+    let wrong = |e| Failure::new(ErrorCode::BadInput, format!("KINORA_CA is {}: {e}", path.display()));
+    text.map(Some).map_err(wrong)
+}
+
 /// By what the hub at an address is known: the file that `KINORA_CA` names, else what was trusted for it, else what the system knows.
 pub fn find(hub: &str) -> Result<Option<String>, Failure> {
-    if let Some(path) = std::env::var_os("KINORA_CA").filter(|path| !path.is_empty()).map(PathBuf::from) {
-        let text = std::fs::read_to_string(&path);
-        return text
-            .map(Some)
-            .map_err(|e| Failure::new(ErrorCode::BadInput, format!("KINORA_CA is {}: {e}", path.display())));
+    if let Some(named) = named()? {
+        return Ok(Some(named));
     }
-    Ok(place(KEPT).and_then(|path| all(&path).remove(&key(hub))))
+    match place(KEPT) {
+        Some(path) => Ok(all(&path)?.remove(&key(hub))),
+        None => Ok(None),
+    }
 }

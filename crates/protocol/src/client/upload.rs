@@ -86,7 +86,9 @@ impl Upload<'_> {
                 Ok(_) => self.client.odd("does not say what became of the upload"),
                 Err(failure) => failure,
             };
-            if !matches!(failure.code, ErrorCode::Unreachable | ErrorCode::Busy) || tries == TRIES {
+            let passes =
+                [ErrorCode::Unreachable, ErrorCode::Busy, ErrorCode::TooMany].contains(&failure.code);
+            if !passes || tries == TRIES {
                 return Err(failure);
             }
             tokio::time::sleep((FIRST_WAIT * 2_u32.pow(tries)).min(LONGEST_WAIT)).await;
@@ -96,7 +98,7 @@ impl Upload<'_> {
                     tries = if now.offset > offset { 0 } else { tries };
                     offset = now.offset;
                 }
-                Err(away) if away.code == ErrorCode::Unreachable => {}
+                Err(away) if [ErrorCode::Unreachable, ErrorCode::TooMany].contains(&away.code) => {}
                 Err(other) => return Err(other),
             }
         }

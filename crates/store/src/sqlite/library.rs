@@ -82,12 +82,12 @@ impl Store {
         self.read(move |conn| find(conn, &digest)).await
     }
 
-    /// Keeps what a look for malware came to, or that it is to be looked at again.
+    /// Keeps what a look for malware came to.
     ///
     /// # Errors
     /// The disk fails or the store is closed.
-    pub async fn put_scan(&self, media: &Digest, scan: Option<&Scan>) -> Result<()> {
-        let (media, scan) = (media.clone(), scan.map(convert::json).transpose()?);
+    pub async fn put_scan(&self, media: &Digest, scan: &Scan) -> Result<()> {
+        let (media, scan) = (media.clone(), convert::json(scan)?);
         self.write(move |conn| {
             conn.prepare_cached("UPDATE library SET scan = ?2 WHERE digest = ?1")?
                 .execute(params![media.as_str(), scan])?;

@@ -196,6 +196,20 @@ impl Store {
         self.write(move |conn| open_gate(conn, task, spec.as_ref())).await
     }
 
+    /// Lets a task that is ready wait for [`Store::open_gate`]. Whether it was ready.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn close_gate(&self, task: TaskId) -> Result<bool> {
+        self.write(move |conn| {
+            let mut close = conn.prepare_cached(
+                "UPDATE tasks SET gate = 'closed', state = 'waiting' WHERE id = ?1 AND state = 'ready'",
+            )?;
+            Ok(close.execute([task.0])? == 1)
+        })
+        .await
+    }
+
     /// Tasks that wait for nothing but their gate: what a start has to decide on, if the last run ended before it did.
     ///
     /// # Errors

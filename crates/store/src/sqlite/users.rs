@@ -43,14 +43,14 @@ fn column(quota: Quota) -> Option<i64> {
     }
 }
 
-/// Bytes of what the user in the parameter `user` owns, but for an upload and media in the parameters `?2` and `?3`.
+/// Bytes of what the user in the parameter `user` owns, but for uploads (as an array in JSON) and media in the parameters `?2` and `?3`.
 fn used(user: &str) -> String {
     format!(
         "(SELECT coalesce(sum(size), 0) FROM grants JOIN library ON digest = thing
             WHERE subject = 'user:' || {user} AND kind = 'media' AND \"right\" = 'own' AND digest IS NOT ?3)
          + (SELECT coalesce(sum(coalesce(length, offset)), 0) FROM grants JOIN uploads ON uploads.id = thing
             WHERE subject = 'user:' || {user} AND kind = 'upload' AND \"right\" = 'own' AND media IS NULL
-              AND uploads.id IS NOT ?2)"
+              AND uploads.id NOT IN (SELECT value FROM json_each(?2)))"
     )
 }
 
@@ -188,7 +188,7 @@ impl Store {
                  FROM users WHERE ?1 ORDER BY users.name",
                 used("users.id")
             ))?;
-            let rows = query.query_map(params![true, None::<String>, None::<String>], |row| {
+            let rows = query.query_map(params![true, "[]", None::<String>], |row| {
                 let teams = convert::from_json(row, "team_names")?;
                 Ok(UserFacts { user: user_row(row)?, teams, used: row.get::<_, i64>("used")?.unsigned_abs() })
             })?;
@@ -197,7 +197,7 @@ impl Store {
         .await
     }
 
-    /// How many bytes a user may keep, and how many are its own, but for those of an upload and of media; `None` when there is no
+    /// How many bytes a user may keep, and how many are its own, but for those of uploads and of media; `None` when there is no
     /// such user.
     ///
     /// # Errors
@@ -205,17 +205,14 @@ impl Store {
     pub async fn used_by(
         &self,
         user: UserId,
-        upload: Option<UploadId>,
+        uploads: Vec<UploadId>,
         media: Option<Digest>,
     ) -> Result<Option<(Quota, u64)>> {
+        let uploads = convert::json(&uploads)?;
         self.read(move |conn| {
             let sql = format!("SELECT quota, {} AS used FROM users WHERE id = ?1", used("?1"));
             let mut query = conn.prepare_cached(&sql)?;
-            let asked = params![
-                user.to_string(),
-                upload.map(|upload| upload.to_string()),
-                media.as_ref().map(Digest::as_str)
-            ];
+            let asked = params![user.to_string(), uploads, media.as_ref().map(Digest::as_str)];
             let read =
                 |row: &Row<'_>| Ok((quota(row.get("quota")?), row.get::<_, i64>("used")?.unsigned_abs()));
             Ok(query.query_row(asked, read).optional()?)

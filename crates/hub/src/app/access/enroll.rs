@@ -72,7 +72,9 @@ impl Hub {
 
     /// Shows that this is the hub with its key.
     pub(crate) fn hub_identity(&self, nonce: &str) -> HubIdentity {
-        let authority = self.inner.settings.authority.clone().unwrap_or_default();
+        let authority = self.inner.settings.authority.as_ref();
+        let authority = authority.map(|text| text.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let authority = authority.unwrap_or_default();
         let signature = self.key().sign(Statement::Hub { nonce, authority: &authority });
         HubIdentity { public_key: self.key().public(), authority, signature }
     }

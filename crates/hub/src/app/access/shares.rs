@@ -63,6 +63,13 @@ impl Hub {
             let why = format!("{with} owns it, too: only an owner itself or an admin ends that");
             return Ok(Err(Failure::new(ErrorCode::Forbidden, why)));
         }
+        // What somebody owns counts for it, also what it is given.
+        let _one_by_one = self.inner.library.lock().await;
+        if let (Kind::Media, Some(Right::Own), Subject::User(user)) = (kind, right, to)
+            && let Err(failure) = self.may_be_given(user, thing).await?
+        {
+            return Ok(Err(failure));
+        }
         if !self.store().share(kind, thing, to, right).await? {
             let why = "nobody would own it: share it with another user as its owner first".to_owned();
             return Ok(Err(Failure::new(ErrorCode::Busy, why)));
