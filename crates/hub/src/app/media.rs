@@ -16,7 +16,7 @@ use kinora_store::{LibraryRow, Owner, Submitted};
 
 use super::expand::container_of;
 use super::incoming::{self, Lost};
-use super::quota::{Allowance, Besides};
+use super::quota::{Allowance, Besides, Room};
 use super::uploads::{self, Unfit};
 use crate::{Hub, HubError, Result, now_ms};
 
@@ -90,24 +90,7 @@ impl Hub {
         let folder = self.media_folder();
         let disk = |e: std::io::Error| uploads::disk(Path::new(name), &e);
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
-        let most = self.longest_upload();
-        let announced = announced.unwrap_or(0);
-        if announced > most.saturating_add(FORM) {
-            return Err(Unfit::TooLong(most));
-        }
-        self.room_for(announced.min(most))?;
-        let failed = |e: crate::HubError| Unfit::Disk(e.into());
-        let one_by_one = self.inner.library.lock().await;
-        let allowance = self.allowance(owner, Besides::default()).await.map_err(failed)?;
-        // A form has some bytes around its file.
-        if let Some(allowance) = allowance.filter(|one| announced > one.left().saturating_add(FORM)) {
-            return Err(allowance.unfit());
-        }
-        let left = allowance.map_or(u64::MAX, Allowance::left);
-        let takes = most.min(left);
-        let bytes = if announced == 0 { left } else { announced };
-        let room = allowance.and_then(|_| self.inner.coming.keep(owner, bytes));
-        drop(one_by_one);
+        let MadeRoom { most, takes, allowance, room } = self.make_room(owner, announced.unwrap_or(0)).await?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let file = growing.reopen().map_err(disk)?;
         let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
@@ -124,7 +107,7 @@ impl Hub {
         let nobody_deletes = self.inner.library.lock().await;
         drop(room);
         let besides = Besides { media: Some(digest.clone()), ..Besides::default() };
-        self.within_quota(owner, besides, size).await.map_err(failed)??;
+        self.within_quota(owner, besides, size).await.map_err(|e| Unfit::Disk(e.into()))??;
         growing.persist(&path).map_err(|e| disk(e.error))?;
         let row = LibraryRow {
             digest,
@@ -142,6 +125,30 @@ impl Hub {
         self.scan_arrived();
         self.describe_arrived(&kept.digest).await;
         Ok(self.shown_media(kept))
+    }
+
+    /// Looks whether there is room for what is announced, with the form around it, and keeps it.
+    async fn make_room(
+        &self,
+        owner: Option<UserId>,
+        announced: u64,
+    ) -> std::result::Result<MadeRoom<'_>, Unfit> {
+        let most = self.longest_upload();
+        if announced > most.saturating_add(FORM) {
+            return Err(Unfit::TooLong(most));
+        }
+        self.room_for(announced.min(most))?;
+        let _one_by_one = self.inner.library.lock().await;
+        let allowance = self.allowance(owner, Besides::default()).await;
+        let allowance = allowance.map_err(|e| Unfit::Disk(e.into()))?;
+        // A form has some bytes around its file.
+        if let Some(allowance) = allowance.filter(|one| announced > one.left().saturating_add(FORM)) {
+            return Err(allowance.unfit());
+        }
+        let left = allowance.map_or(u64::MAX, Allowance::left);
+        let bytes = if announced == 0 { left } else { announced };
+        let room = allowance.and_then(|_| self.inner.coming.keep(owner, bytes));
+        Ok(MadeRoom { most, takes: most.min(left), allowance, room })
     }
 
     /// Takes a job of somebody's, whose key is one among its own.
@@ -318,6 +325,16 @@ impl Hub {
         let container = row.request.recipe.container.or(container_of(&row.request.output).ok());
         Ok(Ok(Output { path: row.request.output, container, made }))
     }
+}
+
+/// Room for a file that comes.
+struct MadeRoom<'a> {
+    /// Bytes of the longest file.
+    most: u64,
+    /// Bytes of the longest file from this one.
+    takes: u64,
+    allowance: Option<Allowance>,
+    room: Option<Room<'a>>,
 }
 
 /// The result of a completed job.

@@ -33,8 +33,15 @@ pub const CHUNK: &str = "-chunk-";
 /// The binary, untouched by the environment of whoever runs the tests.
 pub fn kinora() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
-    for name in ["KINORA_KEY", "KINORA_CA", "KINORA_FFMPEG", "KINORA_FFPROBE", "KINORA_LOG", "NO_COLOR", "CLICOLOR_FORCE"]
-    {
+    for name in [
+        "KINORA_KEY",
+        "KINORA_CA",
+        "KINORA_FFMPEG",
+        "KINORA_FFPROBE",
+        "KINORA_LOG",
+        "NO_COLOR",
+        "CLICOLOR_FORCE",
+    ] {
         command.env_remove(name);
     }
     // Nor by where that one has signed in.

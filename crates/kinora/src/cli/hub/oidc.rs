@@ -13,8 +13,14 @@ use crate::config::credentials;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Users that sign in elsewhere (OpenID Connect)")]
 pub struct OidcFlags {
-    /// The provider, exactly as it calls itself, for example https://id.example.org/realms/studio
-    #[arg(long, value_name = "URL", value_parser = provider, requires = "oidc_client", requires = "public_url")]
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = provider,
+        requires = "oidc_client",
+        requires = "public_url",
+        help = "The provider, exactly as it calls itself, for example https://id.example.org/realms/studio"
+    )]
     pub oidc_issuer: Option<String>,
     /// What this hub is called there
     #[arg(long, value_name = "ID", requires = "oidc_issuer")]
@@ -29,8 +35,12 @@ pub struct OidcFlags {
     /// add --oidc-subject)
     #[arg(long, value_name = "viewer|editor", value_parser = new_users, requires = "oidc_issuer")]
     pub oidc_new_users: Option<Role>,
-    /// Where browsers find this hub, for example https://video.example.org: the provider sends them back there
-    #[arg(long, value_name = "URL", value_parser = provider)]
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = provider,
+        help = "Where browsers find this hub, for example https://video.example.org: the provider sends them back there"
+    )]
     pub public_url: Option<String>,
 }
 
