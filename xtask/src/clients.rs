@@ -18,6 +18,13 @@ pub fn ensure() -> Result<PathBuf> {
     let folder = metadata::workspace()?.target.join("clients");
     std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     once(&wanted.join("requirements.txt"), &folder.join("python.done"), || python(&wanted, &folder))?;
+    // It is built for some versions of Python only, and the others do without.
+    let scanner = once(&wanted.join("scanner.txt"), &folder.join("scanner.done"), || {
+        pip(&folder, &wanted.join("scanner.txt"))
+    });
+    if let Err(error) = scanner {
+        eprintln!("test: no scanner of TLS: {error:#}");
+    }
     once(&wanted.join("package-lock.json"), &folder.join("node.done"), || node(&wanted, &folder))?;
     // A script finds its modules beside itself.
     for name in ["tus.mjs", "oidc.mjs"] {
@@ -39,9 +46,15 @@ pub fn once(by: &Path, done: &Path, work: impl FnOnce() -> Result<()>) -> Result
 fn python(wanted: &Path, folder: &Path) -> Result<()> {
     let place = folder.join("venv");
     process::run(process::command("python3", ["-m", "venv", "--clear"]).arg(&place))?;
-    let pip = place.join("bin").join("python").to_string_lossy().into_owned();
+    // What was there before is gone with it.
+    let _ = std::fs::remove_file(folder.join("scanner.done"));
+    pip(folder, &wanted.join("requirements.txt"))
+}
+
+fn pip(folder: &Path, requirements: &Path) -> Result<()> {
+    let python = folder.join("venv/bin/python").to_string_lossy().into_owned();
     let words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"];
-    process::run(process::command(&pip, words).arg(wanted.join("requirements.txt")))
+    process::run(process::command(&python, words).arg(requirements))
 }
 
 fn node(wanted: &Path, folder: &Path) -> Result<()> {

@@ -278,6 +278,8 @@ struct Place {
     encrypted: bool,
     /// By what others call it.
     name: String,
+    /// Where browsers find it, where that is said.
+    public: Option<String>,
 }
 
 impl Place {
@@ -287,6 +289,9 @@ impl Place {
 
     /// An address for others.
     fn url(&self) -> String {
+        if let Some(public) = &self.public {
+            return public.trim_end_matches('/').to_owned();
+        }
         let ip = self.address.ip();
         let named = if ip.is_unspecified() { self.name.clone() } else { ip.to_string() };
         let named = if named.contains(':') { format!("[{named}]") } else { named };
@@ -336,6 +341,7 @@ fn encryption(
         authority: tls.as_ref().and_then(Tls::authority),
         encrypted: tls.is_some(),
         name: name.unwrap_or_else(|| host.to_owned()),
+        public: args.oidc.public_url.clone(),
     };
     Ok((tls, place))
 }

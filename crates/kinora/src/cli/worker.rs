@@ -32,7 +32,7 @@ const OTHER_SLOTS: u32 = 2;
     after_help = "Ctrl-C or TERM lets it finish what it is at; a second one stops that, too. Nothing is lost either way."
 )]
 pub struct WorkerArgs {
-    /// Address of the hub, for example http://192.168.1.10:8000
+    /// Address of the hub, for example https://192.168.1.10:8000
     #[arg(long, value_name = "URL", required_unless_present_any = ["server_ip", "server_port"])]
     pub hub: Option<String>,
     /// Flags of the other system
