@@ -14,7 +14,7 @@ const BROWSER: &str = "KINORA_TEST_BROWSER";
 /// Arguments of `test`.
 #[derive(Debug, Default, clap::Args)]
 pub struct Args {
-    /// Passed on to the runner, for example a part of a test's name.
+    /// Files of tests (the `tls` of `tests/tls.rs`); all else is passed on to the runner, for example a part of a test's name.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     rest: Vec<String>,
 }
@@ -32,23 +32,41 @@ pub fn run(args: &Args) -> Result<()> {
     if let Err(error) = setup::ensure(&[Tool::Browser]) {
         eprintln!("test: no browser: {error:#}");
     }
+    let rest = targets(&args.rest, is_file);
     // A package that was asked for would be lost among all of the workspace's.
-    let scope: &[&str] = match args.rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
+    let scope: &[&str] = match rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
         true => &[],
         false => &["--workspace"],
     };
     if process::works("cargo", &["nextest", "--version"]) {
-        let examples = if args.rest.is_empty() { doctests() } else { Ok(()) };
+        let examples = if rest.is_empty() { doctests() } else { Ok(()) };
         if let Err(error) = &examples {
             eprintln!("test: doctests: {error:#}; going on with the other tests");
         }
         let words = [&["nextest", "run", "--profile", "ci"], scope].concat();
-        return last(&words, &args.rest, clients.as_deref()).and(examples.map_err(process::already_told));
+        return last(&words, &rest, clients.as_deref()).and(examples.map_err(process::already_told));
     }
     eprintln!(
         "test: using plain `cargo test`; `cargo xtask setup --dev` installs cargo-nextest, which is faster"
     );
-    last(&[&["test", "--no-fail-fast"], scope].concat(), &args.rest, clients.as_deref())
+    last(&[&["test", "--no-fail-fast"], scope].concat(), &rest, clients.as_deref())
+}
+
+/// Words for the runner: it takes a bare word for a part of a test's name, also where that is the name of a file.
+fn targets(rest: &[String], is_file: impl Fn(&str) -> bool) -> Vec<String> {
+    let word = |word: &String| match is_file(word) {
+        true => vec!["--test".to_owned(), word.clone()],
+        false => vec![word.clone()],
+    };
+    // What follows an option may be its value.
+    let bare = rest.iter().take_while(|word| !word.starts_with('-')).count();
+    rest[..bare].iter().flat_map(word).chain(rest[bare..].iter().cloned()).collect()
+}
+
+/// Whether a crate has a file of tests that is called that.
+fn is_file(name: &str) -> bool {
+    let Ok(crates) = std::fs::read_dir(metadata::root().join("crates")) else { return false };
+    crates.flatten().any(|one| one.path().join("tests").join(format!("{name}.rs")).is_file())
 }
 
 /// The examples in the documentation, which nextest does not run.
@@ -64,4 +82,20 @@ fn last(words: &[&str], rest: &[String], clients: Option<&Path>) -> Result<()> {
     // Where errors come from is said in their words; a panic still shows its stack.
     command.env("RUST_LIB_BACKTRACE", "0");
     process::run(command.args(rest).current_dir(metadata::root())).map_err(process::already_told)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_are_told_from_names_of_tests() {
+        let words = |text: &str| -> Vec<String> { text.split_whitespace().map(str::to_owned).collect() };
+        let told = |text: &str| targets(&words(text), |name| ["tls", "access"].contains(&name)).join(" ");
+        assert_eq!(told("tls access"), "--test tls --test access");
+        assert_eq!(told("tls browsers"), "--test tls browsers");
+        assert_eq!(told("-E tls"), "-E tls");
+        assert_eq!(told(""), "");
+        assert!(is_file("tls") && !is_file("nothing"));
+    }
 }
