@@ -329,7 +329,7 @@ mod tests {
 
     use super::*;
 
-    const SHORT: Duration = Duration::from_millis(300);
+    const SHORT: Duration = Duration::from_millis(800);
 
     /// A door, and what stops it.
     async fn open(change: impl FnOnce(&mut Door)) -> (SocketAddr, CancellationToken) {
