@@ -54,7 +54,7 @@ fn parse(value: &Value) -> Option<Proof> {
         packets: value["output"]["packets"].as_u64()?,
         chunks: chunks.len(),
         reused: chunks.iter().filter(|chunk| chunk["reused"] == Value::Bool(true)).count(),
-        settings: match &value["settings"]["video"] {
+        settings: match &value["settings"]["video"]["encode"] {
             Value::Null => None,
             video => Some(settings(video, &value["settings"]["audio"])?),
         },
@@ -100,14 +100,14 @@ mod tests {
         serde_json::json!({
             "verified": true, "verify": "fast",
             "settings": {
-                "video": {
+                "video": {"encode": {
                     "encode": {
                         "encoder": "libx264", "rate": {"quality": 2350}, "preset": "medium", "pix_fmt": "yuv420p",
                         "params": [{"option": "tune", "value": "film"}],
                     },
                     "filters": {"scale": [640, 360]},
                     "fps": null,
-                },
+                }},
                 "audio": {"codec": "aac", "bitrate": null},
             },
             "chunks": [{"reused": true}, {"reused": false}],
@@ -125,6 +125,17 @@ mod tests {
         assert_eq!(settings.scale, Some((640, 360)));
         assert_eq!(settings.params, [("tune".to_owned(), "film".to_owned())]);
         assert_eq!(settings.audio, Audio::Codec { name: "aac".to_owned(), bitrate: None });
+    }
+
+    /// A test of `kinora` sees to it that this is what it writes.
+    #[test]
+    fn one_that_kinora_wrote_is_read() {
+        let text = include_str!("../../crates/kinora/tests/proof.example.json");
+        let value: Value = serde_json::from_str(text).expect("JSON");
+        let proof = parse(&value).expect("a proof");
+        assert!(proof.ensure_whole().is_ok());
+        let settings = proof.settings.expect("settings");
+        assert_eq!((settings.encoder.as_str(), settings.rate), ("libx264", Rate::Quality(23.0)));
     }
 
     #[test]

@@ -209,6 +209,7 @@ fn the_summary_and_the_proof_keep_their_promises() -> Result<()> {
     ensure!((summary["seconds"].as_f64().context("seconds")? - 2.0).abs() < 0.05, "{summary}");
     let proof: Value = serde_json::from_slice(&std::fs::read(proof)?)?;
     ensure!(proof["verified"] == true && proof["verify"] == "fast", "{proof}");
+    same_shape("", &serde_json::from_str(include_str!("proof.example.json"))?, &proof)?;
     ensure!(proof["source"]["decoded_frames"] == 50 && proof["output"]["packets"] == 50, "{proof}");
     ensure!(proof["output"]["decoded"].is_null() && proof["output"]["times"] == "exact", "{proof}");
     ensure!(place.names()? == ["o.mp4", "proof.json"], "left: {:?}", place.names()?);
@@ -415,4 +416,16 @@ fn shifted_frames(a: &Path, b: &Path) -> Result<()> {
         )
     };
     Ok(compare_frames(&from_first(a)?, &from_first(b)?, FrameTimes::WithinMillis(1))?)
+}
+
+/// Whatever is in an example of before is in what is written now: `cargo xtask demo` and programs of others read it.
+fn same_shape(place: &str, example: &Value, now: &Value) -> Result<()> {
+    if let Value::Object(parts) = example {
+        for (name, part) in parts {
+            let place = format!("{place}/{name}");
+            ensure!(now.get(name).is_some(), "{place} is gone from {now}");
+            same_shape(&place, part, &now[name])?;
+        }
+    }
+    Ok(())
 }
