@@ -9,6 +9,7 @@ use instant_acme::{
     Account, AuthorizationStatus, ChallengeType, Identifier, NewAccount, NewOrder, Order, OrderStatus,
     RetryPolicy,
 };
+use kinora_access::node::hex;
 use kinora_access::private;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use rustls::crypto::ring::sign::any_supported_type;
@@ -51,7 +52,7 @@ impl Acme {
     /// What belongs to another directory is of no use to this one.
     fn at(&self, name: &str) -> PathBuf {
         let digest = certificate::sha256(self.directory.as_bytes());
-        let of: String = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let of = hex(&digest[..8]);
         self.folder.join(format!("acme-{of}-{name}"))
     }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use kinora_access::node::hex;
 use kinora_access::{private, random};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -108,7 +109,7 @@ fn authority(folder: &Path) -> Result<(String, KeyPair)> {
     let mut params = CertificateParams::default();
     // Two hubs have different ones, and browsers tell authorities apart by their names.
     let number = random::<4>().map_err(TlsError::make)?;
-    let number: String = number.iter().map(|byte| format!("{byte:02x}")).collect();
+    let number = hex(&number);
     params.distinguished_name = rcgen::DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, format!("Kinora authority {number}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));

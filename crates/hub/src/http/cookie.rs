@@ -15,44 +15,52 @@ const SECURE_LOGIN: &str = "__Host-kinora-login";
 const PLAIN_LOGIN: &str = "kinora-login";
 /// Seconds that a browser keeps it: as long as a login can last.
 const LIFETIME: u32 = 90 * 24 * 3600;
+/// Seconds that somebody may take to sign in elsewhere.
+const LOGIN_LIFETIME: u32 = 600;
 
 /// By what somebody can show who it is.
 pub(super) const CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"kinora\"");
 
 /// The header that sets the cookie; without a session the one that takes it back.
 pub(super) fn set(session: Option<&Secret>, secure: bool) -> Option<HeaderValue> {
-    let (name, only) = if secure { (SECURE, "; Secure") } else { (PLAIN, "") };
-    let (value, lifetime) = session.map_or((String::new(), 0), |session| (session.to_string(), LIFETIME));
-    let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lifetime}{only}");
-    HeaderValue::from_str(&text).ok()
+    header_of((SECURE, PLAIN), session.map(|session| (session.to_string(), LIFETIME)), secure)
 }
 
 /// What binds a login elsewhere to the browser that began it, for as long as that may take; without one the header that takes it back.
 pub(super) fn login(state: Option<&str>, secure: bool) -> Option<HeaderValue> {
-    let (name, only) = if secure { (SECURE_LOGIN, "; Secure") } else { (PLAIN_LOGIN, "") };
-    let (value, lifetime) = state.map_or(("", 0), |state| (state, 600));
+    header_of((SECURE_LOGIN, PLAIN_LOGIN), state.map(|state| (state.to_owned(), LOGIN_LIFETIME)), secure)
+}
+
+fn header_of(
+    (strict, plain): (&str, &str),
+    value: Option<(String, u32)>,
+    secure: bool,
+) -> Option<HeaderValue> {
+    let (name, only) = if secure { (strict, "; Secure") } else { (plain, "") };
+    let (value, lifetime) = value.unwrap_or_default();
     let text = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={lifetime}{only}");
     HeaderValue::from_str(&text).ok()
 }
 
 /// What a browser brings of a login that it began.
 pub(super) fn begun(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs: Vec<_> =
-        all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
-    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
-    named(SECURE_LOGIN).or_else(|| named(PLAIN_LOGIN))
+    brought(headers, (SECURE_LOGIN, PLAIN_LOGIN)).map(str::to_owned)
 }
 
 /// The session that a request carries.
 pub(super) fn session(headers: &HeaderMap) -> Option<Secret> {
-    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    // The stricter one first: what stands under the other name may have come over a connection that anybody could change.
-    let pairs: Vec<(&str, &str)> = pairs.collect();
-    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    let secret: Secret = named(SECURE).or_else(|| named(PLAIN))?.parse().ok()?;
+    let secret: Secret = brought(headers, (SECURE, PLAIN))?.parse().ok()?;
     (secret.prefix == Prefix::Cookie).then_some(secret)
+}
+
+/// A cookie under one of its two names. The stricter one first: what stands under the other may have come over a connection that
+/// anybody could change.
+fn brought<'a>(headers: &'a HeaderMap, (strict, plain): (&str, &str)) -> Option<&'a str> {
+    let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let pairs: Vec<(&str, &str)> =
+        all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
+    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
+    named(strict).or_else(|| named(plain))
 }
 
 /// Whether a page of another origin can have made a browser send this. Browsers say for which page they send what changes

@@ -3,10 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kinora_access::private;
 use kinora_protocol::{ErrorCode, Failure};
 
-use super::credentials::{disk, place};
+use super::credentials::{disk, place, write};
 
 /// The file with what was trusted.
 const KEPT: &str = "authorities.json";
@@ -41,12 +40,7 @@ pub fn keep(hub: &str, authority: Option<String>) -> Result<Option<String>, Fail
         Some(authority) => kept.insert(key(hub), authority),
         None => kept.remove(&key(hub)),
     };
-    let text =
-        serde_json::to_string_pretty(&kept).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
-    }
-    private::write(&path, &text).map_err(|e| disk(&path, &e))?;
+    write(&path, &kept)?;
     Ok(before)
 }
 

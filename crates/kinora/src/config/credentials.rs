@@ -89,13 +89,18 @@ pub fn keep(hub: &str, login: Option<Kept>) -> Result<Option<Kept>, Failure> {
         Some(login) => kept.insert(hub, login),
         None => kept.remove(&hub),
     };
+    write(&path, &kept)?;
+    Ok(before)
+}
+
+/// Writes a file of this user's, by the addresses of hubs.
+pub(super) fn write(path: &Path, kept: &BTreeMap<String, impl Serialize>) -> Result<(), Failure> {
     let text =
-        serde_json::to_string_pretty(&kept).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
+        serde_json::to_string_pretty(kept).map_err(|e| Failure::new(ErrorCode::Internal, e.to_string()))?;
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(|e| disk(folder, &e))?;
     }
-    private::write(&path, &text).map_err(|e| disk(&path, &e))?;
-    Ok(before)
+    private::write(path, &text).map_err(|e| disk(path, &e))
 }
 
 /// The key of a hub on this machine, if its files are in `data` and it listens at `hub`.

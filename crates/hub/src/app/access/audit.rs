@@ -86,6 +86,10 @@ impl Hub {
             "{}",
             entry.action
         );
+        self.put_down(entry).await;
+    }
+
+    async fn put_down(&self, entry: AuditEntry) {
         if let Err(error) = self.store().put_audit(entry, chain).await {
             tracing::error!("what was done cannot be written down: {error}");
         }
@@ -101,9 +105,7 @@ impl Hub {
             outcome: Outcome::Done.name().to_owned(),
             detail: short(detail),
         };
-        if let Err(error) = self.store().put_audit(entry, chain).await {
-            tracing::error!("what was done cannot be written down: {error}");
-        }
+        self.put_down(entry).await;
     }
 
     /// What was done after a position, in order.

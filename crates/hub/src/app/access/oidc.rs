@@ -21,6 +21,7 @@ use super::audit::Outcome;
 use super::sessions::Entered;
 use super::users::check_name;
 use crate::app::media::Asked;
+use crate::app::outgoing::{self, innermost};
 use crate::{Hub, HubError, Result, now_ms};
 
 /// How long somebody may take to sign in there.
@@ -136,8 +137,7 @@ fn unbelieved(error: OidcError) -> Failure {
 }
 
 fn client() -> std::result::Result<Client, Failure> {
-    let builder = Client::builder().redirect(reqwest::redirect::Policy::none()).timeout(ANSWER);
-    builder.build().map_err(|error| away("the provider", error))
+    outgoing::builder().timeout(ANSWER).build().map_err(|error| away("the provider", error))
 }
 
 /// What an address of the provider answers; no more than it may say.
@@ -157,14 +157,6 @@ async fn answer(what: &str, request: reqwest::RequestBuilder) -> std::result::Re
     let words: String =
         String::from_utf8_lossy(&said).chars().filter(|c| !c.is_control()).take(200).collect();
     Err(away(what, format!("it answered {status}: {words}")))
-}
-
-fn innermost(error: &reqwest::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    cause.to_string()
 }
 
 fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> std::result::Result<T, Failure> {
