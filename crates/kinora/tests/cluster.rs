@@ -28,7 +28,7 @@ async fn workers_share_a_job_over_the_network() -> Result<()> {
     hub.right(&place, &ended, &eight()?).await?;
     ensure!(ended.shares.len() == 2, "both worked: {ended:?}");
     for worker in [&one, &two] {
-        fault::expect_no_orphans(&worker.working(), Duration::from_secs(5))?;
+        fault::expect_no_orphans(&worker.working(), Duration::from_secs(10))?;
     }
     let outputs = place.at("data").join("outputs").join(id.to_string());
     ensure!(support::names(&outputs)? == ["o.mp4"], "nothing is left beside the result");
@@ -86,7 +86,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     signal(&frozen.child, "STOP")?;
     let gone = killed.working();
     drop(killed);
-    fault::expect_no_orphans(&gone, Duration::from_secs(5))?;
+    fault::expect_no_orphans(&gone, Duration::from_secs(10))?;
     hub.child.kill()?;
     hub.child.wait()?;
     tokio::time::sleep(Duration::from_millis(500)).await;
@@ -108,7 +108,7 @@ async fn nothing_is_lost_whatever_falls() -> Result<()> {
     signal(&frozen.child, "CONT")?;
     hub.connected(2).await?;
     for worker in [&frozen, &steady] {
-        fault::expect_no_orphans(&worker.working(), Duration::from_secs(5))?;
+        fault::expect_no_orphans(&worker.working(), Duration::from_secs(10))?;
         support::until("empty scratch folders", || {
             support::names(&worker.folder.join("scratch")).is_ok_and(|names| names.is_empty())
         })?;
@@ -315,5 +315,5 @@ async fn stragglers_are_repeated_elsewhere() -> Result<()> {
     let tasks = hub.right(&place, &ended, &eight()?).await?;
     let twice = tasks.iter().filter(|t| t.attempts.len() == 2).count();
     ensure!(twice == 1, "one chunk was done twice: {tasks:?}");
-    fault::expect_no_orphans(&slow.working(), Duration::from_secs(5))
+    fault::expect_no_orphans(&slow.working(), Duration::from_secs(10))
 }

@@ -59,7 +59,7 @@ fn hub_dies(point: &str) -> Result<()> {
         let mut hub = Hub::start_with(&place, &listen, &[("KINORA_FAULT", point)])?;
         let submitted = hub.client.submit(&job(media.clone()), Some("one")).await;
         support::until("its death", || hub.child.try_wait().is_ok_and(|status| status.is_some()))?;
-        fault::expect_no_orphans(&working(&place), Duration::from_secs(5))?;
+        fault::expect_no_orphans(&working(&place), Duration::from_secs(10))?;
         let hub = Hub::start_as(&place, &listen)?;
         // Whoever got no answer asks again, by the same key.
         let id = match submitted {
@@ -82,7 +82,7 @@ fn worker_dies(point: &str) -> Result<()> {
         let mut first =
             Worker::start_with(&place, "first", &hub.address, &["--copy"], &[("KINORA_FAULT", &fault)])?;
         support::until("its death", || first.child.try_wait().is_ok_and(|status| status.is_some()))?;
-        fault::expect_no_orphans(&first.working(), Duration::from_secs(5))?;
+        fault::expect_no_orphans(&first.working(), Duration::from_secs(10))?;
         // The same machine comes back: what it held is given to it again at once.
         let _again = Worker::start(&place, "first", &hub.address, Duration::ZERO, &["--copy"])?;
         check(&place, &hub, id).await

@@ -68,13 +68,16 @@ async fn what_a_hub_makes_is_exact() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_accepted_outlives_kill_9() -> Result<()> {
     let place = Place::new()?;
-    let (mut hub, _stub) = Hub::start(&place, Duration::from_millis(700), &[])?;
-    let media = hub.upload(&eight()?).await?;
-    let id = hub.client.submit(&job(media), None).await?.id;
-    let before = hub.until(id, |view| view.chunks.done >= 1 && view.chunks.running >= 1).await?;
+    let (mut hub, _stub) = Hub::start(&place, Duration::from_secs(1), &[])?;
+    // More chunks than any machine encodes at once: some are done while others are at work.
+    let mut many = job(hub.upload(&eight()?).await?);
+    many.recipe.chunks.seconds = Some(0.2);
+    let id = hub.client.submit(&many, None).await?.id;
+    hub.until(id, |view| view.chunks.done >= 1 && view.chunks.running >= 1).await?;
+    let before = hub.client.tasks(id).await?.items;
     hub.child.kill()?;
     hub.child.wait()?;
-    fault::expect_no_orphans(&working(&place), Duration::from_millis(1500))?;
+    fault::expect_no_orphans(&working(&place), Duration::from_secs(10))?;
     let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
     let ended = hub.ends(id).await?;
     ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
@@ -85,7 +88,10 @@ async fn what_was_accepted_outlives_kill_9() -> Result<()> {
     };
     ensure!(done("done") == tasks.len(), "each task is accepted once: {tasks:?}");
     ensure!(done("released") >= 1, "what ran was given back: {tasks:?}");
-    ensure!(before.chunks.done as usize + done("released") <= 6, "{tasks:?}");
+    for was in before.iter().filter(|task| task.state == "done") {
+        let now = tasks.iter().find(|task| task.id == was.id).context("a task is gone")?;
+        ensure!(now.attempts.len() == was.attempts.len(), "what was done is not done again: {now:?}");
+    }
     let out = place.at("o.mp4");
     hub.client.fetch(id, &out).await?;
     same_frames(&eight()?, &out)
@@ -140,8 +146,8 @@ async fn jobs_are_paused_cancelled_and_tried_again() -> Result<()> {
     hub.until(id, |view| view.chunks.running >= 1).await?;
     let asked = Instant::now();
     hub.client.tell_job(id, JobVerb::Cancel).await?;
-    fault::expect_no_orphans(&working(&place), Duration::from_secs(2))?;
-    ensure!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+    fault::expect_no_orphans(&working(&place), Duration::from_secs(10))?;
+    ensure!(asked.elapsed() < Duration::from_secs(10), "{:?}", asked.elapsed());
     let done = hub.client.job(id).await?.chunks.done;
     hub.client.tell_job(id, JobVerb::Retry).await?;
     let ended = hub.ends(id).await?;
@@ -266,7 +272,7 @@ fn no_hub_and_two_hubs() -> Result<()> {
     let started = Instant::now();
     let mut hub = hub;
     while hub.child.try_wait()?.is_none() {
-        ensure!(started.elapsed() < Duration::from_secs(5), "it does not end");
+        ensure!(started.elapsed() < Duration::from_secs(15), "it does not end");
         std::thread::sleep(Duration::from_millis(10));
     }
     Ok(())

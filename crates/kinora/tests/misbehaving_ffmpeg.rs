@@ -73,8 +73,8 @@ impl Case {
     }
 
     fn no_orphans(&self) -> Result<()> {
-        fault::expect_no_orphans(&self.place.marker(), Duration::from_secs(2))?;
-        fault::expect_no_orphans(self.stub.marker(), Duration::from_secs(2))
+        fault::expect_no_orphans(&self.place.marker(), Duration::from_secs(10))?;
+        fault::expect_no_orphans(self.stub.marker(), Duration::from_secs(10))
     }
 }
 

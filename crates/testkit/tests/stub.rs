@@ -56,7 +56,7 @@ fn hang_ignores_term_and_dies_of_kill() -> Result<()> {
     std::thread::sleep(Duration::from_millis(200));
     assert!(child.try_wait()?.is_none());
     assert_eq!(fault::kill_at(&mut child, Duration::from_millis(50))?, Killed::AtWork);
-    fault::expect_no_orphans(&temp.path().to_string_lossy(), Duration::from_secs(2))
+    fault::expect_no_orphans(&temp.path().to_string_lossy(), Duration::from_secs(10))
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn crash_leaves_part_of_the_output() -> Result<()> {
     let status = encode(&stub, &out)?.status()?;
     assert_eq!(status.signal(), Some(11));
     assert!(std::fs::metadata(&out)?.len() > 0);
-    fault::expect_no_orphans(&out.to_string_lossy(), Duration::from_secs(2))
+    fault::expect_no_orphans(&out.to_string_lossy(), Duration::from_secs(10))
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn fork_leaves_a_child_that_can_be_found() -> Result<()> {
         assert_eq!(left.len(), 1, "{left:?}");
         assert!(fault::expect_no_orphans(stub.marker(), Duration::from_millis(50)).is_err());
         assert!(Command::new("kill").args(["-KILL", &left[0].to_string()]).status()?.success());
-        fault::expect_no_orphans(stub.marker(), Duration::from_secs(2))?;
+        fault::expect_no_orphans(stub.marker(), Duration::from_secs(10))?;
     }
     Ok(())
 }

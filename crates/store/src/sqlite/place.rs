@@ -2,8 +2,12 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::error::StoreError;
+
+/// How long a lock may still be held by one who is gone: what a killed process was about to start has its files until it does.
+const LINGERING: Duration = Duration::from_secs(1);
 
 /// Held while a store is open: a second process would take the first one's leases for those of a dead one.
 ///
@@ -23,10 +27,16 @@ impl Lock {
             _ => StoreError::Disk { path: path.to_owned(), reason: format!("{}: {error}", name.display()) },
         };
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&name).map_err(disk)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(StoreError::Busy { path: path.to_owned() }),
-            Err(TryLockError::Error(error)) => Err(disk(error)),
+        let until = Instant::now() + LINGERING;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { path: path.to_owned() }),
+                Err(TryLockError::Error(error)) => return Err(disk(error)),
+            }
         }
     }
 }
