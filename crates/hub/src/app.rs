@@ -24,6 +24,7 @@ mod publish;
 pub(crate) mod quota;
 pub mod scan;
 pub mod scrub;
+pub(crate) mod sealing;
 pub mod tasks;
 pub mod uploads;
 pub mod views;

@@ -9,7 +9,6 @@ use kinora_protocol::node::SlotClass;
 use kinora_store::{Claimed, Lease};
 use tokio_util::sync::CancellationToken;
 
-use crate::app::work::mark_of_source;
 use crate::{Hub, Result, lease_until, now_ms};
 
 /// How often work is looked for when nothing rings.
@@ -69,7 +68,7 @@ impl Hub {
             let Lease { task, attempt, node } = &claimed.lease;
             let capability = self.capability(*task, *attempt, node);
             fault::point("grant.before");
-            if self.inner.nodes.grant(&claimed, &capability, mark_of_source(&claimed.spec)) {
+            if self.inner.nodes.grant(&claimed, &capability, self.mark_of_source(&claimed.spec)) {
                 fault::point("grant.after");
                 count += 1;
                 self.task_event(&claimed, TaskChange::Leased { attempt: claimed.lease.attempt });

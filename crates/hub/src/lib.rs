@@ -16,6 +16,7 @@ use kinora_protocol::machine::Machine;
 use kinora_protocol::node::{NodeLimits, Shared};
 use kinora_protocol::{ErrorCode, Failure, JobId, NodeId};
 use kinora_store::{Store, StoreError};
+use kinora_vault::{Masters, Vault};
 use tokio::sync::{Notify, broadcast};
 
 pub use crate::app::access::oidc::Oidc;
@@ -50,6 +51,9 @@ pub enum HubError {
         /// Why.
         reason: String,
     },
+    /// What is there is encrypted, and there is no key.
+    #[error("{0}")]
+    Encrypted(String),
     /// Data that the hub itself wrote makes no sense.
     #[error("{0}: this is a bug in Kinora")]
     Inconsistent(String),
@@ -60,6 +64,7 @@ impl From<HubError> for Failure {
         let code = match &error {
             HubError::Store(store) => store.code(),
             HubError::Blob { .. } => ErrorCode::Disk,
+            HubError::Encrypted(_) => ErrorCode::BadInput,
             HubError::Inconsistent(_) => ErrorCode::Internal,
         };
         Failure::new(code, error.to_string())
@@ -79,6 +84,9 @@ struct Inner {
     store: Store,
     data: PathBuf,
     blobs: PathBuf,
+    vault: Vault,
+    /// What was found of older master keys.
+    sealing: app::sealing::Sealing,
     /// What capabilities are sealed with.
     secret: [u8; 32],
     /// How nodes find out that they have the same files.
@@ -153,6 +161,8 @@ pub struct Settings {
     pub node_identity_seconds: u32,
     /// Where users are known besides.
     pub oidc: Option<Oidc>,
+    /// What opens files that are encrypted where they lie; they are not when absent.
+    pub masters: Option<Masters>,
     /// What looks for malware; nobody does when absent.
     pub scanner: Option<Arc<dyn scan::Scanner>>,
     /// What files may have; anything when absent.
@@ -236,6 +246,9 @@ impl Hub {
     /// When the store cannot be opened: in use, damaged, from a newer version, or no disk.
     pub async fn open(data: &Path, settings: Settings) -> Result<Self> {
         let store = Store::open(&data.join("store.db")).await?;
+        let (place, masters) = (data.to_owned(), settings.masters.clone());
+        let opened = tokio::task::spawn_blocking(move || app::sealing::open(&place, masters)).await;
+        let vault = opened.map_err(|e| HubError::Inconsistent(format!("opening files stopped ({e})")))??;
         let access = app::access::Access::open(&store, &settings).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
         let inner = Inner {
@@ -244,6 +257,8 @@ impl Hub {
             store,
             data: data.to_owned(),
             blobs: data.join("blobs"),
+            vault,
+            sealing: app::sealing::Sealing::default(),
             started_ms: now_ms(),
             moved: Mutex::default(),
             moving: tokio::sync::RwLock::default(),

@@ -112,6 +112,8 @@ impl Hub {
         let lease_ms = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
         let shared = match absence {
             Absence::Final => None,
+            // Nobody but the hub can read what is encrypted.
+            Absence::Temporary if self.vault().is_sealed() => None,
             Absence::Temporary => Some(self.shared()?),
         };
         let (version, limits) = (env!("CARGO_PKG_VERSION").to_owned(), self.inner.settings.node_limits);

@@ -49,6 +49,9 @@ fn main() -> Result<()> {
     if wanted("downloads") {
         runtime.block_on(downloads())?;
     }
+    if wanted("encrypted") {
+        runtime.block_on(encrypted())?;
+    }
     if wanted("answers") {
         runtime.block_on(answers())?;
     }
@@ -325,6 +328,46 @@ async fn downloads() -> Result<()> {
             }
         }
         tell(&format!("{what}, {CLIENTS} clients, and nginx"), moved, &pairs);
+    }
+    Ok(())
+}
+
+/// A hub that encrypts what it keeps, beside one that does not.
+async fn encrypted() -> Result<()> {
+    let (place, beside) = (Place::new()?, Place::new()?);
+    let path = file(&place)?;
+    let key = place.file("key", "5e".repeat(32))?.display().to_string();
+    let flags =
+        ["--local-worker", "off", "--listen", "127.0.0.1:0", "--encrypt-at-rest", "--master-key-file", &key];
+    let hubs = [Hub::start_as(&place, &flags)?, Hub::alone(&beside, "127.0.0.1:0")?];
+    let mut sent = Vec::new();
+    for pair in 0..=PAIRS {
+        let mut took = Vec::new();
+        for hub in &hubs {
+            forget_all(hub).await?;
+            let started = Instant::now();
+            hub.client.upload(&path, |_| ()).await?;
+            took.push(started.elapsed().as_secs_f64());
+        }
+        if pair > 0 {
+            sent.push((took[0], took[1]));
+        }
+    }
+    tell("tus, encrypted and not", SIZE, &sent);
+    let media = hubs[0].client.media().await?.items.remove(0).id;
+    let content = format!("{}/{media}/content", routes::MEDIA);
+    ranges(&hubs[0].address, &content, &path)?;
+    for (what, length, count) in [("whole file", None, 1), ("4 MiB", Some(4 << 20), 250)] {
+        let (mut pairs, mut moved) = (Vec::new(), 0);
+        for pair in 0..=PAIRS {
+            let (bytes, ours) = load(&hubs[0].address, &content, length, count)?;
+            let (_, theirs) = load(&hubs[1].address, &content, length, count)?;
+            moved = bytes;
+            if pair > 0 {
+                pairs.push((ours, theirs));
+            }
+        }
+        tell(&format!("{what}, {CLIENTS} clients, encrypted and not"), moved, &pairs);
     }
     Ok(())
 }

@@ -46,6 +46,7 @@ mod tokens;
 mod trust;
 mod users;
 pub mod values;
+mod vault;
 mod watch;
 mod webhooks;
 mod worker;
@@ -201,6 +202,8 @@ pub enum Command {
     Share(share::ShareArgs),
     /// Look at who did what, and whether the record is whole
     Audit(audit::AuditArgs),
+    /// Make master keys for a hub that encrypts what it keeps
+    Vault(vault::VaultArgs),
     /// List the recipes that have a name
     Presets {
         /// Print JSON
@@ -245,6 +248,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Tokens(args) => report(tokens::run(&args).await),
         Command::Share(args) => report(share::run(&args).await),
         Command::Audit(args) => report(audit::run(&args).await),
+        Command::Vault(args) => report(vault::run(&args).await),
         Command::Presets { json } => {
             presets(json);
             ExitCode::SUCCESS

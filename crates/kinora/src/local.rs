@@ -1,16 +1,18 @@
 //! A hub and a worker in one process, with the store in a folder of the job: the same code that runs a cluster.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kinora_hub::session::Absence;
 use kinora_hub::{Hub, HubError, Settings};
 use kinora_media::Tools;
 use kinora_protocol::class::Tags;
+use kinora_protocol::client::Client;
 use kinora_protocol::node::Slots;
-use kinora_protocol::{Failure, NodeId};
+use kinora_protocol::{ErrorCode, Failure, NodeId};
+use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
-use kinora_worker::reach::Reach;
+use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::{Folders, Link, Worker};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -56,11 +58,22 @@ pub struct Local {
     pub optional: bool,
     /// A program that makes no progress for so long is stopped.
     pub stall: Duration,
+    /// It cannot read the hub's files, as they are encrypted.
+    pub apart: Option<Apart>,
+}
+
+/// What a node in the process of its hub needs to work as one elsewhere does.
+#[derive(Debug, Clone)]
+pub struct Apart {
+    /// The hub.
+    pub hub: Client,
+    /// Where files are that are worked on.
+    pub work: PathBuf,
 }
 
 impl Local {
     /// Tries its encoders, which takes a moment, and is a worker then.
-    async fn worker(self, node: NodeId, folders: Folders) -> Worker {
+    async fn worker(self, node: NodeId, folders: Folders, reach: Reach) -> Worker {
         let capabilities = capability::detect(&self.tools, &self.trials).await;
         let chunks = self.chunks.unwrap_or(capabilities.defaults().chunks).max(1);
         Worker {
@@ -72,10 +85,18 @@ impl Local {
             tags: self.tags,
             priority: 0,
             folders,
-            reach: Reach::Same,
+            reach,
             stall: Some(self.stall),
             benchmark: Some(Duration::ZERO),
         }
+    }
+
+    /// How it gets at the hub's files.
+    fn reach(&self) -> std::io::Result<Reach> {
+        let Some(Apart { hub, work }) = &self.apart else { return Ok(Reach::Same) };
+        // Nothing stays readable for longer than it is worked on.
+        let cache = MediaCache::open(work.join("kinora-sources"), 0)?;
+        Ok(Reach::Apart(Remote::new(hub.clone(), cache, false)))
     }
 }
 
@@ -83,7 +104,7 @@ impl Local {
 pub struct Opened {
     /// The hub.
     pub hub: Hub,
-    local: Option<(Local, Folders)>,
+    local: Option<(Local, Folders, Reach)>,
 }
 
 /// A running engine.
@@ -100,16 +121,23 @@ impl Opened {
     /// # Errors
     /// When the folder cannot be used.
     pub async fn open(state: &Path, setup: Setup) -> Result<Self, Failure> {
-        let folders = Folders { blobs: state.join("blobs"), scratch: state.join("scratch"), benchmark: None };
-        folders.prepare().map_err(|e| {
-            Failure::new(
-                kinora_protocol::ErrorCode::Disk,
-                format!("cannot write into {}: {e}", state.display()),
-            )
-        })?;
+        let apart = setup.local.as_ref().and_then(|local| local.apart.as_ref());
+        let scratch = apart.map_or_else(|| state.join("scratch"), |apart| apart.work.join("kinora-scratch"));
+        let unusable = |folder: &Path, e: std::io::Error| {
+            Failure::new(ErrorCode::Disk, format!("cannot write into {}: {e}", folder.display()))
+        };
+        let folders = Folders { blobs: state.join("blobs"), scratch, benchmark: None };
+        folders.prepare().map_err(|e| unusable(&folders.scratch, e))?;
         let settings = Settings { own_node: Some(NodeId::from(NODE.to_owned())), ..setup.settings };
         let hub = Hub::open(state, settings).await?;
-        Ok(Self { hub, local: setup.local.map(|local| (local, folders)) })
+        let local = match setup.local {
+            Some(local) => {
+                let reach = local.reach().map_err(|e| unusable(&folders.scratch, e))?;
+                Some((local, folders, reach))
+            }
+            None => None,
+        };
+        Ok(Self { hub, local })
     }
 
     /// Starts to work on what is there. Leases are not watched: the only node lives and dies with this process, and a machine
@@ -119,7 +147,7 @@ impl Opened {
         let stop = CancellationToken::new();
         let (dispatching, dispatched) = (hub.clone(), stop.clone());
         let mut tasks = vec![tokio::spawn(async move { dispatching.dispatch(dispatched).await })];
-        if let Some((local, folders)) = local {
+        if let Some((local, folders, reach)) = local {
             let (to_hub, from_node) = mpsc::channel(BACKLOG);
             let (to_node, from_hub) = mpsc::unbounded_channel();
             let (serving, working) = (hub.clone(), stop.clone());
@@ -128,7 +156,7 @@ impl Opened {
             ));
             tasks.push(tokio::spawn(async move {
                 let optional = local.optional;
-                let node = local.worker(NodeId::from(NODE.to_owned()), folders).await;
+                let node = local.worker(NodeId::from(NODE.to_owned()), folders, reach).await;
                 if optional && node.capabilities.encoders.is_empty() {
                     tracing::error!("no encoder works here: this machine only hands out work");
                     working.cancelled().await;
@@ -160,6 +188,7 @@ impl Engine {
                 hub.watch_webhooks(stop.clone()),
                 hub.watch_folders(stop.clone()),
                 hub.watch_scans(stop.clone()),
+                hub.watch_keys(stop.clone()),
                 hub.watch_ended(policy.keep_jobs, stop.clone()),
                 hub.watch_stored(policy.scrub_every, stop.clone()),
                 hub.watch_blobs(policy.chunk_cache, stop)
@@ -174,10 +203,8 @@ impl Engine {
         let outcome = self.tasks.swap_remove(finished).await;
         let failure = match outcome {
             Ok(Err(error)) => Failure::from(error),
-            Ok(Ok(())) => Failure::new(kinora_protocol::ErrorCode::Internal, "the engine stopped by itself"),
-            Err(error) => {
-                Failure::new(kinora_protocol::ErrorCode::Internal, format!("the engine broke: {error}"))
-            }
+            Ok(Ok(())) => Failure::new(ErrorCode::Internal, "the engine stopped by itself"),
+            Err(error) => Failure::new(ErrorCode::Internal, format!("the engine broke: {error}")),
         };
         Some(failure)
     }

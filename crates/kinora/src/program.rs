@@ -57,6 +57,9 @@ impl Program {
     pub async fn run(&self, more: &[&OsStr], time: Duration) -> Result<Ended, String> {
         let mut command = Command::new(&self.path);
         command.args(&self.arguments).args(more).kill_on_drop(true);
+        for secret in kinora_protocol::SECRETS {
+            command.env_remove(secret);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{self} cannot be started: {error}"))?;
         let (out, err) = (child.stdout.take(), child.stderr.take());

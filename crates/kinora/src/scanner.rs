@@ -1,14 +1,15 @@
 //! Scanners for malware that an operator has: clamd, over its own protocol, or any program. What follows from what they find is
 //! for the hub.
 
-use std::path::{Path, PathBuf};
+use std::io::Read as _;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use kinora_hub::scan::{Finding, Scanner};
-use tokio::fs::File;
+use kinora_hub::scan::{Finding, Scanner, Suspect};
+use kinora_vault::Cursor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -24,7 +25,7 @@ const LARGEST: u64 = (1 << 31) - 1;
 const TOO_LARGE: &str = "clamd does not look at files of this size: raise its StreamMaxLength, MaxScanSize and MaxFileSize, \
      which go up to 2 GB";
 /// Bytes of a piece.
-const PIECE: usize = 256 << 10;
+const PIECE: u64 = 256 << 10;
 /// What a program ends with that has found something, as clamscan does.
 const FOUND: i32 = 1;
 
@@ -55,19 +56,19 @@ impl FromStr for Clamd {
 }
 
 impl Clamd {
-    async fn look(&self, path: &Path) -> Result<Finding, String> {
+    async fn look(&self, file: &Suspect) -> Result<Finding, String> {
         let away = |error: std::io::Error| format!("clamd cannot be reached: {error}");
         let late = |_| "clamd does not answer".to_owned();
         match self {
             Self::Tcp(address) => {
                 let stream =
                     timeout(PATIENCE, TcpStream::connect(address)).await.map_err(late)?.map_err(away)?;
-                instream(stream, path).await
+                instream(stream, file).await
             }
             #[cfg(unix)]
             Self::Unix(socket) => {
                 let connecting = tokio::net::UnixStream::connect(socket);
-                instream(timeout(PATIENCE, connecting).await.map_err(late)?.map_err(away)?, path).await
+                instream(timeout(PATIENCE, connecting).await.map_err(late)?.map_err(away)?, file).await
             }
             #[cfg(not(unix))]
             Self::Unix(socket) => Err(format!("{}: this system has no such sockets", socket.display())),
@@ -76,20 +77,24 @@ impl Clamd {
 }
 
 impl Scanner for Clamd {
-    fn scan<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<Finding, String>> {
-        self.look(path).boxed()
+    fn scan<'a>(&'a self, file: &'a Suspect) -> BoxFuture<'a, Result<Finding, String>> {
+        self.look(file).boxed()
     }
 }
 
 /// Sends a file in pieces, each with its length before it, and reads the verdict (clamd(8), INSTREAM).
-async fn instream(mut clamd: impl AsyncRead + AsyncWrite + Unpin, path: &Path) -> Result<Finding, String> {
-    let mut file = File::open(path).await.map_err(|error| format!("{}: {error}", path.display()))?;
-    let facts = file.metadata().await.map_err(|error| format!("{}: {error}", path.display()))?;
-    if facts.len() > LARGEST {
+async fn instream(
+    mut clamd: impl AsyncRead + AsyncWrite + Unpin,
+    suspect: &Suspect,
+) -> Result<Finding, String> {
+    let opening = suspect.clone();
+    let opened = tokio::task::spawn_blocking(move || opening.open()).await.map_err(std::io::Error::other);
+    let file = opened.flatten().map_err(|error| format!("{}: {error}", suspect.path().display()))?;
+    if file.length() > LARGEST {
         return Err(TOO_LARGE.to_owned());
     }
     // One that has had enough says so, and does not listen any more.
-    let sent = send(&mut clamd, &mut file).await;
+    let sent = send(&mut clamd, file).await;
     let mut said = Vec::new();
     let mut answer = clamd.take(4096);
     let heard = timeout(LONGEST, answer.read_to_end(&mut said)).await;
@@ -111,22 +116,32 @@ async fn instream(mut clamd: impl AsyncRead + AsyncWrite + Unpin, path: &Path) -
     }
 }
 
-async fn send(clamd: &mut (impl AsyncWrite + Unpin), file: &mut File) -> Result<(), String> {
+/// The next piece of a file, in the memory of the one before.
+async fn next(mut file: Cursor, mut piece: Vec<u8>) -> std::io::Result<(Cursor, Vec<u8>)> {
+    let read = tokio::task::spawn_blocking(move || {
+        piece.clear();
+        file.by_ref().take(PIECE).read_to_end(&mut piece)?;
+        Ok((file, piece))
+    });
+    read.await.map_err(std::io::Error::other)?
+}
+
+async fn send(clamd: &mut (impl AsyncWrite + Unpin), mut file: Cursor) -> Result<(), String> {
     let broke = |error: std::io::Error| format!("clamd broke off: {error}");
     let late = |_| "clamd takes nothing".to_owned();
     clamd.write_all(b"zINSTREAM\0").await.map_err(broke)?;
-    let mut piece = vec![0; PIECE];
+    let mut piece = Vec::new();
     loop {
-        let read =
-            file.read(&mut piece).await.map_err(|error| format!("the file cannot be read: {error}"))?;
-        let length = u32::try_from(read).unwrap_or(0);
+        let read = next(file, piece).await;
+        (file, piece) = read.map_err(|error| format!("the file cannot be read: {error}"))?;
+        let length = u32::try_from(piece.len()).unwrap_or(0);
         let write = async {
             clamd.write_all(&length.to_be_bytes()).await?;
-            clamd.write_all(&piece[..read]).await?;
+            clamd.write_all(&piece).await?;
             clamd.flush().await
         };
         timeout(PATIENCE, write).await.map_err(late)?.map_err(broke)?;
-        if read == 0 {
+        if piece.is_empty() {
             return Ok(());
         }
     }
@@ -137,9 +152,13 @@ async fn send(clamd: &mut (impl AsyncWrite + Unpin), file: &mut File) -> Result<
 pub struct Looker(pub Program);
 
 impl Scanner for Looker {
-    fn scan<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, Result<Finding, String>> {
+    fn scan<'a>(&'a self, file: &'a Suspect) -> BoxFuture<'a, Result<Finding, String>> {
         async move {
-            let ended = self.0.run(&[path.as_os_str()], LONGEST).await?;
+            let opening = file.clone();
+            let opened = tokio::task::spawn_blocking(move || opening.clear()).await;
+            let clear = opened.map_err(std::io::Error::other).flatten();
+            let clear = clear.map_err(|error| format!("{}: {error}", file.path().display()))?;
+            let ended = self.0.run(&[clear.path.as_os_str()], LONGEST).await?;
             let said = String::from_utf8_lossy(&ended.said);
             let line = said.lines().map(str::trim).find(|line| !line.is_empty());
             match (ended.code, line) {

@@ -434,6 +434,9 @@ async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Messages are matched on and shown: they must not depend on the user's language.
     command.env("LC_ALL", "C").env_remove("FFREPORT").env_remove("AV_LOG_FORCE_COLOR");
+    for secret in kinora_protocol::SECRETS {
+        command.env_remove(secret);
+    }
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     die_with_parent(&mut command);

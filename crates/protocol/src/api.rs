@@ -71,6 +71,19 @@ pub struct SystemView {
     /// How the looking for malware goes, where the hub looks.
     #[serde(default)]
     pub scanner: Option<ScannerView>,
+    /// How what is kept is encrypted, where it is.
+    #[serde(default)]
+    pub encryption: Option<EncryptionView>,
+}
+
+/// How media and results are encrypted where they lie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct EncryptionView {
+    /// The newest master key opens all files: older ones may go.
+    pub settled: bool,
+    /// Files that no master key opens.
+    pub unreadable: u64,
 }
 
 /// How the looking for malware goes.

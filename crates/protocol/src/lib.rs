@@ -31,6 +31,9 @@ mod schema;
 pub mod task;
 pub mod webhook;
 
+/// What in the environment is secret: no program that is started gets to see it.
+pub const SECRETS: [&str; 4] = ["KINORA_KEY", "KINORA_MASTER_KEY", "KINORA_OIDC_SECRET", "KINORA_TOKEN"];
+
 pub use error::{ErrorCode, Failure};
 pub use id::{
     Attempt, DeliveryId, Digest, EnrollmentId, FolderId, JobId, KeyId, NodeId, SessionId, TaskId, TeamId,

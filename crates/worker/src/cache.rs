@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::io;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,7 +20,7 @@ pub struct MediaCache {
     folder: PathBuf,
     /// Bytes that are kept at the most, but for files in use.
     budget: u64,
-    shelf: Mutex<Shelf>,
+    shelf: Arc<Mutex<Shelf>>,
 }
 
 #[derive(Debug, Default)]
@@ -27,6 +28,21 @@ struct Shelf {
     kept: HashMap<(PathBuf, FileMark), Arc<Kept>>,
     /// Counts uses: names new folders and tells what was used last.
     uses: u64,
+}
+
+/// A source that somebody needs. What is over the budget goes when nobody does.
+#[derive(Debug)]
+pub struct Held {
+    kept: Arc<Kept>,
+    /// Dropped after it, as fields are in their order.
+    _after: Tidying,
+}
+
+/// Drops what is over the budget.
+#[derive(Debug)]
+struct Tidying {
+    shelf: Arc<Mutex<Shelf>>,
+    budget: u64,
 }
 
 /// One source, as far as it is here. It is not dropped while somebody holds it.
@@ -49,21 +65,21 @@ impl MediaCache {
             _ => {}
         }
         std::fs::create_dir_all(&folder)?;
-        Ok(Self { folder, budget, shelf: Mutex::default() })
+        Ok(Self { folder, budget, shelf: Arc::default() })
     }
 
     /// The file for a source, made if there is none.
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn hold(&self, source: &Path, mark: FileMark) -> io::Result<Arc<Kept>> {
+    pub fn hold(&self, source: &Path, mark: FileMark) -> io::Result<Held> {
         let mut shelf = self.shelf.lock().unwrap_or_else(PoisonError::into_inner);
         shelf.uses += 1;
         let now = shelf.uses;
         let key = (source.to_owned(), mark);
         if let Some(kept) = shelf.kept.get(&key) {
             kept.used.store(now, Ordering::Relaxed);
-            return Ok(Arc::clone(kept));
+            return Ok(self.held(Arc::clone(kept)));
         }
         shelf.make_room(self.budget);
         let folder = self.folder.join(now.to_string());
@@ -78,7 +94,25 @@ impl MediaCache {
             used: AtomicU64::new(now),
         });
         shelf.kept.insert(key, Arc::clone(&kept));
-        Ok(kept)
+        Ok(self.held(kept))
+    }
+
+    fn held(&self, kept: Arc<Kept>) -> Held {
+        Held { kept, _after: Tidying { shelf: Arc::clone(&self.shelf), budget: self.budget } }
+    }
+}
+
+impl Deref for Held {
+    type Target = Kept;
+
+    fn deref(&self) -> &Kept {
+        &self.kept
+    }
+}
+
+impl Drop for Tidying {
+    fn drop(&mut self) {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner).make_room(self.budget);
     }
 }
 

@@ -2,7 +2,7 @@
 //! are given paths in either case and cannot tell.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kinora_protocol::client::{Client, Pieces};
@@ -13,7 +13,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio_util::sync::CancellationToken;
 
-use crate::cache::{Kept, MediaCache};
+use crate::cache::{Held, MediaCache};
 use crate::claim::disk;
 use crate::jitter;
 
@@ -60,7 +60,7 @@ pub(crate) enum Blobs<'a> {
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    _kept: Option<Arc<Kept>>,
+    _kept: Option<Held>,
 }
 
 /// Which parts of a source a task reads.

@@ -1574,6 +1574,16 @@ export interface components {
          * @enum {string}
          */
         Encoder: "libx264" | "libx265" | "libsvtav1" | "libaom-av1" | "libvpx-vp9" | "ffv1" | "prores_ks" | "h264_nvenc" | "hevc_nvenc" | "av1_nvenc" | "h264_qsv" | "hevc_qsv" | "av1_qsv" | "h264_amf" | "hevc_amf" | "h264_videotoolbox" | "hevc_videotoolbox" | "h264_vaapi" | "hevc_vaapi";
+        /** @description How media and results are encrypted where they lie. */
+        EncryptionView: {
+            /** @description The newest master key opens all files: older ones may go. */
+            settled: boolean;
+            /**
+             * Format: int64
+             * @description Files that no master key opens.
+             */
+            unreadable: number;
+        };
         /** @description A machine that wants to be let in. */
         Enroll: {
             /** @description What the machine calls itself. */
@@ -3390,6 +3400,7 @@ export interface components {
             allowed_folders: string[];
             /** @description What holds on it where nothing else was said. */
             defaults: components["schemas"]["MachineDefaults"];
+            encryption?: components["schemas"]["EncryptionView"] | null;
             /**
              * Format: int64
              * @description Bytes of the longest file that is taken over the network.

@@ -5,18 +5,19 @@ use super::Violation;
 use crate::metadata::{Kind, Package};
 
 /// Each crate with all it may depend on, without the `kinora-` in front.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("plan", &["protocol"]),
     ("access", &["protocol"]),
     ("tls", &["access"]),
     ("sandbox", &[]),
+    ("vault", &[]),
     ("media", &["plan", "protocol", "sandbox"]),
     ("jobs", &["plan", "protocol"]),
     ("store", &["protocol", "jobs"]),
-    ("hub", &["protocol", "access", "plan", "jobs", "store", "tls"]),
+    ("hub", &["protocol", "access", "plan", "jobs", "store", "tls", "vault"]),
     ("worker", &["protocol", "access", "plan", "media"]),
-    ("kinora", &["access", "hub", "worker", "protocol", "plan", "media", "sandbox", "store", "tls"]),
+    ("kinora", &["access", "hub", "worker", "protocol", "plan", "media", "sandbox", "store", "tls", "vault"]),
     ("testkit", &["plan", "protocol"]),
     ("xtask", &[]),
 ];

@@ -1,12 +1,12 @@
 //! Chunks that are there already: are they still what they were? A blob is believed only after its bytes were hashed.
 
-use std::fs::File;
 use std::path::Path;
 
 use kinora_jobs::judge::{self, Verdict};
 use kinora_protocol::Digest;
 use kinora_protocol::task::{Blob, ChunkSpec, TaskKind, TaskOutput, TaskSpec};
 use kinora_store::{Reopen, TaskState};
+use kinora_vault::Vault;
 
 use crate::{Hub, Result};
 
@@ -62,20 +62,22 @@ impl Hub {
     pub(crate) async fn is_sound(&self, blob: &Blob) -> bool {
         let path = self.inner.blobs.join(&blob.path);
         let (size, digest) = (blob.size, blob.digest.clone());
-        let checked = tokio::task::spawn_blocking(move || holds(&path, size, &digest));
+        let vault = self.vault().clone();
+        let checked = tokio::task::spawn_blocking(move || holds(&vault, &path, size, &digest));
         checked.await.unwrap_or(false)
     }
 }
 
 /// Whether a file is there and has this content.
-pub(crate) fn holds(path: &Path, size: u64, digest: &Digest) -> bool {
-    let same_size = std::fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == size);
-    same_size && hash(path).is_ok_and(|found| found == *digest)
+pub(crate) fn holds(vault: &Vault, path: &Path, size: u64, digest: &Digest) -> bool {
+    let length = |m: std::fs::Metadata| vault.length_of(path, m.len()).filter(|_| m.is_file());
+    let same_size = std::fs::metadata(path).is_ok_and(|m| length(m) == Some(size));
+    same_size && hash(vault, path).is_ok_and(|found| found == *digest)
 }
 
-pub(super) fn hash(path: &Path) -> std::io::Result<Digest> {
+pub(super) fn hash(vault: &Vault, path: &Path) -> std::io::Result<Digest> {
     let mut hasher = blake3::Hasher::new();
-    hasher.update_reader(File::open(path)?)?;
+    hasher.update_reader(vault.read(path)?.cursor())?;
     Ok(Digest::from_bytes(hasher.finalize().as_bytes()))
 }
 

@@ -141,9 +141,10 @@ impl Hub {
     /// The stored index of a probed file.
     pub(crate) async fn index_of(&self, probe: &ProbeOutput) -> Result<PacketIndex> {
         let path = self.inner.blobs.join(&probe.index.path);
+        let vault = self.vault().clone();
         let read = tokio::task::spawn_blocking(move || {
             let blob = |reason: String| HubError::Blob { path: path.clone(), reason };
-            let file = std::fs::File::open(&path).map_err(|e| blob(e.to_string()))?;
+            let file = vault.read(&path).map_err(|e| blob(e.to_string()))?.cursor();
             PacketIndex::read(std::io::BufReader::new(file)).map_err(|e| blob(e.to_string()))
         });
         read.await.map_err(|e| HubError::Inconsistent(format!("reading an index stopped ({e})")))?

@@ -1,14 +1,14 @@
 //! Bytes that come over the network into a file: hashed on the way, durable at the end. They are written and hashed on other threads
 //! while the next ones come. It must not know what they are.
 
-use std::fs::File;
-use std::io::{Result as IoResult, Write as _};
+use std::io::Result as IoResult;
 use std::sync::Arc;
 
 use blake3::Hasher;
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use kinora_protocol::Digest;
+use kinora_vault::Writer;
 use tokio::task::JoinHandle;
 
 /// Bytes that are handed over at once: many may upload, and each has two such heaps at the most.
@@ -36,7 +36,7 @@ impl From<std::io::Error> for Lost {
 
 /// A file that bytes flow into.
 pub(crate) struct Sink {
-    file: Arc<File>,
+    file: Arc<Writer>,
     hash: Hash,
     /// A batch that is being written.
     writing: Option<JoinHandle<IoResult<()>>>,
@@ -61,8 +61,8 @@ async fn ended<T>(work: JoinHandle<T>) -> IoResult<T> {
 }
 
 impl Sink {
-    /// Writes from where `file` stands. What comes is added to `hasher`.
-    pub(crate) fn new(file: File, hasher: Option<Hasher>) -> Self {
+    /// Writes to what `file` has. What comes is added to `hasher`.
+    pub(crate) fn new(file: Writer, hasher: Option<Hasher>) -> Self {
         Self {
             file: Arc::new(file),
             hash: hasher.map_or(Hash::None, |hasher| Hash::Here(Box::new(hasher))),
@@ -101,7 +101,7 @@ impl Sink {
         };
         let file = Arc::clone(&self.file);
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            batch.iter().try_for_each(|piece| (&*file).write_all(piece))
+            batch.iter().try_for_each(|piece| file.write_all(piece))
         }));
         Ok(())
     }
@@ -119,14 +119,15 @@ impl Sink {
     }
 
     /// Lets the disk take bytes every so often, while more come. That it cannot is heard by the one who asked for it, and by nobody
-    /// else: whoever uses this ends with [`Self::sync`].
+    /// else: whoever uses this ends with [`Self::finish`].
     async fn sync_ahead(&mut self) -> IoResult<()> {
         if self.unsynced < SYNC_EVERY || self.syncing.as_ref().is_some_and(|work| !work.is_finished()) {
             return Ok(());
         }
         self.synced().await?;
         self.unsynced = 0;
-        self.syncing = Some(tokio::spawn(sync(Arc::clone(&self.file))));
+        let file = Arc::clone(&self.file);
+        self.syncing = Some(tokio::task::spawn_blocking(move || file.flush()));
         Ok(())
     }
 
@@ -138,7 +139,7 @@ impl Sink {
     }
 
     /// Waits until all of it is written; gives the file.
-    pub(crate) async fn written(&mut self) -> IoResult<&Arc<File>> {
+    pub(crate) async fn written(&mut self) -> IoResult<&Arc<Writer>> {
         if !self.batch.is_empty() {
             self.hand_over().await?;
         }
@@ -146,11 +147,12 @@ impl Sink {
         Ok(&self.file)
     }
 
-    /// Makes all that came safe.
-    async fn sync(&mut self) -> IoResult<()> {
+    /// Nothing more comes: makes all of it safe.
+    async fn finish(&mut self) -> IoResult<()> {
         self.written().await?;
         self.synced().await?;
-        sync(Arc::clone(&self.file)).await
+        let file = Arc::clone(&self.file);
+        ended(tokio::task::spawn_blocking(move || file.finish())).await?
     }
 
     /// What was hashed does not count any more.
@@ -169,14 +171,14 @@ impl Sink {
     }
 }
 
-/// Makes what was written to a file safe.
-pub(crate) async fn sync(file: Arc<File>) -> IoResult<()> {
-    ended(tokio::task::spawn_blocking(move || file.sync_data())).await?
+/// Makes what was written to a file safe, to go on from there.
+pub(crate) async fn keep(file: Arc<Writer>) -> IoResult<()> {
+    ended(tokio::task::spawn_blocking(move || file.keep())).await?
 }
 
 /// Writes all pieces, `most` bytes of them; gives their size and BLAKE3.
 pub(crate) async fn fill(
-    file: File,
+    file: Writer,
     mut pieces: impl Stream<Item = Result<Bytes, String>> + Unpin,
     most: u64,
 ) -> Result<(u64, Digest), Lost> {
@@ -190,7 +192,7 @@ pub(crate) async fn fill(
         sink.write(piece).await?;
         sink.sync_ahead().await?;
     }
-    sink.sync().await?;
+    sink.finish().await?;
     let hasher = sink.into_hasher().await.ok_or_else(|| std::io::Error::other("writing stopped"))?;
     Ok((size, Digest::from_bytes(hasher.finalize().as_bytes())))
 }
@@ -198,6 +200,7 @@ pub(crate) async fn fill(
 #[cfg(test)]
 mod tests {
     use futures_util::stream;
+    use kinora_vault::Vault;
 
     use super::*;
 
@@ -206,23 +209,26 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         let pieces: Vec<Bytes> = (0..50_u8).map(|n| Bytes::from(vec![n; 20_000 + usize::from(n)])).collect();
         let all: Vec<u8> = pieces.concat();
+        let writer = || Vault::open_to_all().create(file.path()).unwrap();
         let come = || stream::iter(pieces.clone().into_iter().map(Ok));
         // Nothing comes, too.
-        let Ok((0, digest)) = fill(file.reopen().unwrap(), stream::empty(), 0).await else { panic!() };
+        let Ok((0, digest)) = fill(writer(), stream::empty(), 0).await else { panic!() };
         assert_eq!(digest, Digest::from_bytes(blake3::hash(b"").as_bytes()));
-        let Ok((size, digest)) = fill(file.reopen().unwrap(), come(), u64::MAX).await else { panic!() };
+        let Ok((size, digest)) = fill(writer(), come(), u64::MAX).await else { panic!() };
         assert_eq!(size, all.len() as u64);
         assert_eq!(digest, Digest::from_bytes(blake3::hash(&all).as_bytes()));
         assert_eq!(std::fs::read(file.path()).unwrap(), all);
         let most = all.len() as u64 - 1;
-        assert!(matches!(fill(file.reopen().unwrap(), come(), most).await, Err(Lost::TooLong)));
+        assert!(matches!(fill(writer(), come(), most).await, Err(Lost::TooLong)));
     }
 
+    #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn a_file_that_cannot_be_written_is_told() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        let reading = File::open(file.path()).unwrap();
+        // A file that is full at once.
+        let full = std::path::Path::new("/dev/full");
+        let Ok(writer) = Vault::open_to_all().create(full) else { panic!("there is no {}", full.display()) };
         let pieces = stream::iter((0..10).map(|_| Ok(Bytes::from(vec![1; BATCH]))));
-        assert!(matches!(fill(reading, pieces, u64::MAX).await, Err(Lost::Disk(_))));
+        assert!(matches!(fill(writer, pieces, u64::MAX).await, Err(Lost::Disk(_))));
     }
 }

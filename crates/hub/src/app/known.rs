@@ -18,7 +18,7 @@ impl Hub {
         if !self.inner.settings.remember_sources {
             return None;
         }
-        let mark = FileMark::from(&std::fs::metadata(path).ok()?);
+        let mark = self.mark_of(path)?;
         let FileMark { size, modified_ns } = mark;
         Some((format!("{size} {modified_ns} {}", path.display()), mark))
     }

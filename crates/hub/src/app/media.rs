@@ -92,7 +92,7 @@ impl Hub {
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
         let MadeRoom { most, takes, allowance, room } = self.make_room(owner, announced.unwrap_or(0)).await?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
-        let file = growing.reopen().map_err(disk)?;
+        let file = self.vault().create(growing.path()).map_err(disk)?;
         let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
             Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
             Lost::TooLong => {

@@ -1,8 +1,6 @@
 //! Results that are many files in one archive: where in it each of them is. How they are sent is not known here.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::BufReader;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,6 +8,7 @@ use std::time::SystemTime;
 
 use kinora_protocol::recipe::Container;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
+use kinora_vault::Vault;
 
 use super::media::{Asked, Output};
 use crate::{Hub, HubError, Result};
@@ -83,15 +82,15 @@ impl Hub {
         let failed = |e: std::io::Error| HubError::Blob { path: path.clone(), reason: e.to_string() };
         let facts = tokio::fs::metadata(&path).await.map_err(failed)?;
         let stamp = Stamp { path: path.clone(), length: facts.len(), modified: facts.modified().ok() };
-        if stamp.length != made.size {
+        if self.vault().length_of(&path, stamp.length) != Some(made.size) {
             let why = format!("{}: it is not the result of job {job} any more", path.display());
             return Ok(Err(Failure::new(ErrorCode::Disk, why)));
         }
         let contents = match self.inner.packages.recall(&stamp) {
             Some(contents) => contents,
             None => {
-                let archive = path.clone();
-                let read = tokio::task::spawn_blocking(move || contents(&archive)).await;
+                let (vault, archive) = (self.vault().clone(), path.clone());
+                let read = tokio::task::spawn_blocking(move || contents(&vault, &archive)).await;
                 let read =
                     read.map_err(|e| HubError::Inconsistent(format!("reading an archive stopped ({e})")))?;
                 let contents = Arc::new(read.map_err(failed)?);
@@ -104,8 +103,8 @@ impl Hub {
     }
 }
 
-fn contents(path: &Path) -> std::io::Result<BTreeMap<String, Range<u64>>> {
-    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+fn contents(vault: &Vault, path: &Path) -> std::io::Result<BTreeMap<String, Range<u64>>> {
+    let mut archive = tar::Archive::new(vault.read(path)?.cursor());
     let mut found = BTreeMap::new();
     for entry in archive.entries_with_seek()? {
         let entry = entry?;

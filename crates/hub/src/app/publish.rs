@@ -21,8 +21,11 @@ impl Hub {
         let part = part_name(&spec.output, claimed.job, claimed.lease.attempt);
         let output = spec.output.clone();
         let (size, digest) = (made.size, made.digest.clone());
+        let vault = self.vault().clone();
         let renamed = tokio::task::spawn_blocking(move || match rename(&part, &output) {
-            Err(error) if error.kind() == ErrorKind::NotFound && holds(&output, size, &digest) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::NotFound && holds(&vault, &output, size, &digest) => {
+                Ok(())
+            }
             outcome => outcome,
         })
         .await;

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use kinora_protocol::api::ScannerView;
 use kinora_protocol::media::Scan;
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, TaskId};
 use kinora_store::{Claimed, LibraryRow};
+use kinora_vault::{Cursor, Vault};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -33,7 +34,60 @@ pub enum Finding {
 /// Looks at files.
 pub trait Scanner: fmt::Debug + Send + Sync {
     /// What is in a file; an error says why that cannot be found out.
-    fn scan<'a>(&'a self, path: &'a Path) -> BoxFuture<'a, std::result::Result<Finding, String>>;
+    fn scan<'a>(&'a self, file: &'a Suspect) -> BoxFuture<'a, std::result::Result<Finding, String>>;
+}
+
+/// A file that is to be looked at.
+#[derive(Debug, Clone)]
+pub struct Suspect {
+    vault: Vault,
+    path: PathBuf,
+    /// Where others may look at it that cannot read what is encrypted.
+    scratch: PathBuf,
+}
+
+/// A file that any program of this user can read, as long as this is held.
+#[derive(Debug)]
+pub struct Clear {
+    /// Where it is.
+    pub path: PathBuf,
+    _copy: Option<tempfile::TempPath>,
+}
+
+impl Suspect {
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its bytes. It waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn open(&self) -> std::io::Result<Cursor> {
+        Ok(self.vault.read(&self.path)?.cursor())
+    }
+
+    /// A path for programs: the file itself, or a copy while it is encrypted. It waits for the disk.
+    ///
+    /// # Errors
+    /// It cannot be read, or there is no room.
+    pub fn clear(&self) -> std::io::Result<Clear> {
+        if !self.vault.seals(&self.path) {
+            return Ok(Clear { path: self.path.clone(), _copy: None });
+        }
+        std::fs::create_dir_all(&self.scratch)?;
+        let extension = self.path.extension().map(|e| format!(".{}", e.to_string_lossy()));
+        let mut named = tempfile::Builder::new();
+        named.prefix("scan-");
+        let mut copy = match &extension {
+            Some(extension) => named.suffix(extension).tempfile_in(&self.scratch)?,
+            None => named.tempfile_in(&self.scratch)?,
+        };
+        std::io::copy(&mut self.open()?, copy.as_file_mut())?;
+        let copy = copy.into_temp_path();
+        Ok(Clear { path: copy.to_path_buf(), _copy: Some(copy) })
+    }
 }
 
 /// Files that are looked at at once.
@@ -266,7 +320,9 @@ impl Hub {
 
     async fn look_at(&self, scanner: &Arc<dyn Scanner>, row: &LibraryRow) -> Result<()> {
         let began = Instant::now();
-        let found = scanner.scan(&row.path).await;
+        let (vault, path) = (self.vault().clone(), row.path.clone());
+        let suspect = Suspect { vault, path, scratch: self.inner.data.join("scratch") };
+        let found = scanner.scan(&suspect).await;
         if found.is_ok() {
             self.inner.scans.troubles().remove(&row.digest);
             self.inner.scans.again().remove(&row.digest);

@@ -115,7 +115,8 @@ impl Hub {
             view.bytes += size;
         }
         let (path, digest) = (path.to_owned(), digest.clone());
-        tokio::task::spawn_blocking(move || holds(&path, size, &digest)).await.unwrap_or(false)
+        let vault = self.vault().clone();
+        tokio::task::spawn_blocking(move || holds(&vault, &path, size, &digest)).await.unwrap_or(false)
     }
 
     /// Looks at all stored bytes every so often until `stop`, not before the first of these times.

@@ -22,6 +22,7 @@ use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
 use growing::Growing;
 
 mod growing;
+mod joined;
 
 /// Bytes that may be lost by a crash and have to be sent again.
 const SYNC_EVERY: u64 = 16 << 20;
@@ -31,8 +32,6 @@ const SILENCE: Duration = Duration::from_secs(60);
 const KEPT_MS: i64 = 24 * 3600 * 1000;
 /// Bytes that stay free on the disk: the store needs some.
 pub(super) const RESERVE: u64 = 256 << 20;
-/// Uploads that one is made from, at the most.
-const MOST_PARTS: usize = 1000;
 
 /// An upload that begins.
 #[derive(Debug, Clone)]
@@ -125,10 +124,6 @@ impl Uploads {
 }
 
 impl Hub {
-    fn uploads_folder(&self) -> PathBuf {
-        self.inner.data.join("uploads")
-    }
-
     fn upload_path(&self, upload: UploadId) -> PathBuf {
         self.uploads_folder().join(upload.to_string())
     }
@@ -347,7 +342,8 @@ impl Hub {
     pub async fn drop_upload(&self, upload: UploadId) -> Result<bool> {
         let _held = self.inner.uploads.take(upload).await;
         let known = self.store().drop_upload(upload).await?;
-        let _ = tokio::fs::remove_file(self.upload_path(upload)).await;
+        let (vault, path) = (self.vault().clone(), self.upload_path(upload));
+        let _ = tokio::task::spawn_blocking(move || vault.remove(&path)).await;
         self.inner.uploads.forget(upload);
         Ok(known)
     }
@@ -371,68 +367,6 @@ impl Hub {
         Ok(Ok(row))
     }
 
-    /// Puts parts together, in order.
-    async fn join_uploads(&self, new: &NewUpload, parts: Vec<UploadId>) -> Result<Fit<UploadRow>> {
-        let unfit = |why: String| Ok(Err(Unfit::Parts(why)));
-        if parts.is_empty() || parts.len() > MOST_PARTS {
-            return unfit(format!("an upload is made from 1 to {MOST_PARTS} others, not {}", parts.len()));
-        }
-        let mut length = 0_u64;
-        for (place, part) in parts.iter().enumerate() {
-            if parts[..place].contains(part) {
-                return unfit(format!("upload {part} is there twice"));
-            }
-            match self.upload(*part).await? {
-                Some(row) if row.part == Part::Partial && row.is_complete() => length += row.offset,
-                Some(_) => return unfit(format!("upload {part} is not a complete part")),
-                None => return unfit(format!("there is no upload {part}")),
-            }
-        }
-        if let Err(unfit) = self.room_for(length) {
-            return Ok(Err(unfit));
-        }
-        // The parts go when they are joined.
-        let besides = Besides { uploads: parts.clone(), ..Besides::default() };
-        if let Err(unfit) = self.within_quota(new.owner, besides, length).await? {
-            return Ok(Err(unfit));
-        }
-        let mut row = self.new_row(NewUpload { length: Some(length), ..new.clone() });
-        let to = self.upload_path(row.id);
-        let from: Vec<PathBuf> = parts.iter().map(|part| self.upload_path(*part)).collect();
-        let written = to.clone();
-        let joined = tokio::task::spawn_blocking(move || {
-            let mut file = std::fs::File::create(&written)?;
-            for part in from {
-                io::copy(&mut std::fs::File::open(part)?, &mut file)?;
-            }
-            file.sync_all()?;
-            file.metadata().map(|facts| facts.len())
-        });
-        let joined = match joined.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
-            Ok(size) if size == length => Ok(()),
-            Ok(size) => Err(Unfit::Parts(format!("the parts have {size} bytes in place of {length}"))),
-            Err(error) => Err(disk(&to, &error)),
-        };
-        if let Err(unfit) = joined {
-            let _ = tokio::fs::remove_file(&to).await;
-            return Ok(Err(unfit));
-        }
-        row.offset = length;
-        let id = row.id;
-        self.store().put_upload(&row).await?;
-        let made = self.make_media(row, None, &parts).await?;
-        match &made {
-            // Nobody was told where it is: nobody else could drop it.
-            Err(_) => drop(self.drop_upload(id).await?),
-            Ok(_) => {
-                for part in parts {
-                    self.drop_upload(part).await?;
-                }
-            }
-        }
-        Ok(made)
-    }
-
     /// A complete upload becomes media, with the parts that it was made from. The same content is kept once.
     async fn make_media(
         &self,
@@ -445,16 +379,14 @@ impl Hub {
             return Ok(Err(Unfit::Empty(format!("{} is empty", row.name))));
         }
         let path = self.upload_path(row.id);
-        let digest = match hashed {
-            Some(digest) => digest,
-            None => {
-                let whole = path.clone();
-                let found = tokio::task::spawn_blocking(move || hash(&whole)).await;
-                match found.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
-                    Ok(digest) => digest,
-                    Err(error) => return Ok(Err(disk(&path, &error))),
-                }
-            }
+        let (vault, whole, length) = (self.vault().clone(), path.clone(), row.offset);
+        let found = tokio::task::spawn_blocking(move || {
+            vault.finish(&whole, length)?;
+            hashed.map_or_else(|| hash(&vault, &whole), Ok)
+        });
+        let digest = match found.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+            Ok(digest) => digest,
+            Err(error) => return Ok(Err(disk(&path, &error))),
         };
         let folder = self.media_folder();
         let place = folder.join(media_name(&digest, &row.name));

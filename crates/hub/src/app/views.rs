@@ -34,6 +34,7 @@ impl Hub {
             longest_upload: self.longest_upload(),
             allowed_folders: self.inner.settings.allowed_folders.clone(),
             scanner: None,
+            encryption: self.encryption_view(),
         }
     }
 

@@ -1,23 +1,21 @@
 //! The bytes of a task, for nodes on other machines: what one attempt may read, and where its result goes. Bytes are moved
 //! and hashed here, never looked into.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
-use kinora_protocol::node::FileMark;
 use kinora_protocol::routes::Capability;
 use kinora_protocol::task::{Blob, Segment, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Attempt, Digest, ErrorCode, Failure, NodeId, TaskId};
 use kinora_store::Claimed;
+use kinora_vault::{Vault, Wait};
 use tokio::sync::mpsc;
 
 use super::incoming::{self, Lost};
 use crate::{Hub, Result};
 
-/// Bytes sent at a time.
-const PIECE: usize = 256 << 10;
 /// Pieces that are read ahead of a slow node.
 const AHEAD: usize = 4;
 /// Hex digits of a seal.
@@ -91,7 +89,7 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         }
         self.count_moved(claimed, ranges.iter().map(|(_, len)| len).sum());
-        stream(path, ranges, Seal::Digest)
+        stream(self.vault(), path, ranges, Seal::Digest)
     }
 
     /// A blob that a task works on, by its position in the spec.
@@ -109,7 +107,7 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         };
         self.count_moved(claimed, size);
-        stream(&self.inner.blobs.join(path), vec![(0, size)], Seal::None)
+        stream(self.vault(), &self.inner.blobs.join(path), vec![(0, size)], Seal::None)
     }
 
     /// Takes a result in: hashed while it comes, durable before it is answered. It counts only when the node then says that
@@ -145,7 +143,9 @@ impl Hub {
         let disk = |error: std::io::Error| {
             Denied::Disk(Failure::new(ErrorCode::Disk, format!("the hub cannot keep the result: {error}")))
         };
-        let file = tokio::fs::File::create(growing).await.map_err(disk)?.into_std().await;
+        let (vault, named) = (self.vault().clone(), growing.to_owned());
+        let created = tokio::task::spawn_blocking(move || vault.create(&named)).await;
+        let file = created.map_err(std::io::Error::other).flatten().map_err(disk)?;
         let (size, digest) = incoming::fill(file, body, u64::MAX).await.map_err(|lost| match lost {
             Lost::TooLong => disk(std::io::ErrorKind::FileTooLarge.into()),
             Lost::Cut(why) => {
@@ -173,12 +173,6 @@ impl Hub {
         let path = self.inner.blobs.join(&name);
         (name, path)
     }
-}
-
-/// What the hub sees of the file that a task reads.
-pub(crate) fn mark_of_source(spec: &TaskSpec) -> Option<FileMark> {
-    let (path, _) = source(spec)?;
-    std::fs::metadata(path).ok().as_ref().map(FileMark::from)
 }
 
 /// The file that a task reads.
@@ -227,39 +221,37 @@ enum Seal {
 
 /// Reads ranges of a file on a thread of its own, as fast as they are taken.
 fn stream(
+    vault: &Vault,
     path: &Path,
     ranges: Vec<(u64, u64)>,
     seal: Seal,
 ) -> std::result::Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, Denied> {
-    let mut file = std::fs::File::open(path).map_err(|error| {
+    let file = vault.read(path).map_err(|error| {
         Denied::Disk(Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display())))
     })?;
     let (pieces, taken) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let send = |piece: std::io::Result<Bytes>| pieces.blocking_send(piece).is_ok();
         let mut hasher = blake3::Hasher::new();
-        for (from, len) in ranges {
-            if let Err(error) = file.seek(SeekFrom::Start(from)) {
-                send(Err(error));
-                return;
-            }
-            let mut left = len;
-            while left > 0 {
-                let mut piece = vec![0; PIECE.min(usize::try_from(left).unwrap_or(PIECE))];
-                match file.read_exact(&mut piece) {
-                    Ok(()) => {
-                        left -= piece.len() as u64;
-                        if seal == Seal::Digest {
-                            hasher.update(&piece);
-                        }
-                    }
-                    Err(error) => {
-                        send(Err(error));
-                        return;
+        for (mut from, len) in ranges {
+            let end = from.saturating_add(len);
+            while from < end {
+                let most = usize::try_from(end - from).unwrap_or(usize::MAX);
+                let mut memory = Vec::new();
+                let piece = match file.read(&mut memory, from, most, Wait::Yes) {
+                    Ok(here) if here.is_empty() => Err(ErrorKind::UnexpectedEof.into()),
+                    Ok(here) => Ok(Bytes::from(memory).slice(here)),
+                    Err(error) => Err(error),
+                };
+                if let Ok(piece) = &piece {
+                    from += piece.len() as u64;
+                    if seal == Seal::Digest {
+                        hasher.update(piece);
                     }
                 }
-                // Nobody takes it any more.
-                if !send(Ok(Bytes::from(piece))) {
+                // What cannot be read ends it; perhaps nobody takes it any more.
+                let broken = piece.is_err();
+                if !send(piece) || broken {
                     return;
                 }
             }

@@ -1,17 +1,18 @@
 //! Files over HTTP: whole, in parts, or not at all because the client has them already (RFC 9110). What may be read by whom is
 //! decided before.
 
-use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use kinora_protocol::ErrorCode;
+use kinora_vault::{Reader, Vault};
 
 use super::problem::Refusal;
 use super::ranges::{self, Asked};
@@ -36,6 +37,7 @@ pub(super) struct Offer<'a> {
 
 /// Answers a GET or HEAD.
 pub(super) async fn serve(
+    vault: &Vault,
     offer: Offer<'_>,
     method: &Method,
     headers: &HeaderMap,
@@ -44,15 +46,11 @@ pub(super) async fn serve(
         let why = format!("{}: {error}", offer.name);
         Refusal::new(StatusCode::GONE, ErrorCode::Disk, why)
     };
-    let path = offer.path.to_owned();
-    let opened = tokio::task::spawn_blocking(move || {
-        let file = File::open(path)?;
-        let facts = file.metadata()?;
-        Ok((file, facts))
-    });
-    let (file, facts) = opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?;
-    let place = offer.within.clone().unwrap_or(0..facts.len());
-    let (size, modified) = (place.end.min(facts.len()).saturating_sub(place.start), facts.modified().ok());
+    let (vault, path) = (vault.clone(), offer.path.to_owned());
+    let opened = tokio::task::spawn_blocking(move || vault.read(&path));
+    let file = Arc::new(opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?);
+    let place = offer.within.clone().unwrap_or(0..file.length());
+    let (size, modified) = (place.end.min(file.length()).saturating_sub(place.start), file.modified());
     let kind = kind(if offer.within.is_some() { Path::new(offer.name) } else { offer.path });
     let tag = format!("\"{}\"", offer.tag);
     let mut answer = match condition(headers, &tag, modified) {
@@ -124,13 +122,13 @@ fn one(status: StatusCode, kind: &'static str, length: u64, body: Body) -> Respo
     answer
 }
 
-fn part(file: File, range: Range<u64>, head_only: bool) -> Body {
+fn part(file: Arc<Reader>, range: Range<u64>, head_only: bool) -> Body {
     if head_only { Body::empty() } else { Body::from_stream(reading::pieces(file, range)) }
 }
 
 /// Several ranges in one answer, each with a head of its own. They count from a place in the file.
 fn several(
-    (file, start): (File, u64),
+    (file, start): (Arc<Reader>, u64),
     ranges: Vec<Range<u64>>,
     size: u64,
     kind: &str,
@@ -159,15 +157,14 @@ fn several(
 }
 
 fn in_turn(
-    file: File,
+    file: Arc<Reader>,
     parts: Vec<(String, Range<u64>)>,
     end: String,
 ) -> impl Stream<Item = std::io::Result<Bytes>> {
     let pieces = stream::iter(parts).map(move |(head, range)| {
-        let pieces = reading::pieces(file.try_clone()?, range);
-        std::io::Result::Ok(stream::iter([Ok(Bytes::from(head))]).chain(pieces))
+        stream::iter([Ok(Bytes::from(head))]).chain(reading::pieces(Arc::clone(&file), range))
     });
-    pieces.try_flatten().chain(stream::iter([Ok(Bytes::from(end))]))
+    pieces.flatten().chain(stream::iter([Ok(Bytes::from(end))]))
 }
 
 /// Whether the answer is a status only, by what the client has (RFC 9110, section 13.2.2).

@@ -1,6 +1,8 @@
 //! What is known about media, and the files that belong to it.
 
 use std::fmt::Write as _;
+use std::io::{ErrorKind, Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
 
 use axum::Json;
 use axum::body::Body;
@@ -11,8 +13,8 @@ use kinora_protocol::api::{JobView, MetadataView};
 use kinora_protocol::describe::{Found, Part, Piece, Sprites};
 use kinora_protocol::media::Verdict;
 use kinora_protocol::{Digest, ErrorCode};
+use kinora_vault::Vault;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use utoipa::IntoParams;
 
 use super::media::{id, unknown};
@@ -209,7 +211,7 @@ async fn file(
     let mut answer = if headers.get(header::IF_NONE_MATCH).is_some_and(|known| known == tag.as_str()) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let bytes = read(&path, piece).await.map_err(|error| {
+        let bytes = read(hub.vault(), path, piece).await.map_err(|error| {
             Refusal::new(
                 StatusCode::GONE,
                 ErrorCode::Disk,
@@ -227,12 +229,16 @@ async fn file(
     Ok(answer)
 }
 
-async fn read(path: &std::path::Path, piece: Piece) -> std::io::Result<Vec<u8>> {
-    let mut file = tokio::fs::File::open(path).await?;
-    file.seek(std::io::SeekFrom::Start(piece.at)).await?;
-    let mut bytes = Vec::new();
-    let read = file.take(piece.len).read_to_end(&mut bytes).await? as u64;
-    if read == piece.len { Ok(bytes) } else { Err(std::io::ErrorKind::UnexpectedEof.into()) }
+async fn read(vault: &Vault, path: PathBuf, piece: Piece) -> std::io::Result<Vec<u8>> {
+    let vault = vault.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut file = vault.read(&path)?.cursor();
+        file.seek(SeekFrom::Start(piece.at))?;
+        let mut bytes = Vec::new();
+        let read = file.take(piece.len).read_to_end(&mut bytes)? as u64;
+        if read == piece.len { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    });
+    read.await.map_err(std::io::Error::other)?
 }
 
 #[cfg(test)]

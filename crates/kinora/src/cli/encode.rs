@@ -103,6 +103,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         tags: Tags::NONE,
         optional: false,
         stall: Duration::from_secs(args.stall_timeout),
+        apart: None,
     };
     // Sources are not remembered: a job here is known by the content of its source.
     let settings = Settings { jobs: args.jobs, ..Settings::default() };

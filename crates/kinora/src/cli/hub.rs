@@ -1,6 +1,6 @@
 //! `kinora hub`: the server. It takes jobs over HTTP and has a worker of its own.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use kinora_hub::http::listen::Door;
 use kinora_hub::{Hub, Settings, http};
 use kinora_media::command::Limits;
 use kinora_protocol::class::Tags;
+use kinora_protocol::client::Client;
 use kinora_protocol::machine::Machine;
 use kinora_protocol::node::NodeLimits;
 use kinora_protocol::{ErrorCode, Failure};
@@ -24,12 +25,14 @@ use super::values::{Span, origin, seconds, span, span_or_never, tags};
 use crate::config::Config;
 use crate::config::credentials::LocalKey;
 use crate::config::other::{Other, System};
-use crate::local::{Local, Opened, Policy, Setup};
+use crate::local::{Apart, Local, Opened, Policy, Setup};
 use crate::tools;
+use at_rest::AtRestFlags;
 use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags};
 use oidc::OidcFlags;
 use tls::TlsFlags;
 
+mod at_rest;
 mod flags;
 mod oidc;
 mod tls;
@@ -113,6 +116,9 @@ pub struct HubArgs {
     /// Users that sign in elsewhere
     #[command(flatten)]
     pub oidc: OidcFlags,
+    /// How what it keeps is encrypted
+    #[command(flatten)]
+    pub at_rest: AtRestFlags,
     /// What looks for malware
     #[command(flatten)]
     pub scan: ScanFlags,
@@ -218,7 +224,20 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
         tags: args.tags.clone().unwrap_or_default(),
         optional: true,
         stall,
+        apart: None,
     }))
+}
+
+/// How the node in this process gets at what is encrypted: as any other does.
+fn apart(args: &HubArgs, address: SocketAddr, data: &Path) -> Result<Apart, Failure> {
+    let work = args.at_rest.work_dir.clone().unwrap_or_else(|| data.to_owned());
+    let near: IpAddr = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    let hub = Client::new(&format!("http://{}", SocketAddr::new(near, address.port())))?;
+    Ok(Apart { hub, work: std::path::absolute(&work).unwrap_or(work) })
 }
 
 /// Each node is an open file; many systems allow few unless one asks.
@@ -261,6 +280,7 @@ fn settings(
         requests_per_second: NonZeroU32::new(args.requests_per_second),
         quota: args.user_quota,
         oidc: args.oidc.oidc()?,
+        masters: None,
         scanner: args.scan.scanner(),
         admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,
@@ -381,8 +401,11 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let defaults = machine.defaults();
     let settings = settings(args, allowed_folders, config.media, machine)?;
     let (tls, place) = encryption(args, address, &data, &config.host)?;
-    let settings = Settings { authority: place.authority.clone(), ..settings };
-    let setup = Setup { settings, local: local(args, config).await? };
+    let masters = args.at_rest.masters().await?;
+    let apart = masters.as_ref().map(|_| apart(args, address, &data)).transpose()?;
+    let settings = Settings { authority: place.authority.clone(), masters, ..settings };
+    let local = local(args, config).await?.map(|local| Local { apart, ..local });
+    let setup = Setup { settings, local };
     let mut engine = Opened::open(&data, setup).await?.start();
     engine.keep_house(Policy {
         chunk_cache: args.chunk_cache.unwrap_or(defaults.cache),

@@ -134,6 +134,11 @@ pub fn oidc_secret() -> Option<String> {
     std::env::var("KINORA_OIDC_SECRET").ok().filter(|secret| !secret.is_empty())
 }
 
+/// What opens files that are encrypted.
+pub fn master_key() -> Option<String> {
+    std::env::var("KINORA_MASTER_KEY").ok().filter(|key| !key.is_empty())
+}
+
 /// What lets this machine in, where it was not said on the command line, which everybody on the machine can read.
 pub fn token() -> Option<String> {
     std::env::var("KINORA_TOKEN").ok().filter(|token| !token.is_empty())

@@ -65,6 +65,10 @@ impl Hub {
     pub fn start_with(place: &Place, flags: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let mut command = kinora();
         command.args(["hub", "--data"]).arg(place.at("data")).args(flags);
+        // All that is tested of hubs holds for one that encrypts what it keeps.
+        if std::env::var_os("KINORA_TEST_ENCRYPTED").is_some() && !flags.contains(&"--encrypt-at-rest") {
+            command.arg("--encrypt-at-rest").env("KINORA_MASTER_KEY", "5e".repeat(32));
+        }
         if !flags.contains(&"--metadata") {
             command.args(["--metadata", "off"]);
         }

@@ -1,8 +1,7 @@
 //! The file of an upload while bytes come. What is safe is decided here; when it has to be, by the caller.
 
-use std::fs::File;
-use std::io::{Error, ErrorKind, Result as IoResult, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -26,24 +25,12 @@ pub(super) struct Growing<'a> {
     keeping: Option<JoinHandle<Fit<u64>>>,
 }
 
-/// The file, where it goes on.
-fn open(path: &Path, offset: u64) -> IoResult<File> {
-    let fresh = offset == 0;
-    let mut file = File::options().write(true).create(fresh).truncate(fresh).open(path)?;
-    if file.metadata()?.len() < offset {
-        return Err(Error::new(ErrorKind::UnexpectedEof, "bytes that were safe are gone"));
-    }
-    // What was written and not acknowledged is sent again.
-    file.set_len(offset)?;
-    file.seek(SeekFrom::Start(offset))?;
-    Ok(file)
-}
-
 impl<'a> Growing<'a> {
     pub(super) async fn open(hub: &'a Hub, row: UploadRow, hasher: &'a mut blake3::Hasher) -> Fit<Self> {
         let path = hub.upload_path(row.id);
         let (named, offset) = (path.clone(), row.offset);
-        let opened = tokio::task::spawn_blocking(move || open(&named, offset)).await;
+        let vault = hub.vault().clone();
+        let opened = tokio::task::spawn_blocking(move || vault.go_on(&named, offset)).await;
         let file = opened.map_err(Error::other).flatten().map_err(|e| disk(&path, &e))?;
         // It may have gone on in an earlier life of the hub: at its end it is hashed as a whole.
         let hashed = std::mem::take(hasher);
@@ -77,7 +64,7 @@ impl<'a> Growing<'a> {
         let UploadRow { id, length, expires_ms, .. } = self.row;
         let (hub, path, at) = (self.hub.clone(), self.path.clone(), self.at);
         Ok(tokio::spawn(async move {
-            incoming::sync(file).await.map_err(|e| disk(&path, &e))?;
+            incoming::keep(file).await.map_err(|e| disk(&path, &e))?;
             let kept = hub.store().grow_upload(id, at, length, expires_ms).await;
             kept.map_err(|error| Unfit::Disk(crate::HubError::from(error).into()))?;
             Ok(at)
@@ -111,7 +98,8 @@ impl<'a> Growing<'a> {
         // What could not be written is told once, and does not keep the rest from being taken back.
         let _ = self.sink.written().await;
         if let Ok(file) = self.sink.written().await {
-            let _ = file.set_len(self.row.offset);
+            let (file, to) = (Arc::clone(file), self.row.offset);
+            let _ = tokio::task::spawn_blocking(move || file.cut(to)).await;
         }
         self.sink.forget_hash().await;
         self.at = self.row.offset;
