@@ -16,6 +16,7 @@ pub mod jobs;
 mod known;
 pub mod live;
 pub mod media;
+pub(crate) mod metrics;
 pub mod nodes;
 mod outgoing;
 pub(crate) mod packages;

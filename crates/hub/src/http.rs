@@ -29,6 +29,7 @@ mod jobs;
 mod keys;
 pub mod listen;
 mod live;
+mod measure;
 mod media;
 mod metadata;
 mod nodes;
@@ -70,6 +71,7 @@ fn documented() -> OpenApiRouter<Hub> {
     OpenApiRouter::with_openapi(openapi::Document::openapi())
         .routes(routes!(system::live))
         .routes(routes!(system::ready))
+        .routes(routes!(system::metrics))
         .routes(routes!(system::system))
         .routes(routes!(system::cluster))
         .routes(routes!(system::scrub, system::start_scrub))
@@ -205,6 +207,7 @@ fn router(hub: Hub) -> Router {
         .layer(axum::middleware::map_response(problem::in_form))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), cors::permit))
         .layer(axum::middleware::from_fn_with_state(hub.clone(), guard::admit))
+        .layer(axum::middleware::from_fn_with_state(hub.clone(), measure::measure))
         .with_state(hub)
 }
 

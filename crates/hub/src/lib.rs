@@ -23,6 +23,7 @@ pub use crate::app::access::oidc::Oidc;
 pub use crate::app::scan;
 
 use crate::app::conditions::Conditions;
+use crate::app::metrics::Flow;
 
 pub mod app;
 mod dispatch;
@@ -84,6 +85,7 @@ struct Inner {
     store: Store,
     data: PathBuf,
     blobs: PathBuf,
+    metrics: app::metrics::Metrics,
     vault: Vault,
     /// What was found of older master keys.
     sealing: app::sealing::Sealing,
@@ -257,6 +259,7 @@ impl Hub {
             store,
             data: data.to_owned(),
             blobs: data.join("blobs"),
+            metrics: app::metrics::Metrics::new(),
             vault,
             sealing: app::sealing::Sealing::default(),
             started_ms: now_ms(),
@@ -316,6 +319,7 @@ impl Hub {
     }
 
     fn emit(&self, event: Event) {
+        self.metrics().note(&event);
         // Nobody may be listening.
         let _ = self.inner.events.send(event);
     }
@@ -326,6 +330,7 @@ impl Hub {
 
     /// Counts bytes that a task moved.
     pub(crate) fn count_moved(&self, claimed: &kinora_store::Claimed, bytes: u64) {
+        self.metrics().bytes(Flow::Work).inc_by(bytes);
         *self.unwritten().entry(claimed.job).or_default() += bytes;
     }
 

@@ -8,7 +8,7 @@ use kinora_jobs::schedule;
 use kinora_plan::sizing::{self, Capacity};
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
-use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Progress, SlotClass, Speed, ToNode};
+use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Load, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
 use kinora_store::{Avoid, Claimed, Lease, Wanted, Withheld};
@@ -100,6 +100,8 @@ pub(crate) struct Node {
     /// Paths of the hub's are good there.
     pub(crate) shares_files: bool,
     pub(crate) held: HashMap<Key, Held>,
+    /// How busy it said that its machine is.
+    pub(crate) load: Option<Load>,
     to_node: mpsc::UnboundedSender<ToNode>,
 }
 
@@ -220,6 +222,7 @@ impl Nodes {
             standing,
             shares_files: false,
             held: held.collect(),
+            load: None,
             to_node,
             hello,
         };

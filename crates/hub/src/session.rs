@@ -203,6 +203,10 @@ impl Session {
                 self.note(key);
                 Ok(())
             }
+            ToHub::Load(load) => {
+                self.within(|node| node.load = Some(load));
+                Ok(())
+            }
             ToHub::Draining => {
                 self.within(|n| n.standing = Standing::Draining);
                 Ok(())

@@ -125,7 +125,8 @@ impl MediaError {
         match self {
             Self::ToolMissing { .. } | Self::ToolUnusable { .. } => ErrorCode::ToolMissing,
             Self::ToolFailed { tail, .. } if says_disk_full(tail) => ErrorCode::Disk,
-            Self::ToolFailed { .. } | Self::Stalled { .. } | Self::Sandbox { .. } => ErrorCode::ToolFailed,
+            Self::ToolFailed { .. } | Self::Stalled { .. } => ErrorCode::ToolFailed,
+            Self::Sandbox { .. } => ErrorCode::Confined,
             Self::Cancelled { .. } => ErrorCode::Cancelled,
             Self::BadInput { .. } => ErrorCode::BadInput,
             Self::NotExact { .. } => ErrorCode::NotExact,

@@ -350,6 +350,20 @@ pub enum NodeState {
     Disconnected,
 }
 
+impl NodeState {
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Connected => "connected",
+            Self::Benchmarking => "benchmarking",
+            Self::Processing => "processing",
+            Self::Idle => "idle",
+            Self::Draining => "draining",
+            Self::Disconnected => "disconnected",
+        }
+    }
+}
+
 /// A node.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

@@ -17,6 +17,8 @@ pub enum ErrorCode {
     ToolMissing,
     /// ffmpeg ended with an error, crashed or was stopped for making no progress.
     ToolFailed,
+    /// ffmpeg or ffprobe was stopped for what it asked for or used up.
+    Confined,
     /// A result does not match the plan.
     NotExact,
     /// The disk is full or cannot be written.
@@ -45,7 +47,7 @@ impl ErrorCode {
     /// Whether the same work can succeed when it is tried again unchanged.
     pub fn is_retryable(self) -> bool {
         match self {
-            Self::ToolFailed | Self::NotExact | Self::LeaseLost => true,
+            Self::ToolFailed | Self::Confined | Self::NotExact | Self::LeaseLost => true,
             Self::BadInput
             | Self::BadRecipe
             | Self::ToolMissing

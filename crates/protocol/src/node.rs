@@ -209,7 +209,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 5;
+pub const PROTOCOL: u32 = 6;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -258,10 +258,32 @@ pub enum ToHub {
         /// Why.
         failure: Failure,
     },
+    /// How busy the machine is.
+    Load(Load),
     /// It takes no more work and finishes what runs.
     Draining,
     /// It goes, and has stopped what it was at.
     Bye,
+}
+
+/// How busy a machine is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Load {
+    /// Part of its processors that is busy, from 0 to 1.
+    pub cpu: f32,
+    /// Its graphics processors, as far as their drivers say.
+    pub gpus: Vec<GpuLoad>,
+}
+
+/// How busy a graphics processor is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct GpuLoad {
+    /// What it is called.
+    pub name: String,
+    /// Part of the time that it is busy, from 0 to 1.
+    pub busy: f32,
 }
 
 /// What an operator of a hub sets for its nodes.

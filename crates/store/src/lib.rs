@@ -35,7 +35,7 @@ pub use outbox::OutboxRow;
 pub use sqlite::{Stats, Store};
 pub use task::{
     ChunkSum, Chunks, Counts, Dep, Expansion, Gate, GateOpening, Graph, NewTask, RefusedReopen, Reopen,
-    Reopening, TaskRow, TaskState,
+    Reopening, Sums, TaskRow, TaskState,
 };
 pub use upload::{Part, UploadRow};
 pub use webhook::{DeliveryRow, Tried, WebhookRow};

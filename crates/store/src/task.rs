@@ -328,3 +328,22 @@ pub enum GateOpening {
     /// The task still waits for others, or has ended. Nothing changed.
     Refused(TaskState),
 }
+
+/// How much there is of everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// Jobs in each phase that any is in.
+    pub jobs: Vec<(JobPhase, u64)>,
+    /// Tasks that could be handed out, by kind.
+    pub ready: Vec<(TaskKind, u64)>,
+    /// Tasks that somebody is at, by kind.
+    pub running: Vec<(TaskKind, u64)>,
+    /// When the oldest job came that has a task to hand out.
+    pub oldest_ready_ms: Option<i64>,
+    /// Bytes of media.
+    pub media_bytes: u64,
+    /// Bytes of chunks that are kept for later jobs.
+    pub chunk_bytes: u64,
+    /// What webhooks are still to be told.
+    pub deliveries: u64,
+}

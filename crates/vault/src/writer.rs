@@ -65,8 +65,10 @@ impl Writer {
         if file.metadata()?.len() < at {
             return Err(gone());
         }
-        // What was written and not kept comes again.
-        file.set_len(at)?;
+        if !fresh {
+            // What was written and not kept comes again.
+            file.set_len(at)?;
+        }
         Ok(Self { path: path.to_owned(), how: How::Plain(Mutex::new(Plain { file, at })) })
     }
 

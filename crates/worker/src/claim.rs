@@ -16,6 +16,7 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use crate::load::{self, Watching};
 use crate::reach::Reach;
 use crate::scratch::Folders;
 use crate::{benchmark, run};
@@ -169,7 +170,8 @@ impl Worker {
 
     /// Talks with a hub until one of them ends it. What runs goes on.
     pub(crate) async fn converse(self: &Arc<Self>, desk: &mut Desk, link: Link, signals: &Signals) -> Ended {
-        let mut talk = Conversation { worker: self, desk, link, signals, draining: false };
+        let load = load::watch();
+        let mut talk = Conversation { worker: self, desk, link, signals, load, draining: false };
         let hello = ToHub::Hello(Box::new(self.hello(talk.desk.holding())));
         if let Err(ended) = talk.say(hello).await {
             return ended;
@@ -202,6 +204,7 @@ struct Conversation<'a> {
     desk: &'a mut Desk,
     link: Link,
     signals: &'a Signals,
+    load: Watching,
     draining: bool,
 }
 
@@ -238,6 +241,10 @@ impl Conversation<'_> {
                     }
                     None => Ok(()),
                 }
+            }
+            Ok(()) = self.load.seen.changed() => {
+                let load = self.load.seen.borrow_and_update().clone();
+                self.say(ToHub::Load(load)).await
             }
             _ = report.tick() => match self.desk.renewals() {
                 running if running.is_empty() => Ok(()),

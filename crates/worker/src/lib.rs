@@ -7,6 +7,7 @@ pub mod capability;
 pub mod claim;
 pub mod identity;
 mod jitter;
+mod load;
 pub mod machine;
 mod ranges;
 pub mod reach;

@@ -1219,6 +1219,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/metrics": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What happened and what is so, in numbers (OpenMetrics 1.0), for Prometheus and what understands it. */
+        get: operations["metrics"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -1633,7 +1650,7 @@ export interface components {
          * @description What went wrong, in words that never change: scripts match on these.
          * @enum {string}
          */
-        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "untrusted" | "unauthenticated" | "forbidden" | "too_many" | "internal";
+        ErrorCode: "bad_input" | "bad_recipe" | "tool_missing" | "tool_failed" | "confined" | "not_exact" | "disk" | "cancelled" | "lease_lost" | "busy" | "unreachable" | "untrusted" | "unauthenticated" | "forbidden" | "too_many" | "internal";
         /** @description One event. */
         Event: {
             failure?: components["schemas"]["Failure"] | null;
@@ -7888,6 +7905,44 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ReadyView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    metrics: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description All of them */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/openmetrics-text": string;
                 };
             };
             /** @description Refused */

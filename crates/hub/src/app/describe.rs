@@ -151,8 +151,10 @@ impl Hub {
     /// failure that ends its job. Media that cannot be probed is refused.
     pub(super) async fn do_without(&self, claimed: &Claimed, failure: &Failure) -> Result<bool> {
         // What is wrong with a machine says nothing about the file.
-        let of_file =
-            matches!(failure.code, ErrorCode::BadInput | ErrorCode::ToolFailed | ErrorCode::NotExact);
+        let of_file = matches!(
+            failure.code,
+            ErrorCode::BadInput | ErrorCode::ToolFailed | ErrorCode::Confined | ErrorCode::NotExact
+        );
         let Work::Describe(media) = self.request_of(claimed).await?.work else { return Ok(false) };
         if !of_file {
             return Ok(false);

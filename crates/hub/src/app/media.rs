@@ -16,6 +16,7 @@ use kinora_store::{LibraryRow, Owner, Submitted};
 
 use super::expand::container_of;
 use super::incoming::{self, Lost};
+use super::metrics::Flow;
 use super::quota::{Allowance, Besides, Room};
 use super::uploads::{self, Unfit};
 use crate::{Hub, HubError, Result, now_ms};
@@ -100,6 +101,7 @@ impl Hub {
             }
             Lost::Disk(error) => disk(error),
         })?;
+        self.metrics().bytes(Flow::Uploaded).inc_by(size);
         if size == 0 {
             return Err(Unfit::Empty(format!("{name} is empty")));
         }

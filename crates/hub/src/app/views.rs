@@ -246,7 +246,7 @@ impl Hub {
     }
 }
 
-fn state(node: &Node) -> NodeState {
+pub(super) fn state(node: &Node) -> NodeState {
     match (&node.standing, node.held.is_empty()) {
         (Standing::Arriving, _) => NodeState::Benchmarking,
         (Standing::Draining | Standing::Quarantined { .. }, _) => NodeState::Draining,

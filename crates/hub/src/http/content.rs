@@ -12,11 +12,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use kinora_protocol::ErrorCode;
-use kinora_vault::{Reader, Vault};
 
 use super::problem::Refusal;
 use super::ranges::{self, Asked};
-use super::reading;
+use super::reading::{self, Served};
+use crate::Hub;
+use crate::app::metrics::Flow;
 
 /// Between parts; no media has this line, and if it had, lengths are given.
 const BOUNDARY: &str = "kinora-part-7d1f3c9a0b54";
@@ -37,7 +38,7 @@ pub(super) struct Offer<'a> {
 
 /// Answers a GET or HEAD.
 pub(super) async fn serve(
-    vault: &Vault,
+    hub: &Hub,
     offer: Offer<'_>,
     method: &Method,
     headers: &HeaderMap,
@@ -46,11 +47,13 @@ pub(super) async fn serve(
         let why = format!("{}: {error}", offer.name);
         Refusal::new(StatusCode::GONE, ErrorCode::Disk, why)
     };
-    let (vault, path) = (vault.clone(), offer.path.to_owned());
+    let (vault, path) = (hub.vault().clone(), offer.path.to_owned());
     let opened = tokio::task::spawn_blocking(move || vault.read(&path));
-    let file = Arc::new(opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?);
-    let place = offer.within.clone().unwrap_or(0..file.length());
-    let (size, modified) = (place.end.min(file.length()).saturating_sub(place.start), file.modified());
+    let file = opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?;
+    let file = Arc::new(Served { file, sent: hub.metrics().bytes(Flow::Served) });
+    let place = offer.within.clone().unwrap_or(0..file.file.length());
+    let (size, modified) =
+        (place.end.min(file.file.length()).saturating_sub(place.start), file.file.modified());
     let kind = kind(if offer.within.is_some() { Path::new(offer.name) } else { offer.path });
     let tag = format!("\"{}\"", offer.tag);
     let mut answer = match condition(headers, &tag, modified) {
@@ -122,13 +125,13 @@ fn one(status: StatusCode, kind: &'static str, length: u64, body: Body) -> Respo
     answer
 }
 
-fn part(file: Arc<Reader>, range: Range<u64>, head_only: bool) -> Body {
+fn part(file: Arc<Served>, range: Range<u64>, head_only: bool) -> Body {
     if head_only { Body::empty() } else { Body::from_stream(reading::pieces(file, range)) }
 }
 
 /// Several ranges in one answer, each with a head of its own. They count from a place in the file.
 fn several(
-    (file, start): (Arc<Reader>, u64),
+    (file, start): (Arc<Served>, u64),
     ranges: Vec<Range<u64>>,
     size: u64,
     kind: &str,
@@ -157,7 +160,7 @@ fn several(
 }
 
 fn in_turn(
-    file: Arc<Reader>,
+    file: Arc<Served>,
     parts: Vec<(String, Range<u64>)>,
     end: String,
 ) -> impl Stream<Item = std::io::Result<Bytes>> {

@@ -222,7 +222,7 @@ pub(super) async fn result(
     let Output { path, made, .. } = hub.output_of(job).await??;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let offer = Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep };
-    content::serve(hub.vault(), offer, method, headers).await
+    content::serve(hub, offer, method, headers).await
 }
 
 /// A file of a result that is an HLS package: master.m3u8, manifest.mpd.
@@ -275,7 +275,7 @@ pub(super) async fn within(
     let tag = format!("{}-{}", found.digest, found.place.start);
     let name = name.rsplit('/').next().unwrap_or(name);
     let offer = Offer { path: &found.path, within: Some(found.place), tag: &tag, name, keep: false };
-    content::serve(hub.vault(), offer, method, headers).await
+    content::serve(hub, offer, method, headers).await
 }
 
 /// Cancels, pauses, resumes or retries it.

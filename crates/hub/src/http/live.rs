@@ -37,7 +37,7 @@ pub(super) async fn connect(
 
 async fn tell(hub: &Hub, mut caller: Caller, socket: WebSocket) {
     let (mut out, incoming) = socket.split();
-    let mut incoming = WATCHER.paced(incoming);
+    let mut incoming = WATCHER.paced(hub.metrics(), incoming);
     let mut told: Option<Told> = None;
     let mut ping = tokio::time::interval(PING);
     let patience = tokio::time::Instant::now() + PATIENCE;

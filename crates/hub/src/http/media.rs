@@ -91,7 +91,7 @@ pub(super) async fn content(
     }
     let offer =
         Offer { path: &row.path, within: None, tag: digest.as_str(), name: &row.name, keep: wish.download };
-    content::serve(hub.vault(), offer, &method, &headers).await
+    content::serve(&hub, offer, &method, &headers).await
 }
 
 /// Lets it be looked at for malware once more.

@@ -121,7 +121,7 @@ pub(super) async fn connect(
 /// Carries messages between the socket and the conversation until one of them ends.
 async fn converse(hub: Hub, caller: Caller, socket: WebSocket) {
     let (out, incoming) = socket.split();
-    let mut incoming = NODE.paced(incoming);
+    let mut incoming = NODE.paced(hub.metrics(), incoming);
     let (to_hub, from_node) = mpsc::channel(BACKLOG);
     let (to_node, from_hub) = mpsc::unbounded_channel::<ToNode>();
     let last_words = to_node.clone();

@@ -61,9 +61,11 @@ impl From<Failure> for Refusal {
             ErrorCode::Unauthenticated => StatusCode::UNAUTHORIZED,
             ErrorCode::Forbidden => StatusCode::FORBIDDEN,
             ErrorCode::TooMany => StatusCode::TOO_MANY_REQUESTS,
-            ErrorCode::ToolMissing | ErrorCode::ToolFailed | ErrorCode::NotExact | ErrorCode::Internal => {
-                StatusCode::INTERNAL_SERVER_ERROR
-            }
+            ErrorCode::ToolMissing
+            | ErrorCode::ToolFailed
+            | ErrorCode::Confined
+            | ErrorCode::NotExact
+            | ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self { status, failure }
     }

@@ -8,6 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use futures_util::{Stream, stream};
 use kinora_vault::{Reader, Wait};
+use prometheus_client::metrics::counter::Counter;
+
+/// A file, and what counts its bytes that are sent.
+pub(super) struct Served {
+    pub(super) file: Reader,
+    pub(super) sent: Counter,
+}
 
 /// Memory of pieces that were sent, for the next ones of the same stream.
 type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -32,15 +39,15 @@ impl Drop for Piece {
     }
 }
 
-async fn piece(file: &Arc<Reader>, spare: &Spare, place: Range<u64>) -> IoResult<Bytes> {
+async fn piece(served: &Arc<Served>, spare: &Spare, place: Range<u64>) -> IoResult<Bytes> {
     let memory = spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
     let mut memory = memory.unwrap_or_default();
     let most = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
-    let mut here = file.read(&mut memory, place.start, most, Wait::No)?;
+    let mut here = served.file.read(&mut memory, place.start, most, Wait::No)?;
     if here.is_empty() {
-        let file = Arc::clone(file);
+        let served = Arc::clone(served);
         let read = tokio::task::spawn_blocking(move || {
-            let read = file.read(&mut memory, place.start, most, Wait::Yes);
+            let read = served.file.read(&mut memory, place.start, most, Wait::Yes);
             (memory, read)
         });
         let (back, read) = read.await.map_err(Error::other)?;
@@ -49,11 +56,12 @@ async fn piece(file: &Arc<Reader>, spare: &Spare, place: Range<u64>) -> IoResult
     if here.is_empty() {
         return Err(Error::new(ErrorKind::UnexpectedEof, "the file ended early"));
     }
+    served.sent.inc_by(here.len() as u64);
     Ok(Bytes::from_owner(Piece { memory, here, spare: Arc::clone(spare) }))
 }
 
 /// The bytes of a range.
-pub(super) fn pieces(file: Arc<Reader>, range: Range<u64>) -> impl Stream<Item = IoResult<Bytes>> + Send {
+pub(super) fn pieces(file: Arc<Served>, range: Range<u64>) -> impl Stream<Item = IoResult<Bytes>> + Send {
     let spare = Spare::default();
     stream::unfold(Some(range), move |left| {
         let (file, spare) = (Arc::clone(&file), Arc::clone(&spare));
@@ -66,7 +74,7 @@ pub(super) fn pieces(file: Arc<Reader>, range: Range<u64>) -> impl Stream<Item =
                 }
                 Err(error) => {
                     // Whoever asked has his answer's head already: nobody else hears of it.
-                    tracing::error!("{}: {error}", file.path().display());
+                    tracing::error!("{}: {error}", file.file.path().display());
                     Some((Err(error), None))
                 }
             }
@@ -85,8 +93,9 @@ mod tests {
 
     const PIECE: u64 = 128 << 10;
 
-    fn open(file: &tempfile::NamedTempFile) -> Arc<Reader> {
-        Arc::new(Vault::open_to_all().read(file.path()).unwrap())
+    fn open(file: &tempfile::NamedTempFile) -> Arc<Served> {
+        let file = Vault::open_to_all().read(file.path()).unwrap();
+        Arc::new(Served { file, sent: Counter::default() })
     }
 
     #[tokio::test]

@@ -99,6 +99,7 @@ const fn hand(kind: Kind) -> Rule {
 pub(super) static ENTRIES: &[Entry] = &[
     get("/health/live", Rule::Public),
     get("/health/ready", Rule::Public),
+    get("/metrics", see(Area::System)),
     get("/api/openapi.json", Rule::Public),
     get("/api/docs", Rule::Public),
     get("/api/docs/", Rule::Public),

@@ -6,9 +6,13 @@ use axum::extract::ws::{Message, WebSocketUpgrade};
 use futures_util::{Stream, StreamExt as _};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 
+use crate::app::metrics::Metrics;
+
 /// How much somebody may say.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bounds {
+    /// Of whom.
+    pub kind: &'static str,
     /// Bytes of a message.
     pub message: usize,
     /// Messages in a second, for long.
@@ -18,9 +22,11 @@ pub(super) struct Bounds {
 }
 
 /// What a watcher or a client of another system may say.
-pub(super) const WATCHER: Bounds = Bounds { message: 64 << 10, per_second: number(10), burst: number(100) };
+pub(super) const WATCHER: Bounds =
+    Bounds { kind: "watcher", message: 64 << 10, per_second: number(10), burst: number(100) };
 /// What a node may say: the progress of each of its chunks, twice a second.
-pub(super) const NODE: Bounds = Bounds { message: 8 << 20, per_second: number(2_000), burst: number(20_000) };
+pub(super) const NODE: Bounds =
+    Bounds { kind: "node", message: 8 << 20, per_second: number(2_000), burst: number(20_000) };
 
 const fn number(number: u32) -> NonZeroU32 {
     match NonZeroU32::new(number) {
@@ -40,13 +46,15 @@ impl Bounds {
         RateLimiter::direct(Quota::per_second(self.per_second).allow_burst(self.burst))
     }
 
-    /// Ends where too many come: what is said to nobody's use costs as much as anything else.
+    /// Counts it as open, and ends where too many come: what is said to nobody's use costs as much as anything else.
     pub(super) fn paced<E>(
         self,
+        metrics: &Metrics,
         messages: impl Stream<Item = Result<Message, E>> + Unpin,
     ) -> impl Stream<Item = Result<Message, E>> + Unpin {
-        let pace = self.pace();
+        let (pace, open) = (self.pace(), metrics.socket(self.kind));
         messages.take_while(move |_| {
+            let _open = &open;
             let goes_on = pace.check().is_ok();
             if !goes_on {
                 tracing::info!("a WebSocket is closed: more than {} messages a second came", self.per_second);
@@ -63,7 +71,7 @@ mod tests {
     #[tokio::test]
     async fn who_says_too_much_is_cut_off() {
         let endless = futures_util::stream::repeat_with(|| Ok::<_, ()>(Message::Ping(Vec::new().into())));
-        let heard = WATCHER.paced(endless.take(10_000)).count().await;
+        let heard = WATCHER.paced(&Metrics::new(), endless.take(10_000)).count().await;
         assert!((100..=120).contains(&heard), "{heard}");
     }
 }

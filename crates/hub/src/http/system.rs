@@ -2,7 +2,8 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use kinora_plan::presets;
 use kinora_protocol::api::{ClusterView, Page, PresetView, ReadyView, ScrubView, SystemView};
 
@@ -36,6 +37,22 @@ pub(super) async fn live() -> StatusCode {
 pub(super) async fn ready(State(hub): State<Hub>) -> (StatusCode, Json<ReadyView>) {
     let view = hub.readiness().await;
     (if view.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(view))
+}
+
+/// What happened and what is so, in numbers (OpenMetrics 1.0), for Prometheus and what understands it.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "system",
+    responses(
+        (status = 200, description = "All of them", body = String, content_type = "application/openmetrics-text"),
+        Refusal,
+    ),
+)]
+pub(super) async fn metrics(State(hub): State<Hub>) -> Result<Response, Refusal> {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], hub.metrics_text().await?).into_response())
 }
 
 /// What the hub is.

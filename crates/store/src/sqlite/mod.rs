@@ -25,6 +25,7 @@ mod readers;
 mod reopen;
 mod retention;
 mod schema;
+mod sums;
 mod tasks;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::super::incoming::{self, Sink};
 use super::{Fit, KEPT_MS, SYNC_EVERY, Unfit, disk};
+use crate::app::metrics::Flow;
 use crate::{Hub, now_ms};
 
 /// A file that grows, and how much of it is safe.
@@ -20,6 +21,8 @@ pub(super) struct Growing<'a> {
     sink: Sink,
     /// Bytes that were written.
     pub(super) at: u64,
+    /// Bytes that were there.
+    from: u64,
     hasher: &'a mut blake3::Hasher,
     /// Bytes that are being made safe.
     keeping: Option<JoinHandle<Fit<u64>>>,
@@ -35,7 +38,7 @@ impl<'a> Growing<'a> {
         // It may have gone on in an earlier life of the hub: at its end it is hashed as a whole.
         let hashed = std::mem::take(hasher);
         let sink = Sink::new(file, Some(hashed).filter(|hashed| hashed.count() == row.offset));
-        Ok(Self { hub, at: row.offset, row, path, sink, hasher, keeping: None })
+        Ok(Self { hub, at: row.offset, from: row.offset, row, path, sink, hasher, keeping: None })
     }
 
     pub(super) async fn write(&mut self, piece: Bytes) -> Fit<()> {
@@ -88,6 +91,7 @@ impl<'a> Growing<'a> {
 
     /// Nothing more comes: what was hashed counts for the next request.
     pub(super) async fn end(self) -> UploadRow {
+        self.hub.metrics().bytes(Flow::Uploaded).inc_by(self.at.saturating_sub(self.from));
         *self.hasher = self.sink.into_hasher().await.unwrap_or_default();
         self.row
     }

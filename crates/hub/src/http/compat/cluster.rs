@@ -104,7 +104,7 @@ pub(in crate::http) async fn connect(
 
 async fn converse(hub: &Hub, mut caller: Caller, socket: WebSocket) {
     let (mut out, incoming) = socket.split();
-    let mut incoming = WATCHER.paced(incoming);
+    let mut incoming = WATCHER.paced(hub.metrics(), incoming);
     while let Some(Ok(message)) = incoming.next().await {
         let Message::Text(text) = message else { continue };
         // Each command is of whoever it is now.

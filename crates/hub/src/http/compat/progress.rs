@@ -54,7 +54,7 @@ fn touched(update: &Update) -> BTreeSet<JobId> {
 /// Tells of all jobs that make a file, until the client goes.
 pub(super) async fn tell(hub: &Hub, caller: Caller, socket: WebSocket, told: impl Fn(&JobView) -> Value) {
     let (mut out, incoming) = socket.split();
-    let mut incoming = WATCHER.paced(incoming);
+    let mut incoming = WATCHER.paced(hub.metrics(), incoming);
     let all = Subscribe { subscribe: vec![Topic::Jobs], after: None };
     let Ok(watcher) = hub.watch(caller, all).await else { return };
     let mut updates = Told::start(watcher).updates;
