@@ -21,3 +21,14 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     file.sync_all()?;
     std::fs::rename(growing, path)
 }
+/// Makes a folder, if it is not there, for this user alone.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn folder(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}

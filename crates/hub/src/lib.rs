@@ -165,6 +165,8 @@ pub struct Settings {
     pub oidc: Option<Oidc>,
     /// What opens files that are encrypted where they lie; they are not when absent.
     pub masters: Option<Masters>,
+    /// Where files that are encrypted are for a moment when a program has to read them. Nobody else may look there.
+    pub clear: Option<PathBuf>,
     /// What looks for malware; nobody does when absent.
     pub scanner: Option<Arc<dyn scan::Scanner>>,
     /// What files may have; anything when absent.

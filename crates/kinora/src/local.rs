@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kinora_access::private;
 use kinora_hub::session::Absence;
 use kinora_hub::{Hub, HubError, Settings};
 use kinora_media::Tools;
@@ -67,8 +68,22 @@ pub struct Local {
 pub struct Apart {
     /// The hub.
     pub hub: Client,
-    /// Where files are that are worked on.
+    /// Where files are that are worked on. It is this node's alone.
     pub work: PathBuf,
+}
+
+impl Apart {
+    /// Makes the folder anew, for this user alone: what is in it can be read.
+    ///
+    /// # Errors
+    /// The disk fails.
+    pub fn prepare(&self) -> std::io::Result<()> {
+        match std::fs::remove_dir_all(&self.work) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        private::folder(&self.work)
+    }
 }
 
 impl Local {
@@ -95,7 +110,7 @@ impl Local {
     fn reach(&self) -> std::io::Result<Reach> {
         let Some(Apart { hub, work }) = &self.apart else { return Ok(Reach::Same) };
         // Nothing stays readable for longer than it is worked on.
-        let cache = MediaCache::open(work.join("kinora-sources"), 0)?;
+        let cache = MediaCache::open(work.join("sources"), 0)?;
         Ok(Reach::Apart(Remote::new(hub.clone(), cache, false)))
     }
 }
@@ -122,7 +137,7 @@ impl Opened {
     /// When the folder cannot be used.
     pub async fn open(state: &Path, setup: Setup) -> Result<Self, Failure> {
         let apart = setup.local.as_ref().and_then(|local| local.apart.as_ref());
-        let scratch = apart.map_or_else(|| state.join("scratch"), |apart| apart.work.join("kinora-scratch"));
+        let scratch = apart.map_or_else(|| state.join("scratch"), |apart| apart.work.join("scratch"));
         let unusable = |folder: &Path, e: std::io::Error| {
             Failure::new(ErrorCode::Disk, format!("cannot write into {}: {e}", folder.display()))
         };
@@ -130,6 +145,9 @@ impl Opened {
         folders.prepare().map_err(|e| unusable(&folders.scratch, e))?;
         let settings = Settings { own_node: Some(NodeId::from(NODE.to_owned())), ..setup.settings };
         let hub = Hub::open(state, settings).await?;
+        if let Some(apart) = setup.local.as_ref().and_then(|local| local.apart.as_ref()) {
+            apart.hub.show(Some(hub.local_key()));
+        }
         let local = match setup.local {
             Some(local) => {
                 let reach = local.reach().map_err(|e| unusable(&folders.scratch, e))?;

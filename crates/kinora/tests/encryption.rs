@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use kinora_protocol::access::{NewUser, Role};
 use kinora_protocol::api::NewJob;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::routes;
@@ -114,11 +115,15 @@ async fn nothing_that_is_kept_can_be_read_where_it_lies() -> Result<()> {
     ensure!(kept(&place)?.len() >= 8, "{:?}", kept(&place)?);
     is_hidden(&place, &source)?;
     // What was worked on is gone, too.
+    let own = support::names(&place.at("work"))?.remove(0);
     support::until("nothing to be left of the work", || {
-        ["kinora-sources", "kinora-scratch"]
-            .iter()
-            .all(|name| support::names(&place.at("work").join(name)).is_ok_and(|names| names.is_empty()))
+        let left = |name: &str| support::names(&place.at("work").join(&own).join(name));
+        ["sources", "scratch"].iter().all(|name| left(name).is_ok_and(|names| names.is_empty()))
     })?;
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(place.at("work").join(&own))?.permissions(),
+    );
+    ensure!(mode & 0o077 == 0, "others may look there: {mode:o}");
     let view = hub.client.system().await?.encryption.context("it is not said")?;
     ensure!(view.settled && view.unreadable == 0, "{view:?}");
     Ok(())
@@ -248,4 +253,21 @@ async fn a_hub_that_has_files_begins_to_encrypt_them_and_takes_another_key() -> 
     let by_environment = Hub::start_with(&place, &flags, &[("KINORA_MASTER_KEY", &newest)])?;
     ensure!(wire::ask(&by_environment.address, "GET", &path, &[])?.body == source);
     Ok(())
+}
+
+/// The hub's own worker is let in like others where nobody else is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_with_users_works_on_what_it_encrypts() -> Result<()> {
+    let place = Place::new()?;
+    let key = new_key(&place, "key", &[])?;
+    let hub = hub(&place, &key, &["--tls", "own"])?;
+    let admin = NewUser::new("boss", Role::Admin, "correct horse battery");
+    hub.client.new_user(&admin).await?;
+    ensure!(wire::ask(&hub.address, "GET", routes::MEDIA, &[])?.status != 200, "anybody comes in");
+    let media = hub.upload(&eight()?).await?;
+    let ended = hub.ends(hub.client.submit(&job(media), None).await?.id).await?;
+    ensure!(ended.phase == JobPhase::Completed, "{ended:?}");
+    let out = place.at("o.mp4");
+    hub.client.fetch(ended.id, &out).await?;
+    same_frames(&eight()?, &out)
 }

@@ -73,6 +73,15 @@ impl std::fmt::Debug for Client {
 
 type Answer<T> = Result<T, Failure>;
 
+/// How a hub is reached.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// By a proxy, where the system names one.
+    AsTheSystemSays,
+    /// Without one.
+    Direct,
+}
+
 impl Client {
     /// For a hub at an address such as `http://127.0.0.1:8000`.
     ///
@@ -89,14 +98,27 @@ impl Client {
         if url.host_str().is_none_or(str::is_empty) {
             return Err(bad("it names no host".to_owned()));
         }
-        Self::believing(base, Trust::system())
+        Self::believing(base, Trust::system(), Way::AsTheSystemSays)
     }
 
-    fn believing(base: String, trust: Arc<Trust>) -> Answer<Self> {
+    /// The same for a hub on this machine: no proxy is between.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn near(hub: &str) -> Answer<Self> {
+        let Self { base, trust, .. } = Self::new(hub)?;
+        Self::believing(base, trust, Way::Direct)
+    }
+
+    fn believing(base: String, trust: Arc<Trust>, way: Way) -> Answer<Self> {
         // The HTTP library wants to be told whose cryptography it uses, even where nothing is encrypted.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = trust.config()?;
-        let http = reqwest::Client::builder()
+        let http = match way {
+            Way::AsTheSystemSays => reqwest::Client::builder(),
+            Way::Direct => reqwest::Client::builder().no_proxy(),
+        };
+        let http = http
             .tls_backend_preconfigured(config.clone())
             // What has been asked encrypted is not asked again open.
             .https_only(base.starts_with("https://"))
@@ -130,7 +152,7 @@ impl Client {
     /// # Errors
     /// As [`Client::new`].
     pub fn unbelieving(&self) -> Answer<Self> {
-        Self::believing(self.base.clone(), Trust::anybody())
+        Self::believing(self.base.clone(), Trust::anybody(), Way::AsTheSystemSays)
     }
 
     /// Shows an API key or a token with each request from now on, also of clones.

@@ -148,6 +148,12 @@ fn read(file: &File) -> Result<[u8; HEADER]> {
     Ok(bytes)
 }
 
+/// Whether a file begins as an object does, whatever opens it.
+pub(crate) fn is_one(file: &File) -> bool {
+    read(file)
+        .is_ok_and(|bytes| bytes.chunks(SLOT).any(|slot| Slot::read(slot).is_ok_and(|slot| slot.is_some())))
+}
+
 /// Reads the head of an object.
 pub(crate) fn open(file: &File, masters: &Masters) -> Result<Cipher> {
     let Opened { key, id, .. } = opened(&read(file)?, masters)?;

@@ -47,7 +47,7 @@ impl Vault {
         Self { inner: Arc::new(Inner { folders: Vec::new(), growing: PathBuf::new(), masters: None }) }
     }
 
-    /// One in which all that is below these folders is encrypted, and below `growing`, where files are that are written on for long.
+    /// One in which all that is below these folders, by their real names, is encrypted, and below `growing`, where files are that are written on for long.
     pub fn new(mut folders: Vec<PathBuf>, growing: PathBuf, masters: Masters) -> Self {
         folders.push(growing.clone());
         Self { inner: Arc::new(Inner { folders, growing, masters: Some(masters) }) }
@@ -56,7 +56,10 @@ impl Vault {
     /// The keys, if what is at this place is encrypted.
     fn masters_of(&self, path: &Path) -> Option<&Masters> {
         let masters = self.inner.masters.as_ref()?;
-        self.inner.folders.iter().any(|folder| path.starts_with(folder)).then_some(masters)
+        let within = |path: &Path| self.inner.folders.iter().any(|folder| path.starts_with(folder));
+        // It may be known by a name that leads here by a link.
+        let leads_here = || path.parent()?.canonicalize().ok().map(|real| within(&real.join("file")));
+        (within(path) || leads_here() == Some(true)).then_some(masters)
     }
 
     /// Whether what is at this place is encrypted.
@@ -115,7 +118,7 @@ impl Vault {
         if !self.read(path).is_ok_and(|reader| reader.length() == length) {
             self.go_on(path, length)?.finish()?;
         }
-        let _ = std::fs::remove_file(writer::tail_of(path));
+        writer::drop_tail(path);
         Ok(())
     }
 
@@ -125,7 +128,7 @@ impl Vault {
     /// It is not there, or the disk fails.
     pub fn remove(&self, path: &Path) -> Result<()> {
         if self.seals(path) {
-            let _ = std::fs::remove_file(writer::tail_of(path));
+            writer::drop_tail(path);
         }
         std::fs::remove_file(path)
     }

@@ -87,7 +87,7 @@ impl Reader {
             return Ok(0..0);
         }
         if self.cipher.is_none() {
-            memory.resize(PIECE.max(memory.len()), 0);
+            memory.resize(wanted.max(memory.len()), 0);
             let read = match wait {
                 Wait::No => at::read_cached(&self.file, &mut memory[..wanted], from),
                 Wait::Yes => at::read(&self.file, &mut memory[..wanted], from)?,
@@ -157,6 +157,27 @@ impl Cursor {
     /// Bytes from the beginning to the end.
     pub fn length(&self) -> u64 {
         self.reader.length
+    }
+}
+
+impl Cursor {
+    /// Reads from `from` on, at most `most` bytes and perhaps fewer; nothing at the end. Of an encrypted file what was opened besides is
+    /// kept for what is asked for next.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what was written.
+    pub fn piece(&mut self, from: u64, most: usize) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        if self.reader.cipher.is_none() {
+            let here = self.reader.read(&mut bytes, from, most, Wait::Yes)?;
+            bytes.truncate(here.end);
+            return Ok(bytes);
+        }
+        self.at = from;
+        bytes.resize(most.min(PIECE), 0);
+        let read = Read::read(self, &mut bytes)?;
+        bytes.truncate(read);
+        Ok(bytes)
     }
 }
 

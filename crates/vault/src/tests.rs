@@ -263,6 +263,61 @@ fn a_torn_write_takes_nothing_that_was_kept() {
     assert!(gone.to_string().contains("gone"), "{gone}");
 }
 
+/// Power is cut after more came than was made safe.
+#[test]
+fn what_came_later_takes_nothing_with_it() {
+    let place = place();
+    let path = place.at("growing/a");
+    let bytes = Numbers(9).bytes(4 * SEGMENT);
+    let said = SEGMENT / 2;
+    let writer = place.vault.create(&path).unwrap();
+    writer.write_all(&bytes[..said]).unwrap();
+    writer.keep().unwrap();
+    writer.write_all(&bytes[said..]).unwrap();
+    drop(writer);
+    // Of what came later nothing is on the disk.
+    let raw = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &raw[..header::HEADER]).unwrap();
+    let writer = place.vault.go_on(&path, said as u64).unwrap();
+    writer.write_all(&bytes[said..]).unwrap();
+    writer.finish().unwrap();
+    assert_eq!(all(&place.vault, &path).unwrap(), bytes);
+    // It goes on after its end, too.
+    place.vault.finish(&path, bytes.len() as u64).unwrap();
+    let more = Numbers(10).bytes(SEGMENT + 9);
+    for part in [&more[..7], &more[7..]] {
+        let length = std::fs::metadata(&path).unwrap().len();
+        let length = place.vault.length_of(&path, length).unwrap();
+        let writer = place.vault.go_on(&path, length).unwrap();
+        writer.write_all(part).unwrap();
+        writer.finish().unwrap();
+    }
+    assert_eq!(all(&place.vault, &path).unwrap(), [bytes, more].concat());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_that_leads_here_is_known() {
+    let place = place();
+    let path = place.write("kept/a", b"film");
+    std::os::unix::fs::symlink(place.at("kept"), place.at("elsewhere")).unwrap();
+    let other = place.at("elsewhere/a");
+    assert!(place.vault.seals(&other) && !place.vault.seals(&place.at("a")));
+    assert_eq!(all(&place.vault, &other).unwrap(), b"film");
+    assert_ne!(std::fs::read(&path).unwrap(), b"film");
+}
+
+#[test]
+fn what_is_encrypted_with_another_key_is_not_encrypted_once_more() {
+    let place = place();
+    place.write("kept/a", b"film");
+    let before = std::fs::read(place.at("kept/a")).unwrap();
+    let other = opened(&place.folder, &Masters::generate().unwrap());
+    let why = other.convert().unwrap_err().to_string();
+    assert!(why.contains("kept/a") && why.contains("no master key that is given opens it"), "{why}");
+    assert_eq!(std::fs::read(place.at("kept/a")).unwrap(), before);
+}
+
 #[test]
 fn what_was_there_is_encrypted_once() {
     let place = place();
@@ -311,10 +366,11 @@ fn another_master_key_opens_all_without_writing_it_again() {
     let both = opened(&place.folder, &format!("{new}\n{}", place.key));
     assert_eq!(all(&both, &path).unwrap(), bytes);
     std::fs::write(place.at("kept/odd"), [1; 20_000]).unwrap();
-    let done = both.rewrap().unwrap();
+    let done = both.rewrap(|| true).unwrap();
     assert_eq!((done.files, done.lost.len()), (1, 1), "{done:?}");
     assert!(done.lost[0].contains("odd"), "{done:?}");
-    assert_eq!(both.rewrap().unwrap().files, 0);
+    assert_eq!(both.rewrap(|| true).unwrap().files, 0);
+    assert!(both.rewrap(|| false).is_err());
     let after = std::fs::read(&path).unwrap();
     assert_eq!(before[header::HEADER..], after[header::HEADER..], "its bytes are as they were");
     assert_eq!(std::fs::metadata(&path).unwrap().modified().unwrap(), time);

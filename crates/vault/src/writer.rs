@@ -74,6 +74,11 @@ impl Writer {
 
     pub(crate) fn sealed(path: &Path, at: u64, masters: &Masters) -> Result<Self> {
         let fresh = at == 0;
+        if fresh {
+            // Whoever has an older one open goes on with that.
+            remove_if_there(path)?;
+            drop_tail(path);
+        }
         let file = OpenOptions::new().read(true).write(true).create(fresh).truncate(fresh).open(path)?;
         let cipher = if fresh { header::begin(&file, masters)? } else { header::open(&file, masters)? };
         let mut sealing = Sealing { file, cipher, full: 0, pending: Vec::new(), raw: Vec::new() };
@@ -112,11 +117,14 @@ impl Writer {
     /// # Errors
     /// The disk cannot.
     pub fn keep(&self) -> Result<()> {
+        // More may be written meanwhile. What lies beside the object is as it was before the rest of it was made safe: so all full
+        // segments before it are safe when it takes the place of the one before.
+        let tail = match &self.how {
+            How::Plain(_) => None,
+            How::Sealed(sealing) => Some(locked(sealing).tail()?),
+        };
         self.file()?.sync_data()?;
-        if let How::Sealed(sealing) = &self.how {
-            locked(sealing).keep_tail(&self.path)?;
-        }
-        Ok(())
+        tail.map_or(Ok(()), |tail| put_tail(&self.path, &tail))
     }
 
     /// Takes back all but so many bytes, which were kept.
@@ -184,20 +192,11 @@ impl Sealing {
         at::write_all(&self.file, &self.raw, place(self.full))
     }
 
-    /// Puts what is not enough for a segment beside the object.
-    fn keep_tail(&mut self, path: &Path) -> Result<()> {
-        self.raw.clear();
-        self.raw.extend_from_slice(&self.full.to_le_bytes());
-        self.cipher.seal(Kind::Tail, self.full, &self.pending, &mut self.raw)?;
-        let tail = tail_of(path);
-        let mut new = tail.clone().into_os_string();
-        new.push(".new");
-        let file = File::create(&new)?;
-        at::write_all(&file, &self.raw, 0)?;
-        file.sync_all()?;
-        std::fs::rename(&new, &tail)?;
-        sync_folder(&tail);
-        Ok(())
+    /// What is not enough for a segment, as it lies beside the object.
+    fn tail(&self) -> Result<Vec<u8>> {
+        let mut raw = Vec::from(self.full.to_le_bytes());
+        self.cipher.seal(Kind::Tail, self.full, &self.pending, &mut raw)?;
+        Ok(raw)
     }
 
     /// What lies beside the object, if it belongs to this segment.
@@ -222,21 +221,57 @@ impl Sealing {
         self.pending = match kept {
             Some(kept) => kept,
             None if rest == 0 => Vec::new(),
-            // More was kept than was said: it is a whole segment by now.
-            None => self.middle(full)?,
+            // More was kept than was said: it is a whole segment by now. Or it was ended.
+            None => self.segment(full)?,
         };
+        if self.pending.len() < rest {
+            return Err(gone());
+        }
         self.pending.truncate(rest);
         self.full = full;
         if !beside {
-            self.keep_tail(path)?;
+            put_tail(path, &self.tail()?)?;
         }
         self.file.set_len(place(full))
     }
 
-    fn middle(&self, index: u64) -> Result<Vec<u8>> {
-        let mut raw = vec![0; RAW];
-        at::read_exact(&self.file, &mut raw, place(index)).map_err(|_| gone())?;
-        let length = self.cipher.open(Kind::Middle, index, &mut raw)?;
+    /// A segment that was written, full or the last one.
+    fn segment(&self, index: u64) -> Result<Vec<u8>> {
+        let left = self.file.metadata()?.len().saturating_sub(place(index));
+        let mut raw = vec![0; RAW.min(usize::try_from(left).unwrap_or(RAW))];
+        at::read_exact(&self.file, &mut raw, place(index))?;
+        let kind = if raw.len() == RAW { Kind::Middle } else { Kind::Last };
+        let length = self.cipher.open(kind, index, &mut raw)?;
         Ok(raw[NONCE..NONCE + length].to_vec())
+    }
+}
+
+/// Lays it beside an object, in place of the one before.
+fn put_tail(path: &Path, raw: &[u8]) -> Result<()> {
+    let (tail, new) = (tail_of(path), new_tail_of(path));
+    let file = File::create(&new)?;
+    at::write_all(&file, raw, 0)?;
+    file.sync_all()?;
+    std::fs::rename(&new, &tail)?;
+    sync_folder(&tail);
+    Ok(())
+}
+
+/// Nothing is left beside an object.
+pub(crate) fn drop_tail(path: &Path) {
+    let _ = std::fs::remove_file(tail_of(path));
+    let _ = std::fs::remove_file(new_tail_of(path));
+}
+
+fn new_tail_of(path: &Path) -> PathBuf {
+    let mut name = tail_of(path).into_os_string();
+    name.push(".new");
+    name.into()
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
     }
 }

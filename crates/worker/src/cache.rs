@@ -120,7 +120,8 @@ impl Shelf {
     /// Drops what nobody holds, those used longest ago first, until it fits.
     fn make_room(&mut self, budget: u64) {
         let mut total: u64 = self.kept.values().map(|k| k.bytes.load(Ordering::Relaxed)).sum();
-        while total > budget {
+        // Without a budget also what was not noted yet, as its transfer was cut off.
+        while total > budget || (budget == 0 && !self.kept.is_empty()) {
             let free = self.kept.iter().filter(|(_, kept)| Arc::strong_count(kept) == 1);
             let Some(oldest) =
                 free.min_by_key(|(_, k)| k.used.load(Ordering::Relaxed)).map(|(key, _)| key.clone())

@@ -93,7 +93,9 @@ impl Hub {
         tokio::fs::create_dir_all(&folder).await.map_err(disk)?;
         let MadeRoom { most, takes, allowance, room } = self.make_room(owner, announced.unwrap_or(0)).await?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
-        let file = self.vault().create(growing.path()).map_err(disk)?;
+        let (vault, place) = (self.vault().clone(), growing.path().to_owned());
+        let created = tokio::task::spawn_blocking(move || vault.create(&place)).await;
+        let file = created.map_err(std::io::Error::other).flatten().map_err(disk)?;
         let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
             Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
             Lost::TooLong => {

@@ -321,7 +321,8 @@ impl Hub {
     async fn look_at(&self, scanner: &Arc<dyn Scanner>, row: &LibraryRow) -> Result<()> {
         let began = Instant::now();
         let (vault, path) = (self.vault().clone(), row.path.clone());
-        let suspect = Suspect { vault, path, scratch: self.inner.data.join("scratch") };
+        let scratch = self.inner.settings.clear.clone().unwrap_or_else(|| self.inner.data.join("clear"));
+        let suspect = Suspect { vault, path, scratch };
         let found = scanner.scan(&suspect).await;
         if found.is_ok() {
             self.inner.scans.troubles().remove(&row.digest);

@@ -3,12 +3,13 @@
 
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kinora_protocol::api::EncryptionView;
 use kinora_protocol::node::FileMark;
-use kinora_protocol::task::TaskSpec;
+use kinora_protocol::task::{TaskOutput, TaskSpec};
+use kinora_store::Claimed;
 use kinora_vault::{Converted, Masters, Rewrapped, Vault};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,8 @@ const STATE: &str = "vault.json";
 /// Folders of what is kept, below the hub's.
 const FOLDERS: [&str; 3] = ["media", "blobs", "outputs"];
 const UPLOADS: &str = "uploads";
+/// Where the node in the hub's process works when nothing is encrypted.
+const SCRATCH: &str = "scratch";
 /// How long it is waited when a folder cannot be listed.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -52,7 +55,13 @@ fn write_state(path: &Path, state: &State) -> Result<()> {
         let mut file = std::fs::File::create(&new)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        std::fs::rename(&new, path)
+        std::fs::rename(&new, path)?;
+        // Not every system can do that, and none loses more than a moment without.
+        #[cfg(unix)]
+        if let Some(folder) = path.parent() {
+            std::fs::File::open(folder)?.sync_all()?;
+        }
+        Ok(())
     };
     write().map_err(|e| disk(path, &e))
 }
@@ -90,6 +99,11 @@ pub(crate) fn open(data: &Path, masters: Option<Masters>) -> Result<Vault> {
     }
     let folders = FOLDERS.iter().map(|name| data.join(name)).collect();
     let vault = Vault::new(folders, data.join(UPLOADS), masters);
+    // What was worked on in the clear before.
+    match std::fs::remove_dir_all(data.join(SCRATCH)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(disk(data, &error)),
+        _ => {}
+    }
     if !state.complete {
         tell_of(&vault.convert().map_err(|e| disk(data, &e))?);
         write_state(&path, &State { complete: true, ..state })?;
@@ -105,6 +119,12 @@ fn tell_of(done: &Converted) {
 
 fn disk(path: &Path, error: &std::io::Error) -> HubError {
     HubError::Blob { path: path.to_owned(), reason: error.to_string() }
+}
+
+/// Whether the newest master key opens all that is there.
+fn is_settled(data: &Path, newest: &str) -> Result<bool> {
+    let state = read_state(&data.join(STATE))?;
+    Ok(state.is_some_and(|state| state.complete && state.masters == [newest]))
 }
 
 /// All is opened by the newest master key: the others are not needed any more.
@@ -129,6 +149,32 @@ impl Hub {
         Some(FileMark { size, ..FileMark::from(&facts) })
     }
 
+    /// Whether a result can be opened where it is to be encrypted: who began before it was may have left it otherwise.
+    pub(super) async fn is_sealed_as_said(
+        &self,
+        claimed: &Claimed,
+        output: &TaskOutput,
+    ) -> std::result::Result<(), String> {
+        let (path, size) = match output {
+            TaskOutput::Package(made) => (self.result_place(claimed).1, made.size),
+            other => match other.blob() {
+                Some(blob) => (self.inner.blobs.join(&blob.path), blob.size),
+                None => return Ok(()),
+            },
+        };
+        // A package may have its name already, and was looked at before it got it.
+        if !self.vault().seals(&path) || (matches!(output, TaskOutput::Package(_)) && !path.exists()) {
+            return Ok(());
+        }
+        let vault = self.vault().clone();
+        let opened = tokio::task::spawn_blocking(move || vault.read(&path).map(|file| file.length())).await;
+        match opened.map_err(std::io::Error::other).flatten() {
+            Ok(length) if length == size => Ok(()),
+            Ok(length) => Err(format!("the result has {length} bytes in place of {size}")),
+            Err(error) => Err(format!("the result is not encrypted as it has to be: {error}")),
+        }
+    }
+
     /// What the hub sees of the file that a task reads.
     pub(crate) fn mark_of_source(&self, spec: &TaskSpec) -> Option<FileMark> {
         self.mark_of(source_of(spec)?)
@@ -139,7 +185,7 @@ impl Hub {
         if !self.vault().is_sealed() {
             return None;
         }
-        let found = self.inner.sealing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = self.found();
         let lost = found.as_ref().map(|found| found.lost.len() as u64);
         Some(EncryptionView { settled: lost == Some(0), unreadable: lost.unwrap_or(0) })
     }
@@ -147,25 +193,9 @@ impl Hub {
     /// Lets the newest master key open what older ones do.
     pub async fn watch_keys(&self, stop: CancellationToken) {
         while let Some(newest) = self.vault().newest() {
-            let vault = self.vault().clone();
-            let done = tokio::task::spawn_blocking(move || vault.rewrap()).await;
-            match done.map_err(std::io::Error::other).flatten() {
-                Ok(done) => {
-                    for why in &done.lost {
-                        tracing::error!("{why}");
-                    }
-                    if done.files > 0 {
-                        tracing::info!("{} files are opened by the newest master key now", done.files);
-                    }
-                    if done.lost.is_empty()
-                        && let Err(error) = settle(&self.inner.data, &newest)
-                    {
-                        tracing::error!("{error}");
-                    }
-                    let mut found = self.inner.sealing.0.lock().unwrap_or_else(PoisonError::into_inner);
-                    *found = Some(done);
-                    break;
-                }
+            match self.settle_keys(&newest, &stop).await {
+                Ok(()) => break,
+                Err(_) if stop.is_cancelled() => return,
                 Err(error) => tracing::error!("what older master keys open cannot be looked at: {error}"),
             }
             tokio::select! {
@@ -174,6 +204,36 @@ impl Hub {
             }
         }
         stop.cancelled().await;
+    }
+
+    /// Looks until there is nothing left to do: files get other names meanwhile.
+    async fn settle_keys(&self, newest: &str, stop: &CancellationToken) -> Result<()> {
+        let data = self.inner.data.clone();
+        if is_settled(&data, newest)? {
+            *self.found() = Some(Rewrapped::default());
+            return Ok(());
+        }
+        loop {
+            let (vault, stop) = (self.vault().clone(), stop.clone());
+            let done = tokio::task::spawn_blocking(move || vault.rewrap(|| !stop.is_cancelled())).await;
+            let done = done.map_err(std::io::Error::other).flatten().map_err(|e| disk(&data, &e))?;
+            if done.files > 0 {
+                tracing::info!("{} files are opened by the newest master key now", done.files);
+            }
+            if done.files > 0 || done.missed > 0 {
+                continue;
+            }
+            done.lost.iter().for_each(|why| tracing::error!("{why}"));
+            if done.lost.is_empty() {
+                settle(&data, newest)?;
+            }
+            *self.found() = Some(done);
+            return Ok(());
+        }
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Rewrapped>> {
+        self.inner.sealing.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -207,7 +267,7 @@ mod tests {
         open(data.path(), masters(&[&two, &one])).unwrap();
         assert!(refused(masters(&[&two])).contains(&name(&one)));
         assert!(refused(masters(&[&one])).contains(&name(&two)));
-        vault_of(data.path(), masters(&[&two, &one])).rewrap().unwrap();
+        vault_of(data.path(), masters(&[&two, &one])).rewrap(|| true).unwrap();
         settle(data.path(), &name(&two)).unwrap();
         assert_eq!(vault_of(data.path(), masters(&[&two])).read(&media).unwrap().length(), 4);
         // Nothing that can be read is taken in any more.

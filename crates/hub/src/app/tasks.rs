@@ -34,6 +34,9 @@ impl Hub {
                 Failure::new(ErrorCode::Internal, "the node gave its result a name that is not its own");
             return self.failed(claimed, failure).await;
         }
+        if let Err(why) = self.is_sealed_as_said(claimed, &output).await {
+            return self.failed(claimed, Failure::new(ErrorCode::NotExact, why)).await;
+        }
         match &output {
             TaskOutput::Probe(probe) => {
                 if self.store().tasks(claimed.job).await?.len() > 1 {

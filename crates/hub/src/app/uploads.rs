@@ -259,6 +259,10 @@ impl Hub {
         if row.media.is_some() {
             return Ok(Ok(row));
         }
+        if row.is_complete() && row.offset > 0 {
+            // All of it had come, and it could not be kept, or the hub was killed: it is ended and takes no more.
+            return self.arrived(row, None).await;
+        }
         // Of one with a length it is known that there is room.
         let (allowance, _room) = if row.length.is_some() || row.owner.is_none() {
             (None, None)
@@ -342,10 +346,14 @@ impl Hub {
     pub async fn drop_upload(&self, upload: UploadId) -> Result<bool> {
         let _held = self.inner.uploads.take(upload).await;
         let known = self.store().drop_upload(upload).await?;
-        let (vault, path) = (self.vault().clone(), self.upload_path(upload));
-        let _ = tokio::task::spawn_blocking(move || vault.remove(&path)).await;
+        self.drop_bytes(upload).await;
         self.inner.uploads.forget(upload);
         Ok(known)
+    }
+
+    async fn drop_bytes(&self, upload: UploadId) {
+        let (vault, path) = (self.vault().clone(), self.upload_path(upload));
+        let _ = tokio::task::spawn_blocking(move || vault.remove(&path)).await;
     }
 
     /// Drops uploads that nothing came for, and files of none.
@@ -375,6 +383,7 @@ impl Hub {
         parts: &[UploadId],
     ) -> Result<Fit<UploadRow>> {
         if row.offset == 0 {
+            self.drop_bytes(row.id).await;
             self.store().drop_upload(row.id).await?;
             return Ok(Err(Unfit::Empty(format!("{} is empty", row.name))));
         }

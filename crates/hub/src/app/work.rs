@@ -10,7 +10,7 @@ use kinora_protocol::routes::Capability;
 use kinora_protocol::task::{Blob, Segment, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Attempt, Digest, ErrorCode, Failure, NodeId, TaskId};
 use kinora_store::Claimed;
-use kinora_vault::{Vault, Wait};
+use kinora_vault::Vault;
 use tokio::sync::mpsc;
 
 use super::incoming::{self, Lost};
@@ -71,7 +71,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`Denied`] when the task does not need them, or the file cannot be read.
-    pub fn read_source(
+    pub async fn read_source(
         &self,
         claimed: &Claimed,
         ranges: Vec<(u64, u64)>,
@@ -89,14 +89,14 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         }
         self.count_moved(claimed, ranges.iter().map(|(_, len)| len).sum());
-        stream(self.vault(), path, ranges, Seal::Digest)
+        stream(self.vault(), path, ranges, Seal::Digest).await
     }
 
     /// A blob that a task works on, by its position in the spec.
     ///
     /// # Errors
     /// [`Denied`] when there is none, or it cannot be read.
-    pub fn read_input(
+    pub async fn read_input(
         &self,
         claimed: &Claimed,
         position: usize,
@@ -107,7 +107,7 @@ impl Hub {
             return Err(Denied::OutOfBounds(Failure::new(ErrorCode::BadInput, why)));
         };
         self.count_moved(claimed, size);
-        stream(self.vault(), &self.inner.blobs.join(path), vec![(0, size)], Seal::None)
+        stream(self.vault(), &self.inner.blobs.join(path), vec![(0, size)], Seal::None).await
     }
 
     /// Takes a result in: hashed while it comes, durable before it is answered. It counts only when the node then says that
@@ -164,7 +164,7 @@ impl Hub {
     }
 
     /// The name of an attempt's result, and where it is. A package goes beside its output, so that a rename publishes it.
-    fn result_place(&self, claimed: &Claimed) -> (PathBuf, PathBuf) {
+    pub(super) fn result_place(&self, claimed: &Claimed) -> (PathBuf, PathBuf) {
         if let TaskSpec::Package(task) = &claimed.spec {
             let path = part_name(&task.work.output, claimed.job, claimed.lease.attempt);
             return (path.clone(), path);
@@ -220,15 +220,18 @@ enum Seal {
 }
 
 /// Reads ranges of a file on a thread of its own, as fast as they are taken.
-fn stream(
+async fn stream(
     vault: &Vault,
     path: &Path,
     ranges: Vec<(u64, u64)>,
     seal: Seal,
 ) -> std::result::Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, Denied> {
-    let file = vault.read(path).map_err(|error| {
+    let (vault, named) = (vault.clone(), path.to_owned());
+    let opened = tokio::task::spawn_blocking(move || vault.read(&named)).await;
+    let file = opened.map_err(std::io::Error::other).flatten().map_err(|error| {
         Denied::Disk(Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display())))
     })?;
+    let mut file = file.cursor();
     let (pieces, taken) = mpsc::channel(AHEAD);
     tokio::task::spawn_blocking(move || {
         let send = |piece: std::io::Result<Bytes>| pieces.blocking_send(piece).is_ok();
@@ -237,10 +240,9 @@ fn stream(
             let end = from.saturating_add(len);
             while from < end {
                 let most = usize::try_from(end - from).unwrap_or(usize::MAX);
-                let mut memory = Vec::new();
-                let piece = match file.read(&mut memory, from, most, Wait::Yes) {
-                    Ok(here) if here.is_empty() => Err(ErrorKind::UnexpectedEof.into()),
-                    Ok(here) => Ok(Bytes::from(memory).slice(here)),
+                let piece = match file.piece(from, most) {
+                    Ok(piece) if piece.is_empty() => Err(ErrorKind::UnexpectedEof.into()),
+                    Ok(piece) => Ok(Bytes::from(piece)),
                     Err(error) => Err(error),
                 };
                 if let Ok(piece) = &piece {

@@ -30,7 +30,7 @@ pub(super) async fn source(
     Json(Ranges { ranges }): Json<Ranges>,
 ) -> Result<Body, Refusal> {
     let claimed = authorised(&hub, &caller, &capability).await?;
-    Ok(Body::from_stream(hub.read_source(&claimed, ranges)?))
+    Ok(Body::from_stream(hub.read_source(&claimed, ranges).await?))
 }
 
 pub(super) async fn input(
@@ -39,7 +39,7 @@ pub(super) async fn input(
     Path((capability, position)): Path<(String, usize)>,
 ) -> Result<Body, Refusal> {
     let claimed = authorised(&hub, &caller, &capability).await?;
-    Ok(Body::from_stream(hub.read_input(&claimed, position)?))
+    Ok(Body::from_stream(hub.read_input(&claimed, position).await?))
 }
 
 pub(super) async fn result(

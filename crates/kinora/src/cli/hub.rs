@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
+use kinora_access::private;
 use kinora_hub::http::listen::Door;
 use kinora_hub::{Hub, Settings, http};
 use kinora_media::command::Limits;
@@ -236,8 +237,11 @@ fn apart(args: &HubArgs, address: SocketAddr, data: &Path) -> Result<Apart, Fail
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
         ip => ip,
     };
-    let hub = Client::new(&format!("http://{}", SocketAddr::new(near, address.port())))?;
-    Ok(Apart { hub, work: std::path::absolute(&work).unwrap_or(work) })
+    let hub = Client::near(&format!("http://{}", SocketAddr::new(near, address.port())))?;
+    // Hubs that share a folder do not share what they work on.
+    let own = blake3::hash(data.as_os_str().as_encoded_bytes()).to_hex();
+    let work = std::path::absolute(&work).unwrap_or(work).join(format!("kinora-work-{}", &own[..16]));
+    Ok(Apart { hub, work })
 }
 
 /// Each node is an open file; many systems allow few unless one asks.
@@ -281,6 +285,7 @@ fn settings(
         quota: args.user_quota,
         oidc: args.oidc.oidc()?,
         masters: None,
+        clear: None,
         scanner: args.scan.scanner(),
         admission: Some(args.admission.limits(media)),
         describe: args.metadata == Metadata::Auto,
@@ -366,15 +371,6 @@ fn encryption(
     Ok((tls, place))
 }
 
-/// Makes the folder, if it is not there, for this user alone: media and results of people are in it.
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
@@ -382,7 +378,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let disk = |path: &std::path::Path, e: std::io::Error| {
         Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()))
     };
-    make_private(&args.data).map_err(|e| disk(&args.data, e))?;
+    private::folder(&args.data).map_err(|e| disk(&args.data, e))?;
     let data = args.data.canonicalize().map_err(|e| disk(&args.data, e))?;
     let mut allowed_folders = Vec::new();
     for folder in &args.allow_dir {
@@ -403,7 +399,11 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let (tls, place) = encryption(args, address, &data, &config.host)?;
     let masters = args.at_rest.masters().await?;
     let apart = masters.as_ref().map(|_| apart(args, address, &data)).transpose()?;
-    let settings = Settings { authority: place.authority.clone(), masters, ..settings };
+    let clear = apart.as_ref().map(|apart| apart.work.join("scans"));
+    let settings = Settings { authority: place.authority.clone(), masters, clear, ..settings };
+    if let Some(apart) = &apart {
+        apart.prepare().map_err(|e| disk(&apart.work, e))?;
+    }
     let local = local(args, config).await?.map(|local| Local { apart, ..local });
     let setup = Setup { settings, local };
     let mut engine = Opened::open(&data, setup).await?.start();
