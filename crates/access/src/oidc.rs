@@ -70,7 +70,9 @@ impl Provider {
         for place in
             [&read.authorization_endpoint, &read.token_endpoint, &read.jwks_uri].into_iter().chain(more)
         {
-            if !is_safe(place) {
+            // One on the internet has no business on this machine.
+            let far = issuer.starts_with("https://") && !place.starts_with("https://");
+            if !is_safe(place) || far {
                 return Err(OidcError::Provider(format!("{issuer} names {place:?}, which is not encrypted")));
             }
         }
@@ -80,9 +82,18 @@ impl Provider {
 
 /// Whether what goes there is encrypted, or does not leave the machine.
 pub fn is_safe(place: &str) -> bool {
-    let near = ["http://127.0.0.1", "http://localhost", "http://[::1]"];
-    let rest = near.iter().find_map(|near| place.strip_prefix(near));
-    place.starts_with("https://") || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with([':', '/']))
+    let Some((scheme, rest)) = place.split_once("://") else { return false };
+    let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    // What stands before an @ looks like the host, and is none.
+    if host.is_empty() || host.contains('@') {
+        return false;
+    }
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    let near = ["127.0.0.1", "localhost", "[::1]"].iter().any(|near| {
+        host.strip_prefix(near)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port))
+    });
+    scheme == "https" || (scheme == "http" && near)
 }
 
 /// What one login is bound together by. None of it is guessed.
@@ -215,6 +226,7 @@ pub struct Names {
     /// A mail address.
     pub email: Option<String>,
     /// Whether the address is known to be theirs.
+    #[serde(default, deserialize_with = "word_or_bool")]
     pub email_verified: Option<bool>,
 }
 
@@ -255,6 +267,15 @@ pub struct Identity {
     /// What people call them.
     #[serde(flatten)]
     pub names: Names,
+}
+
+/// Some write it as a word.
+fn word_or_bool<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
+    Ok(match serde_json::Value::deserialize(from)? {
+        serde_json::Value::Bool(said) => Some(said),
+        serde_json::Value::String(word) => word.parse().ok(),
+        _ => None,
+    })
 }
 
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
@@ -467,10 +488,21 @@ mod tests {
         };
         let read = |text: String| Provider::read(text.as_bytes(), "https://id.example");
         assert!(read(json("https://id.example", "https://id.example/t")).is_ok());
-        assert!(read(json("https://id.example", "http://127.0.0.1:9/t")).is_ok());
+        let near = json("http://127.0.0.1:9", "http://127.0.0.1:9/t");
+        assert!(Provider::read(near.as_bytes(), "http://127.0.0.1:9").is_ok());
+        for place in [
+            "http://127.0.0.1:80@evil.example/t",
+            "https://a@b/",
+            "http://localhost:x/",
+            "https://",
+            "ftp://a",
+        ] {
+            assert!(!is_safe(place), "{place}");
+        }
         for (issuer, token) in [
             ("https://evil.example", "https://id.example/t"),
             ("https://id.example", "http://id.example/t"),
+            ("https://id.example", "http://127.0.0.1:9/t"),
             ("https://id.example", "http://127.0.0.1.evil.example/t"),
         ] {
             assert!(read(json(issuer, token)).is_err(), "{issuer} {token}");

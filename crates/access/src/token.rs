@@ -78,6 +78,9 @@ impl Key {
     }
 }
 
+/// Seconds that clocks may be from one another.
+const SKEW: u64 = 600;
+
 impl Issuer {
     /// The hub `name`, which signs with the first of these keys, and knows what the others have signed.
     ///
@@ -134,6 +137,10 @@ impl Issuer {
         let key =
             key.ok_or_else(|| TokenError::Invalid("it was signed with no key of this hub".to_owned()))?;
         let data = decode::<Claims>(token, &key.verifying, &rules).map_err(invalid)?;
+        // One of a time that is to come was made while the clock was wrong, and may be good for years.
+        if data.claims.iat > now + SKEW {
+            return Err(TokenError::Invalid("it is of a time that is to come".to_owned()));
+        }
         if data.claims.exp <= now {
             return Err(TokenError::Expired);
         }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use kinora_protocol::access::{NewUser, Role, UserChange};
+use kinora_protocol::access::{AuditView, NewUser, Role, UserChange};
 use serde_json::Value;
 use support::cluster::Hub;
 use support::{Place, clients, loud, run, wire};
@@ -118,24 +118,30 @@ async fn who_is_known_elsewhere_comes_in() -> Result<()> {
     ensure!(got["cookies"]["kinora-login"].is_null(), "{got}");
     let me = world.me(&got)?;
     ensure!(
-        me["user"]["name"] == "ada" && me["user"]["role"] == "editor" && me["user"]["outside"] == "ada",
+        me["user"]["name"] == "ada@example.org"
+            && me["user"]["role"] == "editor"
+            && me["user"]["outside"] == "ada",
         "{me}"
     );
     // Again it is the same one, also under another role.
     let viewer = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
-    world.hub.client.change_user("ada", &viewer).await?;
+    world.hub.client.change_user("ada@example.org", &viewer).await?;
     let again = world.me(&world.login("ada", "")?)?;
     ensure!(again["user"]["id"] == me["user"]["id"] && again["user"]["role"] == "viewer", "{again}");
     // Somebody with a name that is taken here is not that one.
-    refused(&world.login("root", "")?, "there is another user")?;
+    let taken = NewUser::new("eve@example.org", Role::Viewer, "drei große Bären");
+    world.hub.client.new_user(&taken).await?;
+    refused(&world.login("eve", "")?, "there is another user")?;
     // One that is shut out stays out.
     let out = UserChange { disabled: Some(true), ..UserChange::default() };
-    world.hub.client.change_user("ada", &out).await?;
+    world.hub.client.change_user("ada@example.org", &out).await?;
     refused(&world.login("ada", "")?, "shut out")?;
     let record = world.hub.client.audit(0).await?.items;
     let logins =
         |outcome: &str| record.iter().filter(|e| e.action == "login" && e.outcome == outcome).count();
     ensure!((logins("done"), logins("denied")) == (2, 2), "{record:#?}");
+    let made = |e: &&AuditView| e.action == "create user" && e.detail.contains("ada@example.org");
+    ensure!(record.iter().filter(made).count() == 1, "{record:#?}");
     Ok(())
 }
 
@@ -147,7 +153,7 @@ async fn a_login_belongs_to_the_browser_that_began_it() -> Result<()> {
     // A code is good once; what it was good for stays.
     let twice = world.login("ada", "twice")?;
     ensure!(twice["status"] == 303 && twice["again"] == 401, "{twice}");
-    ensure!(world.me(&twice)?["user"]["name"] == "ada");
+    ensure!(world.me(&twice)?["user"]["name"] == "ada@example.org");
     Ok(())
 }
 

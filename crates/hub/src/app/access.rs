@@ -73,6 +73,8 @@ pub(crate) struct Access {
     /// Of one address to one name, of one address, to one name.
     logins: Limiter,
     addresses: Limiter,
+    /// Logins elsewhere that are begun.
+    outside: Limiter,
     names: Limiter,
     enrollments: Limiter,
     oidc: oidc::Logins,
@@ -102,6 +104,7 @@ impl Access {
             queue: Semaphore::new(QUEUE),
             logins: Limiter::per_minute(10),
             addresses: Limiter::per_minute(60),
+            outside: Limiter::per_minute(60),
             names: Limiter::per_minute(100),
             enrollments: Limiter::per_minute(30),
             oidc: oidc::Logins::default(),

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
 use prometheus_client::encoding::text::{encode_eof, encode_registry};
@@ -108,7 +109,30 @@ impl Metrics {
         all.register_with_unit("task", times, Unit::Seconds, metrics.task_seconds.clone());
         let times = "How long requests took until their answer began";
         all.register_with_unit("http_request", times, Unit::Seconds, metrics.answer_seconds.clone());
+        metrics.begin();
         metrics
+    }
+
+    /// What has not happened yet is nothing, and not unknown: an increase is seen from the first on.
+    fn begin(&self) {
+        for phase in JobPhase::ALL.into_iter().filter(|phase| phase.is_final()) {
+            drop(self.jobs_ended.get_or_create(&labels([("phase", phase.name())])));
+        }
+        for kind in TaskKind::ALL {
+            drop(self.task_seconds.get_or_create(&labels([("kind", kind.name())])));
+            for outcome in ["done", "retried", "redone", "failed"] {
+                drop(self.attempts.get_or_create(&labels([("kind", kind.name()), ("outcome", outcome)])));
+            }
+        }
+        for from in ["earlier work", "encoder"] {
+            drop(self.chunks.get_or_create(&labels([("from", from)])));
+        }
+        for flow in [Flow::Uploaded, Flow::Served, Flow::Work] {
+            self.bytes(flow);
+        }
+        for kind in ["watcher", "node"] {
+            drop(self.socket(kind));
+        }
     }
 
     /// Counts what happened.
@@ -222,10 +246,8 @@ impl Hub {
 
 #[cfg(test)]
 mod tests {
-    use kinora_protocol::Attempt;
-    use kinora_protocol::job::JobPhase;
-
     use super::*;
+    use kinora_protocol::Attempt;
 
     #[test]
     fn what_happened_is_counted() {

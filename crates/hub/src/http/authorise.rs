@@ -64,7 +64,7 @@ async fn let_in(hub: Hub, request: Request, next: Next) -> Response {
     }
     if let Err(failure) = verdict {
         // Whoever shows nothing has not tried anything.
-        if caller.actor != Actor::Nobody || shown(&parts) != Presented::Nothing {
+        if caller.actor != Actor::Nobody || shown(&parts, caller.secure) != Presented::Nothing {
             hub.record(&caller, &action, Outcome::Denied, &failure.message).await;
         }
         return refuse(failure);
@@ -158,7 +158,7 @@ async fn decide(
     caller: &mut Caller,
     near: bool,
 ) -> Result<Verdict> {
-    let shown = shown(parts);
+    let shown = shown(parts, caller.secure);
     match hub.identify(&shown, near).await? {
         Ok(actor) => caller.actor = actor,
         // Who wants to sign in does not have to have a good key.
@@ -214,7 +214,7 @@ fn unknown_node() -> Failure {
 }
 
 /// What a request shows of who it is from.
-fn shown(parts: &Parts) -> Presented {
+fn shown(parts: &Parts, secure: bool) -> Presented {
     let text = |name: HeaderName| parts.headers.get(name).map(|value| value.to_str().unwrap_or_default());
     if let Some(said) = text(header::AUTHORIZATION) {
         return of_authorization(said);
@@ -230,7 +230,7 @@ fn shown(parts: &Parts) -> Presented {
             _ => Presented::Garbage,
         };
     }
-    cookie::session(&parts.headers).map_or(Presented::Nothing, Presented::Cookie)
+    cookie::session(&parts.headers, secure).map_or(Presented::Nothing, Presented::Cookie)
 }
 
 fn query(parts: &Parts, name: &str) -> Option<String> {

@@ -43,24 +43,23 @@ fn header_of(
 }
 
 /// What a browser brings of a login that it began.
-pub(super) fn begun(headers: &HeaderMap) -> Option<String> {
-    brought(headers, (SECURE_LOGIN, PLAIN_LOGIN)).map(str::to_owned)
+pub(super) fn begun(headers: &HeaderMap, secure: bool) -> Option<String> {
+    brought(headers, (SECURE_LOGIN, PLAIN_LOGIN), secure).map(str::to_owned)
 }
 
 /// The session that a request carries.
-pub(super) fn session(headers: &HeaderMap) -> Option<Secret> {
-    let secret: Secret = brought(headers, (SECURE, PLAIN))?.parse().ok()?;
+pub(super) fn session(headers: &HeaderMap, secure: bool) -> Option<Secret> {
+    let secret: Secret = brought(headers, (SECURE, PLAIN), secure)?.parse().ok()?;
     (secret.prefix == Prefix::Cookie).then_some(secret)
 }
 
-/// A cookie under one of its two names. The stricter one first: what stands under the other may have come over a connection that
-/// anybody could change.
-fn brought<'a>(headers: &'a HeaderMap, (strict, plain): (&str, &str)) -> Option<&'a str> {
+/// A cookie under the name that it has on such a connection, and no other: what stands under the plain name may have come from a
+/// neighbouring host, or over a connection that anybody could change.
+fn brought<'a>(headers: &'a HeaderMap, (strict, plain): (&str, &str), secure: bool) -> Option<&'a str> {
+    let name = if secure { strict } else { plain };
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
-    let pairs: Vec<(&str, &str)> =
-        all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('=')).collect();
-    let named = |name: &str| pairs.iter().find(|(key, _)| *key == name).map(|(_, value)| *value);
-    named(strict).or_else(|| named(plain))
+    let mut pairs = all.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
 /// Whether a page of another origin can have made a browser send this. Browsers say for which page they send what changes
@@ -107,16 +106,16 @@ mod tests {
             );
             assert_eq!(set.contains("Secure"), secure);
             let sent = format!("a=b; {}; c=d", set.split(';').next().unwrap());
-            assert!(session(&parts(Method::GET, &[("cookie", &sent)]).headers) == Some(secret.clone()));
+            let brought = parts(Method::GET, &[("cookie", &sent)]).headers;
+            assert!(session(&brought, secure) == Some(secret.clone()));
+            assert!(session(&brought, !secure).is_none(), "what is under the other name counts for nothing");
         }
         let key = Secret::generate(Prefix::Key, Uuid::new_v4()).unwrap();
         let sent = format!("kinora={key}");
-        assert!(session(&parts(Method::GET, &[("cookie", &sent)]).headers).is_none(), "a key is no session");
-        let both = format!("kinora={secret}; __Host-kinora=x");
-        assert!(
-            session(&parts(Method::GET, &[("cookie", &both)]).headers).is_none(),
-            "the stricter one counts"
-        );
+        let brought = parts(Method::GET, &[("cookie", &sent)]).headers;
+        assert!(session(&brought, false).is_none(), "a key is no session");
+        let planted = parts(Method::GET, &[("cookie", "kinora-login=x")]).headers;
+        assert!(begun(&planted, true).is_none() && begun(&planted, false).as_deref() == Some("x"));
     }
 
     #[test]

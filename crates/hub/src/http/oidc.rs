@@ -60,7 +60,15 @@ pub(super) async fn there(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     Query(asked): Query<There>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
+    // A picture on another page is nobody who signs in.
+    let is = |name: &str, value: &str| headers.get(name).map(|said| said == value);
+    let elsewhere = is("sec-fetch-site", "same-origin") == Some(false);
+    if elsewhere && is("sec-fetch-mode", "navigate") == Some(false) {
+        let why = "this is a page to go to";
+        return Ok(refuse(Failure::new(kinora_protocol::ErrorCode::BadInput, why)));
+    }
     Ok(match hub.begin_oidc(&caller, asked.next.as_deref()).await? {
         Ok(begun) => see_other(&begun.place, cookie::login(Some(&begun.state), caller.secure)),
         Err(failure) => refuse(failure),
@@ -82,7 +90,7 @@ pub(super) async fn back(
     Query(said): Query<Back>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let kept = cookie::begun(&headers);
+    let kept = cookie::begun(&headers, caller.secure);
     if let Some(error) = said.error {
         // Anybody can make an address with words in it: no more of them than a code is shown.
         let code: String = error.chars().filter(|c| c.is_ascii_lowercase() || *c == '_').take(40).collect();
@@ -102,7 +110,9 @@ pub(super) async fn back(
         }
         Err(failure) => refuse(failure),
     };
-    if let Some(gone) = cookie::login(None, caller.secure) {
+    // Another login of this browser may be under way.
+    let over = kept.is_some_and(|kept| kept == said.state);
+    if let Some(gone) = cookie::login(None, caller.secure).filter(|_| over) {
         answer.headers_mut().append(header::SET_COOKIE, gone);
     }
     // A code in an address is nobody else's.

@@ -155,14 +155,24 @@ impl HubArgs {
     /// Whether nobody can reach the hub but who sits at this machine. Whoever gives it a name has something before it that leads
     /// others here.
     fn is_near(&self) -> bool {
-        self.cluster.listen(self.listen, usual_listen()).ip().is_loopback() && self.allow_host.is_empty()
+        let named = !self.allow_host.is_empty() || self.public_host().is_some();
+        self.cluster.listen(self.listen, usual_listen()).ip().is_loopback() && !named
+    }
+
+    /// By what others find the hub, where that is said.
+    fn public_host(&self) -> Option<String> {
+        let (_, rest) = self.oidc.public_url.as_deref()?.split_once("://")?;
+        let host = rest.split('/').next().unwrap_or_default();
+        let name = if host.starts_with('[') { host } else { host.split(':').next().unwrap_or_default() };
+        let near = ["127.0.0.1", "localhost"].contains(&name) || name.starts_with("[::1]");
+        (!near).then(|| name.to_owned())
     }
 
     /// Names by which browsers may call the hub; `None` for any. Whoever listens on an address for others cannot know them all.
     fn names(&self) -> Option<Vec<String>> {
         let listen = self.cluster.listen(self.listen, usual_listen());
         let known = listen.ip().is_loopback() || !self.allow_host.is_empty();
-        known.then(|| self.allow_host.clone())
+        known.then(|| self.allow_host.iter().cloned().chain(self.public_host()).collect())
     }
 }
 
@@ -335,6 +345,12 @@ fn greet(hub: &Hub, args: &HubArgs, place: &Place, data: &Path) -> Result<(), Fa
         );
         say!("  kinora trust --hub {} --fingerprint {fingerprint}", place.url());
     }
+    let is_https = place.public.as_deref().is_some_and(|public| public.starts_with("https://"));
+    if is_https && !place.encrypted && args.tls.trusted_proxy.is_empty() {
+        tell!(
+            "kinora hub: what encrypts before it is not named: give --trusted-proxy with its address, so that cookies stay encrypted"
+        );
+    }
     if args.is_near() {
         return Ok(());
     }
@@ -371,6 +387,16 @@ fn encryption(
     Ok((tls, place))
 }
 
+/// Folders below which jobs may name files, as they really are.
+fn allowed(folders: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
+    let real = |folder: &PathBuf| {
+        let wrong = |code, why: String| Failure::new(code, format!("{}: {why}", folder.display()));
+        let real = folder.canonicalize().map_err(|e| wrong(ErrorCode::Disk, e.to_string()))?;
+        if real.is_dir() { Ok(real) } else { Err(wrong(ErrorCode::BadInput, "it is no folder".to_owned())) }
+    };
+    folders.iter().map(real).collect()
+}
+
 /// Runs until it is asked to end. What runs is stopped then, and goes on with the next start.
 pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     let stop = interruption();
@@ -380,14 +406,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
     };
     private::folder(&args.data).map_err(|e| disk(&args.data, e))?;
     let data = args.data.canonicalize().map_err(|e| disk(&args.data, e))?;
-    let mut allowed_folders = Vec::new();
-    for folder in &args.allow_dir {
-        let real = folder.canonicalize().map_err(|e| disk(folder, e))?;
-        if !real.is_dir() {
-            return Err(Failure::new(ErrorCode::BadInput, format!("{}: it is no folder", folder.display())));
-        }
-        allowed_folders.push(real);
-    }
+    let allowed_folders = allowed(&args.allow_dir)?;
     let listen = args.cluster.listen(args.listen, usual_listen());
     let listener = TcpListener::bind(listen)
         .await

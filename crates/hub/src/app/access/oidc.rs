@@ -28,6 +28,8 @@ use crate::{Hub, HubError, Result, now_ms};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Logins that may be under way.
 const MANY: usize = 10_000;
+/// Longest address of a page of the hub, in bytes.
+const LONGEST_PAGE: usize = 2048;
 /// How long what a provider says of itself is believed.
 const KNOWN: Duration = Duration::from_secs(3600);
 /// Its keys are asked for no more often than this.
@@ -94,25 +96,30 @@ struct Known {
 pub(super) struct Logins {
     pending: Mutex<HashMap<String, Pending>>,
     known: tokio::sync::Mutex<Option<Known>>,
+    /// When it was last asked for in vain, and why.
+    failed: Mutex<Option<(Instant, Failure)>>,
 }
 
 impl Logins {
-    fn begin(&self, attempt: &Attempt, next: String) -> bool {
+    fn begin(&self, attempt: &Attempt, next: String) {
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
-        if pending.len() >= MANY {
-            pending.retain(|_, one| one.until > now);
-        }
-        if pending.len() >= MANY {
-            return false;
+        pending.retain(|_, one| one.until > now);
+        if pending.len() >= MANY
+            && let Some(oldest) =
+                pending.iter().min_by_key(|(_, one)| one.until).map(|(state, _)| state.clone())
+        {
+            pending.remove(&oldest);
         }
         let one = Pending { attempt: attempt.clone(), next, until: now + PATIENCE };
         pending.insert(attempt.state.clone(), one);
-        true
     }
 
-    /// Each comes back once.
-    fn end(&self, state: &str) -> Option<Pending> {
+    /// Each comes back once, by the browser that began it.
+    fn end(&self, state: &str, kept: Option<&str>) -> Option<Pending> {
+        if kept != Some(state) {
+            return None;
+        }
         let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
         pending.remove(state).filter(|one| one.until > Instant::now())
     }
@@ -154,9 +161,11 @@ async fn answer(what: &str, request: reqwest::RequestBuilder) -> std::result::Re
     if status.is_success() {
         return Ok(said);
     }
+    // They may be of some other server, and not for whoever signs in.
     let words: String =
         String::from_utf8_lossy(&said).chars().filter(|c| !c.is_control()).take(200).collect();
-    Err(away(what, format!("it answered {status}: {words}")))
+    tracing::warn!("{what} answered {status}: {words}");
+    Err(away(what, format!("it answered {status}")))
 }
 
 fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> std::result::Result<T, Failure> {
@@ -172,10 +181,21 @@ struct Redeemed {
 /// Pages of the hub's own, so that nobody is sent elsewhere by a link.
 fn own_page(next: Option<&str>) -> String {
     let plain = |next: &&str| {
-        let odd = |c: char| c.is_control() || c == '\\';
-        next.starts_with('/') && !next.starts_with("//") && !next.contains(odd)
+        let odd = |c: char| !c.is_ascii_graphic() || c == '\\';
+        let short = next.len() <= LONGEST_PAGE;
+        short && next.starts_with('/') && !next.starts_with("//") && !next.contains(odd)
     };
     next.filter(plain).unwrap_or("/").to_owned()
+}
+
+/// Asks a provider what it is, and for its keys.
+async fn ask_provider(oidc: &Oidc) -> std::result::Result<(Provider, Keys), Failure> {
+    let client = client()?;
+    let json = answer(&oidc.issuer, client.get(Provider::place(&oidc.issuer))).await?;
+    let provider = Provider::read(&json, &oidc.issuer).map_err(|error| away(&oidc.issuer, error))?;
+    let json = answer(&oidc.issuer, client.get(&provider.jwks_uri)).await?;
+    let keys = Keys::read(&json).map_err(|error| away(&oidc.issuer, error))?;
+    Ok((provider, keys))
 }
 
 impl Hub {
@@ -193,13 +213,26 @@ impl Hub {
                 return Ok((known.provider.clone(), known.keys.clone()));
             }
         }
-        let client = client()?;
-        let json = answer(&oidc.issuer, client.get(Provider::place(&oidc.issuer))).await?;
-        let provider = Provider::read(&json, &oidc.issuer).map_err(|error| away(&oidc.issuer, error))?;
-        let json = answer(&oidc.issuer, client.get(&provider.jwks_uri)).await?;
-        let keys = Keys::read(&json).map_err(|error| away(&oidc.issuer, error))?;
-        *known = Some(Known { provider: provider.clone(), keys: keys.clone(), asked: Instant::now() });
-        Ok((provider, keys))
+        let failed = || self.access().oidc.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        let lately = failed().clone().filter(|(at, _)| at.elapsed() < KEYS_EVERY);
+        let asked = match lately {
+            Some((_, failure)) => Err(failure),
+            None => ask_provider(oidc).await,
+        };
+        match (asked, &*known) {
+            (Ok(found), _) => {
+                *failed() = None;
+                let (provider, keys) = found.clone();
+                *known = Some(Known { provider, keys, asked: Instant::now() });
+                Ok(found)
+            }
+            (Err(failure), known) => {
+                failed().get_or_insert((Instant::now(), failure.clone()));
+                // What it said before is better than nothing.
+                let before = known.as_ref().filter(|_| !fresh);
+                before.map(|known| (known.provider.clone(), known.keys.clone())).ok_or(failure)
+            }
+        }
     }
 
     /// Begins a login elsewhere.
@@ -208,7 +241,7 @@ impl Hub {
     /// When the system gives no random numbers; the inner error says why it cannot be begun.
     pub(crate) async fn begin_oidc(&self, caller: &Caller, next: Option<&str>) -> Result<Asked<Begun>> {
         let Some(oidc) = self.oidc() else { return Ok(Err(nobody())) };
-        if let Err(seconds) = self.access().addresses.take(&caller.net()) {
+        if let Err(seconds) = self.access().outside.take(&caller.net()) {
             let why = format!("too many tries to sign in: wait {seconds} s");
             return Ok(Err(Failure::new(ErrorCode::TooMany, why)));
         }
@@ -217,9 +250,7 @@ impl Hub {
             Err(failure) => return Ok(Err(failure)),
         };
         let attempt = Attempt::new().map_err(|error| HubError::Inconsistent(error.to_string()))?;
-        if !self.access().oidc.begin(&attempt, own_page(next)) {
-            return Ok(Err(Failure::new(ErrorCode::TooMany, "too many sign in at once: try again")));
-        }
+        self.access().oidc.begin(&attempt, own_page(next));
         let Ok(mut place) = Url::parse(&provider.authorization_endpoint) else {
             return Ok(Err(away(&oidc.issuer, "it names no page to sign in on")));
         };
@@ -248,7 +279,7 @@ impl Hub {
         code: &str,
     ) -> Result<Asked<(Entered, String)>> {
         let Some(oidc) = self.oidc() else { return Ok(Err(nobody())) };
-        let pending = self.access().oidc.end(state).filter(|_| kept == Some(state));
+        let pending = self.access().oidc.end(state, kept);
         let Some(pending) = pending else {
             self.record(caller, "login", Outcome::Denied, "of another browser, or too late").await;
             let why = "this login was begun in another browser, or too long ago: begin again";
@@ -261,7 +292,7 @@ impl Hub {
                 return Ok(Err(failure));
             }
         };
-        let user = match self.user_of(oidc, &who).await? {
+        let user = match self.user_of(caller, oidc, &who).await? {
             Ok(user) => user,
             Err(failure) => {
                 self.record(caller, "login", Outcome::Denied, &failure.message).await;
@@ -298,18 +329,20 @@ impl Hub {
             }
             checked => checked.map_err(unbelieved)?,
         };
-        // Many say what somebody is called only when they are asked for it.
-        if let (Names { preferred_username: None, email: None, .. }, Some(place), Some(token)) =
-            (&who.names, &provider.userinfo_endpoint, &access_token)
+        // Many say what somebody is called only when they are asked for it; who is known needs no name.
+        if let (Names { preferred_username: None, email: None, .. }, Some(place), Some(token), Some(_)) =
+            (&who.names, &provider.userinfo_endpoint, &access_token, oidc.new_users)
         {
-            let json = answer(&oidc.issuer, client()?.get(place).bearer_auth(token)).await?;
-            who.names = Names::read(&json, &who.sub).map_err(unbelieved)?;
+            match answer(&oidc.issuer, client()?.get(place).bearer_auth(token)).await {
+                Ok(json) => who.names = Names::read(&json, &who.sub).map_err(unbelieved)?,
+                Err(failure) => tracing::warn!("{failure}"),
+            }
         }
         Ok(who)
     }
 
     /// Which user that is, made if it is to be.
-    async fn user_of(&self, oidc: &Oidc, who: &Identity) -> Result<Asked<UserRow>> {
+    async fn user_of(&self, caller: &Caller, oidc: &Oidc, who: &Identity) -> Result<Asked<UserRow>> {
         let identity = match oidc.identity(&who.sub) {
             Ok(identity) => identity,
             Err(why) => return Ok(Err(refused(why))),
@@ -329,11 +362,7 @@ impl Hub {
             );
             return Ok(Err(refused(why)));
         };
-        let Names { preferred_username, email, email_verified } = &who.names;
-        let mail = email.as_ref().filter(|_| *email_verified == Some(true));
-        let named =
-            [preferred_username.as_ref(), mail].into_iter().flatten().find(|name| check_name(name).is_ok());
-        let name = named.cloned().unwrap_or_else(|| format!("user-{}", UserId::generate()));
+        let name = name_of(&who.names).unwrap_or_else(|| format!("user-{}", UserId::generate()));
         let user = UserRow {
             id: UserId::generate(),
             name,
@@ -346,6 +375,8 @@ impl Hub {
             quota: Quota::Usual,
         };
         if self.store().put_user(&user).await? {
+            let detail = format!("user {} ({}), known elsewhere as {:?}", user.name, role.name(), who.sub);
+            self.record(caller, "create user", Outcome::Done, &detail).await;
             return Ok(Ok(user));
         }
         // It came twice at once, or somebody else has the name: who that is, is not for the provider to say.
@@ -356,6 +387,14 @@ impl Hub {
             ))
         }))
     }
+}
+
+/// What somebody is called here: a mail address that is theirs, else what they want to be called, which is none.
+fn name_of(names: &Names) -> Option<String> {
+    let Names { preferred_username, email, email_verified } = names;
+    let mail = email.as_ref().filter(|_| *email_verified == Some(true));
+    let wanted = preferred_username.as_ref().filter(|name| !name.contains('@'));
+    [mail, wanted].into_iter().flatten().find(|name| check_name(name).is_ok()).cloned()
 }
 
 fn nobody() -> Failure {
@@ -377,10 +416,25 @@ mod tests {
         for own in ["/", "/jobs?x=1", "/a//b"] {
             assert_eq!(own_page(Some(own)), own);
         }
-        for other in ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", "evil", ""] {
+        for other in ["//evil.example", "https://evil.example", "/\\evil.example", "/a\nb", "/ä", "evil", ""]
+        {
             assert_eq!(own_page(Some(other)), "/", "{other:?}");
         }
         assert_eq!(own_page(None), "/");
+    }
+
+    #[test]
+    fn nobody_is_called_as_somebody_else() {
+        let names = |wanted: &str, mail: Option<(&str, bool)>| Names {
+            preferred_username: Some(wanted.to_owned()),
+            email: mail.map(|(mail, _)| mail.to_owned()),
+            email_verified: mail.map(|(_, verified)| verified),
+        };
+        let name = |wanted, mail| name_of(&names(wanted, mail));
+        assert_eq!(name("emil", Some(("m@x.example", true))).as_deref(), Some("m@x.example"));
+        assert_eq!(name("emil", Some(("boss@x.example", false))).as_deref(), Some("emil"));
+        assert_eq!(name("boss@x.example", None), None);
+        assert_eq!(name("0b8f3a52-7d0c-4a55-9b39-5b8f2f0e7a11", None), None, "an id is no name");
     }
 
     #[test]
@@ -392,9 +446,14 @@ mod tests {
     fn a_login_comes_back_once() {
         let logins = Logins::default();
         let attempt = Attempt::new().unwrap();
-        assert!(logins.begin(&attempt, "/".to_owned()));
-        assert!(logins.end("other").is_none());
-        assert!(logins.end(&attempt.state).is_some_and(|one| one.attempt == attempt));
-        assert!(logins.end(&attempt.state).is_none());
+        let state = Some(attempt.state.as_str());
+        logins.begin(&attempt, "/".to_owned());
+        assert!(logins.end("other", state).is_none() && logins.end(&attempt.state, None).is_none());
+        assert!(logins.end(&attempt.state, state).is_some_and(|one| one.attempt == attempt));
+        assert!(logins.end(&attempt.state, state).is_none());
+        for _ in 0..MANY + 10 {
+            logins.begin(&Attempt::new().unwrap(), "/".to_owned());
+        }
+        assert_eq!(logins.pending.lock().unwrap().len(), MANY, "those of long ago make room");
     }
 }

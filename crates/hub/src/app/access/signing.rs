@@ -13,6 +13,8 @@ use crate::{HubError, Result, now_ms};
 
 /// How long a key signs, in milliseconds.
 const SIGNS_MS: i64 = 30 * 24 * 3600 * 1000;
+/// How far clocks may be from one another, in milliseconds.
+const SKEW_MS: i64 = 10 * 60 * 1000;
 /// What a hub calls itself in tokens.
 const HUB: &str = "hub_id";
 /// The keys, as the store has them.
@@ -37,12 +39,14 @@ fn turned(
     make: impl FnOnce() -> Result<String>,
 ) -> Result<Option<Vec<Kept>>> {
     let mut all = kept.to_vec();
-    if all.first().is_none_or(|first| now_ms - first.since_ms >= SIGNS_MS) {
+    // One of a time that is to come was made while the clock was wrong.
+    let is_over = |first: &Kept| !(0..SIGNS_MS).contains(&(now_ms - first.since_ms + SKEW_MS));
+    if all.first().is_none_or(is_over) {
         all.insert(0, Kept { key: make()?, since_ms: now_ms });
     }
     // One signed until the next one did.
     let mut next = i64::MAX;
-    all.retain(|one| now_ms < std::mem::replace(&mut next, one.since_ms).saturating_add(good_ms));
+    all.retain(|one| now_ms < std::mem::replace(&mut next, one.since_ms.min(now_ms)).saturating_add(good_ms));
     Ok((all != kept).then_some(all))
 }
 
@@ -96,7 +100,8 @@ async fn keys(store: &Store, good_ms: i64) -> Result<Vec<Kept>> {
     let kept = match (store.meta(KEYS).await?, store.meta(KEY).await?) {
         (Some(text), _) => serde_json::from_str(&text)
             .map_err(|error| HubError::Inconsistent(format!("the keys that sign cannot be read: {error}")))?,
-        (None, Some(key)) => vec![Kept { key, since_ms: now }],
+        // Since when it signs is not known: it has done that for long enough.
+        (None, Some(key)) => vec![Kept { key, since_ms: 0 }],
         (None, None) => Vec::new(),
     };
     let make = || SigningKey::generate().map(|key| hex(&key)).map_err(broken);
@@ -122,11 +127,18 @@ mod tests {
     fn a_key_signs_for_its_time_and_is_known_a_little_longer() {
         assert_eq!(turn(&[], 7), Some(vec![kept("new", 7)]));
         let one = [kept("a", 0)];
-        assert_eq!(turn(&one, SIGNS_MS - 1), None);
+        assert_eq!(turn(&one, SIGNS_MS - SKEW_MS - 1), None);
         let two = vec![kept("new", SIGNS_MS), kept("a", 0)];
         assert_eq!(turn(&one, SIGNS_MS), Some(two.clone()));
         assert_eq!(turn(&two, SIGNS_MS + 999), None);
         assert_eq!(turn(&two, SIGNS_MS + 1000), Some(vec![kept("new", SIGNS_MS)]));
+        // The clock was wrong for a while: what was made then signs no more, and is known for as long as others.
+        assert_eq!(
+            turn(&[kept("a", 9 * SIGNS_MS)], 50),
+            Some(vec![kept("new", 50), kept("a", 9 * SIGNS_MS)])
+        );
+        assert_eq!(turn(&[kept("new", 50), kept("a", 9 * SIGNS_MS)], 2000), Some(vec![kept("new", 50)]));
+        assert_eq!(turn(&[kept("a", 1000)], 50), None, "a clock goes back a little");
         // A hub that was off for long has signed nothing meanwhile.
         assert_eq!(turn(&one, 9 * SIGNS_MS), Some(vec![kept("new", 9 * SIGNS_MS), kept("a", 0)]));
     }

@@ -24,6 +24,10 @@ fn bad(why: impl Into<String>) -> Failure {
 /// Whether somebody or something may be called that.
 pub(super) fn check_name(name: &str) -> Asked<()> {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-@".contains(&b);
+    // Users are asked for by name or id.
+    if name.parse::<uuid::Uuid>().is_ok() {
+        return Err(bad(format!("{name:?} is an id, and no name")));
+    }
     if (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(plain) {
         return Ok(());
     }
@@ -179,8 +183,10 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) async fn user_view(&self, user: &str) -> Result<Option<UserView>> {
-        let same = |view: &UserView| view.name.eq_ignore_ascii_case(user) || view.id.to_string() == user;
-        Ok(self.user_views().await?.into_iter().find(same))
+        let mut views = self.user_views().await?;
+        let place = views.iter().position(|view| view.id.to_string() == user);
+        let place = place.or_else(|| views.iter().position(|view| view.name.eq_ignore_ascii_case(user)));
+        Ok(place.map(|place| views.swap_remove(place)))
     }
 
     /// Changes a user; `None` when there is none.

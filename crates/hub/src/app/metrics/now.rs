@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
+use kinora_protocol::api::NodeState;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
 use prometheus_client::metrics::family::Family;
@@ -74,8 +75,11 @@ impl OfNodes {
         }
     }
 
-    fn register(self, to: &mut Registry) {
+    fn register(mut self, to: &mut Registry) {
         let states = Family::<Labels, Gauge>::default();
+        for state in [NodeState::Benchmarking, NodeState::Processing, NodeState::Idle, NodeState::Draining] {
+            self.states.entry(state.name()).or_default();
+        }
         for (state, number) in self.states {
             states.get_or_create(&labels([("state", state)])).set(whole(number));
         }
