@@ -15,6 +15,7 @@ mod incoming;
 pub mod jobs;
 mod known;
 pub mod live;
+pub mod log;
 pub mod media;
 pub(crate) mod metrics;
 pub mod nodes;

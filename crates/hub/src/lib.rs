@@ -20,6 +20,7 @@ use kinora_vault::{Masters, Vault};
 use tokio::sync::{Notify, broadcast};
 
 pub use crate::app::access::oidc::Oidc;
+pub use crate::app::log;
 pub use crate::app::scan;
 
 use crate::app::conditions::Conditions;
@@ -163,6 +164,8 @@ pub struct Settings {
     pub node_identity_seconds: u32,
     /// Where users are known besides.
     pub oidc: Option<Oidc>,
+    /// The log of the process, where it can be changed.
+    pub log: Option<Arc<dyn log::Log>>,
     /// What opens files that are encrypted where they lie; they are not when absent.
     pub masters: Option<Masters>,
     /// Where files that are encrypted are for a moment when a program has to read them. Nobody else may look there.
@@ -321,6 +324,7 @@ impl Hub {
     }
 
     fn emit(&self, event: Event) {
+        app::log::tell(&event);
         self.metrics().note(&event);
         // Nobody may be listening.
         let _ = self.inner.events.send(event);

@@ -71,6 +71,7 @@ impl Hub {
             }
         }
         let over = absence == Absence::Final || matches!(outcome, Ok(Ending::Bye));
+        tracing::info!(node = %session.node, over, "a node is gone");
         if gone && over {
             self.store().release_node(&session.node, now_ms()).await?;
         }
@@ -125,6 +126,7 @@ impl Hub {
             }
         }
         let capabilities = hello.capabilities.clone();
+        tracing::info!(%node, name = hello.name, holding = kept.len(), "a node is there");
         let id = self.inner.nodes.connect(hello, kept, to_node);
         self.ring();
         Ok(Session { hub: self.clone(), node, id, capabilities, finishing: JoinSet::new() })
@@ -194,6 +196,7 @@ impl Session {
             ToHub::Fail { task, attempt, failure } => {
                 let key = (task, attempt);
                 if let Some(held) = self.within(|n| n.held.remove(&key)).flatten() {
+                    tracing::info!(node = %self.node, job = %held.claimed.job, %task, %attempt, "an attempt failed: {}", failure.message);
                     let job = held.claimed.job;
                     match self.hub.failed(&held.claimed, failure).await {
                         Err(_) if self.hub.is_forgotten(job).await? => {}

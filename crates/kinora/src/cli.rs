@@ -11,6 +11,7 @@ use kinora_protocol::{ErrorCode, Failure};
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::config::log::Format;
 
 /// A line on standard output, as `println!`.
 macro_rules! say {
@@ -30,6 +31,7 @@ mod hub;
 mod interrupt;
 mod jobs;
 mod keys;
+mod log;
 mod login;
 mod media;
 mod nodes;
@@ -82,6 +84,9 @@ pub struct Global {
     /// Say what is going on (also KINORA_LOG, a tracing filter)
     #[arg(long, short, global = true)]
     pub verbose: bool,
+    /// How the log is written, on standard error: text, or json for programs
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t = Format::Text, hide_short_help = true)]
+    pub log_format: Format,
     /// Show no progress
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -202,6 +207,8 @@ pub enum Command {
     Share(share::ShareArgs),
     /// Look at who did what, and whether the record is whole
     Audit(audit::AuditArgs),
+    /// Show or change what a hub says in its log
+    Log(log::LogArgs),
     /// Make master keys for a hub that encrypts what it keeps
     Vault(vault::VaultArgs),
     /// List the recipes that have a name
@@ -223,6 +230,13 @@ pub enum Command {
     Man,
     /// Print the OpenAPI document of what a hub serves
     Openapi,
+}
+
+impl Command {
+    /// Whether nobody sits before it.
+    pub fn runs_for_long(&self) -> bool {
+        matches!(self, Self::Hub(_) | Self::Worker(_))
+    }
 }
 
 /// Runs a command to its exit status: 0 done, 1 failed, 130 interrupted.
@@ -248,6 +262,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Tokens(args) => report(tokens::run(&args).await),
         Command::Share(args) => report(share::run(&args).await),
         Command::Audit(args) => report(audit::run(&args).await),
+        Command::Log(args) => report(log::run(&args).await),
         Command::Vault(args) => report(vault::run(&args).await),
         Command::Presets { json } => {
             presets(json);

@@ -4,8 +4,6 @@ use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
-
 use clap::ValueEnum as _;
 use kinora_media::sandbox::Mode;
 use kinora_protocol::{ErrorCode, Failure};
@@ -16,6 +14,7 @@ use other::{Other, System};
 
 pub mod authorities;
 pub mod credentials;
+pub mod log;
 pub mod other;
 
 /// Settings of this process.
@@ -26,7 +25,9 @@ pub struct Config {
     /// ffprobe, as a path or a name.
     pub ffprobe: PathBuf,
     /// What is logged, in `tracing`'s filter language.
-    pub log: String,
+    pub log: Option<String>,
+    /// How the log is written.
+    pub log_format: log::Format,
     /// Whether to draw on the terminal.
     pub draw: bool,
     /// Whether progress is not to be shown at all.
@@ -108,7 +109,8 @@ impl Config {
             ffprobe,
             sandbox: SandboxConfig::read(&global.sandbox)?,
             media: (&global.limits).into(),
-            log: log.unwrap_or_else(|| if global.verbose { "info,kinora=debug" } else { "off" }.to_owned()),
+            log: log.or_else(|| global.verbose.then(|| "info,kinora=debug".to_owned())),
+            log_format: global.log_format,
             quiet: global.quiet,
             host: host().unwrap_or_else(|| "worker".to_owned()),
             draw: !global.quiet && !dumb && std::io::stderr().is_terminal(),
@@ -120,7 +122,7 @@ impl Config {
         let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let other = Other::read(systems, set)?;
         if let Some(log) = other.log.clone().filter(|_| !global.verbose && set("KINORA_LOG").is_none()) {
-            self.log = log;
+            self.log = Some(log);
         }
         Ok(other)
     }
@@ -150,14 +152,10 @@ impl Config {
     #[cfg(not(all(debug_assertions, unix)))]
     pub fn set_faults() {}
 
-    /// Sends the log to standard error.
-    pub fn start_log(&self) {
-        let filter = EnvFilter::try_new(&self.log).unwrap_or_else(|_| EnvFilter::new("warn"));
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .with_target(false)
-            .try_init();
+    /// Sends the log to standard error. What runs for long says what happens, unless it is told otherwise.
+    pub fn start_log(&self, runs_for_long: bool) {
+        let usual = if runs_for_long { "info" } else { "off" };
+        log::start(self.log.as_deref().unwrap_or(usual), self.log_format);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the HTTP surface takes and gives: views of what the store and the nodes hold, for people and programs.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -10,16 +9,18 @@ use crate::error::{ErrorCode, Failure};
 use crate::event::Event;
 use crate::id::{Attempt, Digest, JobId, NodeId, TaskId};
 use crate::job::{JobPhase, Work};
-use crate::machine::{Machine, MachineDefaults, Tier};
+use crate::machine::Tier;
 use crate::node::{Capabilities, Progress, Slots};
 use crate::recipe::Recipe;
 use crate::task::TaskKind;
 
 mod health;
 mod media;
+mod system;
 
 pub use health::{Health, ReadyView};
 pub use media::{Import, MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
+pub use system::{ClusterView, EncryptionView, LogView, ScannerView, ScrubView, SystemView};
 
 /// An error as RFC 9457 has it, with our code.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,91 +46,6 @@ pub struct Problem {
 pub struct Ranges {
     /// Offset and length.
     pub ranges: Vec<(u64, u64)>,
-}
-
-/// The hub.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct SystemView {
-    /// Version of Kinora.
-    pub version: String,
-    /// Version of the node protocol.
-    pub node_protocol: u32,
-    /// Milliseconds since 1970 at its start.
-    pub started_ms: i64,
-    /// The machine that it runs on.
-    pub machine: Machine,
-    /// The class of that machine.
-    pub tier: Tier,
-    /// What holds on it where nothing else was said.
-    pub defaults: MachineDefaults,
-    /// Bytes of the longest file that is taken over the network.
-    pub longest_upload: u64,
-    /// Folders below which files may be named in place of being uploaded.
-    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
-    pub allowed_folders: Vec<PathBuf>,
-    /// How the looking for malware goes, where the hub looks.
-    #[serde(default)]
-    pub scanner: Option<ScannerView>,
-    /// How what is kept is encrypted, where it is.
-    #[serde(default)]
-    pub encryption: Option<EncryptionView>,
-}
-
-/// How media and results are encrypted where they lie.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct EncryptionView {
-    /// The newest master key opens all files: older ones may go.
-    pub settled: bool,
-    /// Files that no master key opens.
-    pub unreadable: u64,
-}
-
-/// How the looking for malware goes.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ScannerView {
-    /// Media that was not looked at yet: nobody gets it.
-    pub waiting: u64,
-    /// Why some of it could not be looked at.
-    pub trouble: Option<String>,
-}
-
-/// A look at all stored bytes: are they what they were?
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ScrubView {
-    /// It goes on.
-    pub running: bool,
-    /// When the last one was begun; none since the hub was started when absent.
-    pub started_ms: Option<i64>,
-    /// When it ended.
-    pub finished_ms: Option<i64>,
-    /// Files that were looked at.
-    pub files: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Damaged or missing, and made again when somebody needs them, in words.
-    pub repaired: Vec<String>,
-    /// Damaged or missing for good, in words.
-    pub lost: Vec<String>,
-}
-
-/// The cluster.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct ClusterView {
-    /// Nodes that are connected.
-    pub nodes: u32,
-    /// Processors of these together.
-    pub cores: u32,
-    /// Attempts in progress.
-    pub running: u32,
-    /// Output frames per second, all of them together.
-    pub fps: f32,
-    /// Jobs by phase, those that have not ended.
-    pub jobs: BTreeMap<String, u32>,
 }
 
 /// Where the input of a job is.

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::api::{
-    EventView, Import, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem,
-    ScrubView, SystemView, TaskView,
+    EventView, Import, JobView, LogView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView,
+    Problem, ScrubView, SystemView, TaskView,
 };
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, JobId, NodeId};
@@ -249,6 +249,22 @@ impl Client {
     /// As all calls: it cannot be reached, or says no.
     pub async fn system(&self) -> Answer<SystemView> {
         self.get(routes::SYSTEM).await
+    }
+
+    /// What the hub says in its log.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn log(&self) -> Answer<LogView> {
+        self.get(routes::LOG).await
+    }
+
+    /// Changes what the hub says in its log.
+    ///
+    /// # Errors
+    /// As all calls; the filter is none.
+    pub async fn change_log(&self, view: &LogView) -> Answer<LogView> {
+        self.json(self.request(Method::PUT, routes::LOG).json(view)).await
     }
 
     /// How a look at all stored bytes goes, or went.

@@ -32,6 +32,9 @@ pub const HEALTH_READY: &str = "/health/ready";
 /// What is served, for programs.
 pub const OPENAPI: &str = "/api/openapi.json";
 
+/// What the hub says in its log.
+pub const LOG: &str = "/api/v1/system/log";
+
 /// A look at all stored bytes.
 pub const SCRUB: &str = "/api/v1/system/scrub";
 

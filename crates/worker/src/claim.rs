@@ -199,6 +199,21 @@ impl Worker {
     }
 }
 
+/// Says how an attempt went, and how long it took.
+async fn telling(attempt: impl Future<Output = Result<TaskOutput, Failure>>) -> Result<TaskOutput, Failure> {
+    let began = std::time::Instant::now();
+    let outcome = attempt.await;
+    let seconds = began.elapsed().as_secs_f64();
+    match &outcome {
+        Ok(_) => tracing::info!(seconds, "an attempt is done"),
+        Err(failure) if failure.code == ErrorCode::Cancelled => {
+            tracing::info!(seconds, "an attempt is cancelled")
+        }
+        Err(failure) => tracing::warn!(seconds, "an attempt failed: {}", failure.message),
+    }
+    outcome
+}
+
 struct Conversation<'a> {
     worker: &'a Arc<Worker>,
     desk: &'a mut Desk,
@@ -312,7 +327,7 @@ impl Conversation<'_> {
             );
             // In a task of its own: what breaks there must not look like an attempt that never ends.
             let attempt = tokio::spawn(tracing::Instrument::instrument(
-                async move { run::run(&worker, &grant, &control).await },
+                async move { telling(run::run(&worker, &grant, &control)).await },
                 span,
             ));
             let broke = |error: JoinError| {

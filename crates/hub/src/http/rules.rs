@@ -140,6 +140,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/system", see(Area::System)),
     get("/api/v1/cluster", see(Area::System)),
     get("/api/v1/presets", see(Area::System)),
+    get("/api/v1/system/log", see(Area::System)),
+    put("/api/v1/system/log", run(Area::System)),
     get("/api/v1/system/scrub", see(Area::System)),
     post("/api/v1/system/scrub", run(Area::System)),
     // Media.

@@ -4,9 +4,12 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use kinora_plan::presets;
-use kinora_protocol::api::{ClusterView, Page, PresetView, ReadyView, ScrubView, SystemView};
+use kinora_protocol::ErrorCode;
+use kinora_protocol::api::{ClusterView, LogView, Page, PresetView, ReadyView, ScrubView, SystemView};
 
+use super::asked;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -66,6 +69,32 @@ pub(super) async fn metrics(State(hub): State<Hub>) -> Result<Response, Refusal>
 pub(super) async fn system(State(hub): State<Hub>) -> Result<Json<SystemView>, Refusal> {
     let scanner = hub.scanner_view().await?;
     Ok(Json(SystemView { scanner, ..hub.system_view() }))
+}
+
+/// What the hub says in its log.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/log",
+    operation_id = "log",
+    tag = "system",
+    responses((status = 200, description = "As asked", body = LogView), Refusal),
+)]
+pub(super) async fn log(State(hub): State<Hub>) -> Json<LogView> {
+    Json(hub.log_view())
+}
+
+/// Changes what the hub says in its log, until it is started again.
+#[utoipa::path(
+    put,
+    path = "/api/v1/system/log",
+    operation_id = "changeLog",
+    tag = "system",
+    request_body = LogView,
+    responses((status = 200, description = "What it says from now on", body = LogView), Refusal),
+)]
+pub(super) async fn change_log(State(hub): State<Hub>, body: Bytes) -> Result<Json<LogView>, Refusal> {
+    let wanted: LogView = asked::json(&body, "the log", ErrorCode::BadInput)?;
+    Ok(Json(hub.change_log(&wanted)?))
 }
 
 /// What all nodes are and do together.

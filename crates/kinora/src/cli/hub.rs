@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
@@ -25,6 +26,7 @@ use super::size;
 use super::values::{Span, origin, seconds, span, span_or_never, tags};
 use crate::config::Config;
 use crate::config::credentials::LocalKey;
+use crate::config::log::Log;
 use crate::config::other::{Other, System};
 use crate::local::{Apart, Local, Opened, Policy, Setup};
 use crate::tools;
@@ -294,6 +296,7 @@ fn settings(
         requests_per_second: NonZeroU32::new(args.requests_per_second),
         quota: args.user_quota,
         oidc: args.oidc.oidc()?,
+        log: Some(Arc::new(Log)),
         masters: None,
         clear: None,
         scanner: args.scan.scanner(),

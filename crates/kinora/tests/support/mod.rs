@@ -44,6 +44,8 @@ pub fn kinora() -> Command {
     ] {
         command.env_remove(name);
     }
+    // Nobody reads what it says while it runs, and a pipe takes only so much.
+    command.env("KINORA_LOG", "off");
     // Nor by where that one has signed in.
     command.env("XDG_CONFIG_HOME", "/nonexistent");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

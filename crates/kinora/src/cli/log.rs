@@ -1,0 +1,36 @@
+//! `kinora log`: what a hub says in its log, while it runs.
+
+use clap::Args;
+use kinora_protocol::Failure;
+use kinora_protocol::api::LogView;
+
+use super::print_json;
+use super::remote::HubAddress;
+
+/// Flags of `kinora log`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Levels are off, error, warn, info, debug and trace; info,kinora_hub=debug is info, and more of the hub's own."
+)]
+pub struct LogArgs {
+    /// What it is to say from now on, until it is started again; without it, what it says is shown
+    pub filter: Option<String>,
+    /// Which hub
+    #[command(flatten)]
+    pub hub: HubAddress,
+}
+
+/// Runs it.
+pub async fn run(args: &LogArgs) -> Result<(), Failure> {
+    let client = args.hub.client()?;
+    let view = match &args.filter {
+        None => client.log().await?,
+        Some(filter) => client.change_log(&LogView { filter: filter.clone() }).await?,
+    };
+    if args.hub.json {
+        print_json(&view);
+    } else {
+        say!("{}", view.filter);
+    }
+    Ok(())
+}
