@@ -67,7 +67,9 @@ fn answers_are_as_the_document_says() -> Result<()> {
         return Ok(());
     };
     let place = Place::new()?;
-    let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0", "--metadata", "auto"])?;
+    // As many requests as it likes to make.
+    let flags = ["--listen", "127.0.0.1:0", "--metadata", "auto", "--requests-per-second", "0"];
+    let hub = Hub::start_as(&place, &flags)?;
     // With a user, so that who shows nothing is not let in, which is tried, too.
     let user = ["users", "add", "ada", "--role", "admin", "--password-stdin", "--hub", &hub.address];
     let mut user = kinora().args(user).stdin(Stdio::piped()).env("KINORA_KEY", key(&place)?).spawn()?;
