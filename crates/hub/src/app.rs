@@ -1,6 +1,7 @@
 //! Use cases, one file per resource. They know neither HTTP nor WebSockets.
 
 pub(crate) mod access;
+pub(crate) mod backup;
 pub mod checksum;
 pub mod chunks;
 pub(crate) mod conditions;

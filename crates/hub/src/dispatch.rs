@@ -65,6 +65,7 @@ impl Hub {
             if self.put_off(&claimed).await? {
                 continue;
             }
+            self.make_place(&claimed).await;
             let Lease { task, attempt, node } = &claimed.lease;
             let capability = self.capability(*task, *attempt, node);
             fault::point("grant.before");

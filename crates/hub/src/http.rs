@@ -73,6 +73,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(system::ready))
         .routes(routes!(system::metrics))
         .routes(routes!(system::system))
+        .routes(routes!(system::backup))
         .routes(routes!(system::log, system::change_log))
         .routes(routes!(system::cluster))
         .routes(routes!(system::scrub, system::start_scrub))

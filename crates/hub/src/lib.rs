@@ -111,6 +111,10 @@ struct Inner {
     scans: app::scan::Scans,
     /// What jobs wait for.
     conditions: Mutex<BTreeMap<JobId, Conditions>>,
+    /// Held by many while files go, and by one while a copy of all is taken.
+    kept: tokio::sync::RwLock<()>,
+    /// Held while a copy is taken.
+    backups: tokio::sync::Mutex<()>,
     /// Held while media comes or goes, so that nobody deletes what another has just brought.
     library: tokio::sync::Mutex<()>,
     /// The look at all stored bytes that goes on, or was the last.
@@ -255,6 +259,7 @@ impl Hub {
         let store = Store::open(&data.join("store.db")).await?;
         let (place, masters) = (data.to_owned(), settings.masters.clone());
         let opened = tokio::task::spawn_blocking(move || app::sealing::open(&place, masters)).await;
+        app::backup::drop_left(data);
         let vault = opened.map_err(|e| HubError::Inconsistent(format!("opening files stopped ({e})")))??;
         let access = app::access::Access::open(&store, &settings).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
@@ -276,6 +281,8 @@ impl Hub {
             looked: app::health::Looked::default(),
             scans: app::scan::Scans::default(),
             conditions: Mutex::default(),
+            kept: tokio::sync::RwLock::default(),
+            backups: tokio::sync::Mutex::default(),
             library: tokio::sync::Mutex::default(),
             scrub: Mutex::default(),
             telling: app::webhooks::send::Busy::default(),

@@ -24,6 +24,7 @@ macro_rules! tell {
 }
 
 mod audit;
+mod backup;
 mod doctor;
 mod encode;
 mod folders;
@@ -207,6 +208,10 @@ pub enum Command {
     Share(share::ShareArgs),
     /// Look at who did what, and whether the record is whole
     Audit(audit::AuditArgs),
+    /// Take a copy of all that a hub keeps, while it works
+    Backup(backup::BackupArgs),
+    /// Make the files of a hub from a copy
+    Restore(backup::RestoreArgs),
     /// Show or change what a hub says in its log
     Log(log::LogArgs),
     /// Make master keys for a hub that encrypts what it keeps
@@ -262,6 +267,8 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Tokens(args) => report(tokens::run(&args).await),
         Command::Share(args) => report(share::run(&args).await),
         Command::Audit(args) => report(audit::run(&args).await),
+        Command::Backup(args) => report(backup::back_up(&args).await),
+        Command::Restore(args) => report(backup::restore(&args).await),
         Command::Log(args) => report(log::run(&args).await),
         Command::Vault(args) => report(vault::run(&args).await),
         Command::Presets { json } => {

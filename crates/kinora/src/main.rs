@@ -1,5 +1,6 @@
 //! The binary: reads what the user typed, runs one command, turns its outcome into an exit status. Nothing is decided here.
 
+mod archive;
 mod cli;
 mod config;
 mod local;

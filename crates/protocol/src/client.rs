@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::api::{
-    EventView, Import, JobView, LogView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView,
-    Problem, ScrubView, SystemView, TaskView,
+    EventView, Import, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem,
+    TaskView,
 };
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, JobId, NodeId};
@@ -23,6 +23,7 @@ mod access;
 mod folders;
 mod link;
 mod proxies;
+mod system;
 mod trust;
 mod upload;
 mod webhooks;
@@ -243,46 +244,6 @@ impl Client {
         self.json(self.request(Method::POST, path).json(body)).await
     }
 
-    /// The hub itself.
-    ///
-    /// # Errors
-    /// As all calls: it cannot be reached, or says no.
-    pub async fn system(&self) -> Answer<SystemView> {
-        self.get(routes::SYSTEM).await
-    }
-
-    /// What the hub says in its log.
-    ///
-    /// # Errors
-    /// As all calls.
-    pub async fn log(&self) -> Answer<LogView> {
-        self.get(routes::LOG).await
-    }
-
-    /// Changes what the hub says in its log.
-    ///
-    /// # Errors
-    /// As all calls; the filter is none.
-    pub async fn change_log(&self, view: &LogView) -> Answer<LogView> {
-        self.json(self.request(Method::PUT, routes::LOG).json(view)).await
-    }
-
-    /// How a look at all stored bytes goes, or went.
-    ///
-    /// # Errors
-    /// As all calls.
-    pub async fn scrub(&self) -> Answer<ScrubView> {
-        self.get(routes::SCRUB).await
-    }
-
-    /// Begins one, unless one goes on.
-    ///
-    /// # Errors
-    /// As all calls.
-    pub async fn start_scrub(&self) -> Answer<ScrubView> {
-        self.post(routes::SCRUB, &()).await
-    }
-
     /// Forgets a job that has ended, and deletes its result.
     ///
     /// # Errors
@@ -455,19 +416,37 @@ impl Client {
     /// # Errors
     /// The file cannot be written, or as all calls.
     pub async fn fetch(&self, job: JobId, to: &Path) -> Answer<u64> {
-        let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", to.display()));
-        let answer = self.send(self.request(Method::GET, &routes::of_job(job, "output"))).await?;
         let growing = to.with_file_name(format!(".kinora-{job}.fetch"));
-        let mut file = tokio::fs::File::create(&growing).await.map_err(disk)?;
-        let mut pieces = answer.bytes_stream();
-        let mut size = 0;
-        while let Some(piece) = pieces.try_next().await.map_err(|e| self.unreachable(&e))? {
-            file.write_all(&piece).await.map_err(disk)?;
-            size += piece.len() as u64;
+        let file = tokio::fs::File::create(&growing).await;
+        self.save(&routes::of_job(job, "output"), (file, &growing), to, |_| ()).await
+    }
+
+    async fn save(
+        &self,
+        path: &str,
+        (file, growing): (std::io::Result<tokio::fs::File>, &Path),
+        to: &Path,
+        told: impl Fn(u64),
+    ) -> Answer<u64> {
+        let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", to.display()));
+        let mut file = file.map_err(disk)?;
+        let written = async {
+            let answer = self.send(self.request(Method::GET, path)).await?;
+            let (mut pieces, mut size) = (answer.bytes_stream(), 0);
+            while let Some(piece) = pieces.try_next().await.map_err(|e| self.unreachable(&e))? {
+                file.write_all(&piece).await.map_err(disk)?;
+                size += piece.len() as u64;
+                told(size);
+            }
+            file.sync_all().await.map_err(disk)?;
+            tokio::fs::rename(growing, to).await.map_err(disk)?;
+            Ok(size)
+        };
+        let outcome = written.await;
+        if outcome.is_err() {
+            let _ = tokio::fs::remove_file(growing).await;
         }
-        file.sync_all().await.map_err(disk)?;
-        tokio::fs::rename(&growing, to).await.map_err(disk)?;
-        Ok(size)
+        outcome
     }
 }
 

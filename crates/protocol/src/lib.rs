@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod api;
+pub mod backup;
 pub mod blob;
 pub mod class;
 #[cfg(feature = "client")]

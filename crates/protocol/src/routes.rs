@@ -32,6 +32,9 @@ pub const HEALTH_READY: &str = "/health/ready";
 /// What is served, for programs.
 pub const OPENAPI: &str = "/api/openapi.json";
 
+/// A copy of all that the hub keeps.
+pub const BACKUP: &str = "/api/v1/system/backup";
+
 /// What the hub says in its log.
 pub const LOG: &str = "/api/v1/system/log";
 

@@ -150,6 +150,7 @@ impl Hub {
     /// # Errors
     /// When the store fails; `None` when there is no such job.
     pub async fn delete_job(&self, job: JobId) -> Result<Option<std::result::Result<(), Failure>>> {
+        let _no_copy = self.inner.kept.read().await;
         Ok(match self.store().delete_job(job).await? {
             JobDeletion::Unknown => None,
             JobDeletion::NotEnded(phase) => {

@@ -37,6 +37,17 @@ impl Hub {
         Err(Failure::new(ErrorCode::Disk, format!("{}: {why}", spec.output.display())))
     }
 
+    /// Where a result goes that the hub keeps is there, also when nothing was there yet that a copy of the hub could have held.
+    pub(crate) async fn make_place(&self, claimed: &Claimed) {
+        let Some(spec) = package_spec(&claimed.spec) else { return };
+        let folder = folder_of(&spec.output);
+        if folder == self.outputs_of(claimed.job)
+            && let Err(error) = tokio::fs::create_dir_all(&folder).await
+        {
+            tracing::warn!("{}: {error}", folder.display());
+        }
+    }
+
     /// Removes what attempts of an ended job left beside its output.
     pub(crate) async fn drop_parts(&self, job: JobId) {
         let Ok(Some(row)) = self.store().job(job).await else { return };

@@ -352,6 +352,7 @@ impl Hub {
     }
 
     async fn drop_bytes(&self, upload: UploadId) {
+        let _no_copy = self.inner.kept.read().await;
         let (vault, path) = (self.vault().clone(), self.upload_path(upload));
         let _ = tokio::task::spawn_blocking(move || vault.remove(&path)).await;
     }

@@ -140,6 +140,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/system", see(Area::System)),
     get("/api/v1/cluster", see(Area::System)),
     get("/api/v1/presets", see(Area::System)),
+    get("/api/v1/system/backup", run(Area::System)),
     get("/api/v1/system/log", see(Area::System)),
     put("/api/v1/system/log", run(Area::System)),
     get("/api/v1/system/scrub", see(Area::System)),

@@ -1,6 +1,7 @@
 //! The hub itself.
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
@@ -9,8 +10,8 @@ use kinora_plan::presets;
 use kinora_protocol::ErrorCode;
 use kinora_protocol::api::{ClusterView, LogView, Page, PresetView, ReadyView, ScrubView, SystemView};
 
-use super::asked;
 use super::problem::Refusal;
+use super::{asked, openapi};
 use crate::Hub;
 
 /// The process runs.
@@ -69,6 +70,28 @@ pub(super) async fn metrics(State(hub): State<Hub>) -> Result<Response, Refusal>
 pub(super) async fn system(State(hub): State<Hub>) -> Result<Json<SystemView>, Refusal> {
     let scanner = hub.scanner_view().await?;
     Ok(Json(SystemView { scanner, ..hub.system_view() }))
+}
+
+/// A copy of all that the hub keeps, taken while it works: an archive (tar) for `kinora restore`. It holds secrets: who gets in,
+/// and with what; not the master key of a hub that encrypts.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/backup",
+    operation_id = "backup",
+    tag = "system",
+    responses(
+        (status = 200, description = "The archive", body = openapi::Bytes, content_type = "application/x-tar"),
+        Refusal,
+    ),
+)]
+pub(super) async fn backup(State(hub): State<Hub>) -> Result<Response, Refusal> {
+    let taken = hub.take_backup().await??;
+    let headers = [
+        (header::CONTENT_TYPE, "application/x-tar"),
+        (header::CONTENT_DISPOSITION, "attachment; filename=\"kinora-backup.tar\""),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, Body::from_stream(taken.archive())).into_response())
 }
 
 /// What the hub says in its log.

@@ -68,6 +68,8 @@ impl Hub {
         let listed = tokio::task::spawn_blocking(move || names(&folder));
         let listed =
             listed.await.map_err(|e| HubError::Inconsistent(format!("listing blobs stopped ({e})")))?;
+        // Nothing goes that a copy of the store speaks of.
+        let _no_copy = self.inner.kept.read().await;
         let in_use = self.store().blobs_in_use().await?;
         for name in listed.into_iter().filter(|name| is_waste(name, &in_use)) {
             let path = self.inner.blobs.join(&name);

@@ -5,6 +5,7 @@
 mod audit;
 mod backup;
 mod convert;
+mod copy;
 mod credentials;
 mod descriptions;
 mod enrollment;

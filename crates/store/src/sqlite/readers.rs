@@ -39,6 +39,11 @@ impl Readers {
         }
     }
 
+    /// Where the store is.
+    pub(super) fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
     /// Runs a query on one snapshot: all its statements see the same commit.
     pub(super) async fn run<T, F>(&self, query: F) -> Result<T, StoreError>
     where

@@ -1,0 +1,68 @@
+//! The hub itself: what it is, its log, the look at what is stored, copies.
+
+use std::path::Path;
+
+use reqwest::Method;
+
+use super::{Answer, Client};
+use crate::api::{LogView, ScrubView, SystemView};
+use crate::routes;
+
+impl Client {
+    /// The hub itself.
+    ///
+    /// # Errors
+    /// As all calls: it cannot be reached, or says no.
+    pub async fn system(&self) -> Answer<SystemView> {
+        self.get(routes::SYSTEM).await
+    }
+
+    /// What the hub says in its log.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn log(&self) -> Answer<LogView> {
+        self.get(routes::LOG).await
+    }
+
+    /// Changes what the hub says in its log.
+    ///
+    /// # Errors
+    /// As all calls; the filter is none.
+    pub async fn change_log(&self, view: &LogView) -> Answer<LogView> {
+        self.json(self.request(Method::PUT, routes::LOG).json(view)).await
+    }
+
+    /// How a look at all stored bytes goes, or went.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn scrub(&self) -> Answer<ScrubView> {
+        self.get(routes::SCRUB).await
+    }
+
+    /// Begins one, unless one goes on.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn start_scrub(&self) -> Answer<ScrubView> {
+        self.post(routes::SCRUB, &()).await
+    }
+
+    /// Writes a copy of all that the hub keeps into a file; nothing is at its name before all of it is there. `told` hears how many
+    /// bytes there are.
+    ///
+    /// # Errors
+    /// The file cannot be written, or as all calls.
+    pub async fn backup(&self, to: &Path, told: impl Fn(u64)) -> Answer<u64> {
+        let mut growing = to.as_os_str().to_owned();
+        growing.push(".part");
+        let growing = Path::new(&growing);
+        let mut options = tokio::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true);
+        // It holds secrets.
+        #[cfg(unix)]
+        options.mode(0o600);
+        self.save(routes::BACKUP, (options.open(growing).await, growing), to, told).await
+    }
+}
