@@ -1,5 +1,6 @@
 //! The log of this process: what is said and how, and what is said from now on. What is worth saying is decided where it happens.
 
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -27,7 +28,10 @@ fn read(filter: &str) -> Result<EnvFilter, String> {
 pub fn start(filter: &str, format: Format) {
     let filter = read(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
     let (filter, handle) = reload::Layer::new(filter);
-    let lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let mut lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    if !std::io::stderr().is_terminal() {
+        lines.set_ansi(false);
+    }
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
