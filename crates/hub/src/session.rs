@@ -196,7 +196,7 @@ impl Session {
             ToHub::Fail { task, attempt, failure } => {
                 let key = (task, attempt);
                 if let Some(held) = self.within(|n| n.held.remove(&key)).flatten() {
-                    tracing::info!(node = %self.node, job = %held.claimed.job, %task, %attempt, "an attempt failed: {}", failure.message);
+                    tracing::info!(node = %self.node, job = %held.claimed.job, %task, %attempt, "an attempt failed: {}", crate::app::log::line(&failure.message));
                     let job = held.claimed.job;
                     match self.hub.failed(&held.claimed, failure).await {
                         Err(_) if self.hub.is_forgotten(job).await? => {}

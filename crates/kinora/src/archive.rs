@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, Read, Write};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use kinora_access::private;
 use kinora_protocol::backup::{CHECKSUMS, MANIFEST, Manifest, STORE};
@@ -126,47 +126,52 @@ fn copy(from: &mut impl Read, to: Option<&mut File>) -> std::io::Result<String> 
     Ok(hasher.finalize().to_hex().to_string())
 }
 
+/// What file systems keep for themselves at their root.
+const OF_THE_DISK: &str = "lost+found";
+/// Where files are until all of them are known to be whole.
+const GROWING: &str = ".restoring";
+
 /// Makes the folder of a hub from a copy.
 pub async fn restore(copy: &Path, data: &Path) -> Result<Manifest, Failure> {
-    let is_empty = match std::fs::read_dir(data) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => true,
-        Err(error) => return Err(disk(data, &error)),
-        Ok(mut entries) => entries.next().is_none(),
-    };
-    if !is_empty {
-        return Err(bad(data, "there is something in it already: name a folder that is not there, or empty"));
-    }
-    let data = std::path::absolute(data).map_err(|e| disk(data, &e))?;
-    let growing = growing(&data);
+    let failed = |e: std::io::Error| disk(data, &e);
+    private::folder(data).map_err(failed)?;
+    let data = data.canonicalize().map_err(failed)?;
+    let growing = data.join(GROWING);
     let _ = std::fs::remove_dir_all(&growing);
+    let entries = std::fs::read_dir(&data).map_err(failed)?.flatten();
+    if entries.map(|entry| entry.file_name()).any(|name| name != OF_THE_DISK) {
+        return Err(bad(
+            &data,
+            "there is something in it already: name a folder that is not there, or empty",
+        ));
+    }
     private::folder(&growing).map_err(|e| disk(&growing, &e))?;
     let outcome = put(copy, &growing, &data).await;
+    let _ = std::fs::remove_dir_all(&growing);
     if outcome.is_err() {
-        let _ = std::fs::remove_dir_all(&growing);
+        // One that was made for it goes, too.
+        let _ = std::fs::remove_dir(&data);
     }
     outcome
-}
-
-fn growing(data: &Path) -> PathBuf {
-    let mut name = data.as_os_str().to_owned();
-    name.push(".restoring");
-    name.into()
 }
 
 async fn put(copy: &Path, growing: &Path, data: &Path) -> Result<Manifest, Failure> {
     let (from, to) = (copy.to_owned(), growing.to_owned());
     let read = tokio::task::spawn_blocking(move || read(&from, Some(&to))).await;
     let manifest = read.map_err(broke)??;
-    // Below its real name, as hubs have it.
-    let parent = data.parent().unwrap_or(Path::new("/"));
-    let parent = parent.canonicalize().map_err(|e| disk(parent, &e))?;
-    let real = parent.join(data.file_name().unwrap_or_default());
-    let store =
-        Store::open(&growing.join(STORE)).await.map_err(|e| Failure::from(kinora_hub::HubError::from(e)))?;
-    let moved = store.relocate(Path::new(&manifest.data), &real).await;
+    let of_store = |e: kinora_store::StoreError| Failure::from(kinora_hub::HubError::from(e));
+    let store = Store::open(&growing.join(STORE)).await.map_err(of_store)?;
+    let moved = store.relocate(Path::new(&manifest.data), data).await;
     let closed = store.close().await;
-    moved.and(closed).map_err(|e| Failure::from(kinora_hub::HubError::from(e)))?;
-    let _ = std::fs::remove_dir(data);
-    std::fs::rename(growing, data).map_err(|e| disk(data, &e))?;
+    moved.and(closed).map_err(of_store)?;
+    let mut names: Vec<_> =
+        std::fs::read_dir(growing).map_err(|e| disk(growing, &e))?.flatten().map(|e| e.file_name()).collect();
+    // Without the store it is no hub: that comes last.
+    names.sort_by_key(|name| name == STORE);
+    for name in names {
+        std::fs::rename(growing.join(&name), data.join(&name)).map_err(|e| disk(&data.join(&name), &e))?;
+    }
+    #[cfg(unix)]
+    File::open(data).and_then(|folder| folder.sync_all()).map_err(|e| disk(data, &e))?;
     Ok(manifest)
 }

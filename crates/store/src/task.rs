@@ -338,7 +338,7 @@ pub struct Sums {
     pub ready: Vec<(TaskKind, u64)>,
     /// Tasks that somebody is at, by kind.
     pub running: Vec<(TaskKind, u64)>,
-    /// When the oldest job came that has a task to hand out.
+    /// When the oldest job came that has tasks to hand out, and nobody is at any of them.
     pub oldest_ready_ms: Option<i64>,
     /// Bytes of media.
     pub media_bytes: u64,

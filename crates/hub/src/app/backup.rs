@@ -1,8 +1,9 @@
 //! A copy of all that the hub keeps, taken while it works: the store as it is at one moment, and the files that it speaks of, which
 //! stay as they were by a second name. What is done with it is for the caller.
 
-use std::io::{ErrorKind, Read as _, Write};
-use std::path::Path;
+use std::fs::DirEntry;
+use std::io::{ErrorKind, Read as _, Result, Write};
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use futures_util::Stream;
@@ -11,16 +12,16 @@ use kinora_protocol::{ErrorCode, Failure};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::uploads::RESERVE;
 use crate::app::media::Asked;
-use crate::{Hub, HubError, Result, now_ms};
+use crate::{Hub, HubError, now_ms};
 
-/// What the folders begin with that a copy is kept in.
+/// What the folders begin with that a copy is kept in. Each is where its files are, as a second name does not leave a file system.
 const PREFIX: &str = ".backup-";
-/// What is of this process or this moment only, and is not copied.
-const PASSING: [&str; 8] =
-    ["store.db", "store.db-wal", "store.db-shm", "store.db.lock", "local.json", "here", "scratch", ".ready"];
-/// Folders whose files get a second name, as they are not written to once they are there, or only at their end.
+/// Folders whose files get a second name: they are not written to once they are there, or at their end only.
 const LINKED: [&str; 4] = ["media", "blobs", "outputs", "uploads"];
+/// What else is the hub's, and small: it may be written anew, and is copied. Nothing that others put beside it.
+const COPIED: [&str; 2] = ["vault.json", "tls"];
 /// Bytes that are sent at once.
 const PIECE: usize = 256 << 10;
 /// Pieces that wait for a slow client.
@@ -30,78 +31,141 @@ const AHEAD: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Backup {
     manifest: Manifest,
-    folder: TempDir,
-    /// Names below the folder, with how many bytes of each belong to the copy.
-    files: Vec<(String, u64)>,
+    files: Vec<Held>,
+    /// Where its files are; they go with it.
+    _folders: Vec<TempDir>,
 }
 
-/// Gives all files of a folder a second name in another, with their lengths.
-fn link(from: &Path, below: &str, to: &Path, files: &mut Vec<(String, u64)>) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(from) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+/// A file of a copy.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    path: PathBuf,
+    /// So many of its bytes belong to the copy.
+    length: u64,
+}
+
+/// Whether a name is one that we give what is on its way and comes again. People name results, and extensions of media.
+fn is_coming(top: &str, name: &str) -> bool {
+    match top {
+        "media" => name.starts_with(".incoming-"),
+        "blobs" => name.ends_with(".incoming"),
+        "outputs" => name.starts_with(".kinora-") && name.contains(".part"),
+        "uploads" | "tls" => name.ends_with(".new"),
+        _ => false,
+    }
+}
+
+/// The folder of the hub's that a name begins with.
+fn top_of(name: &str) -> &str {
+    name.split('/').next().unwrap_or(name)
+}
+
+/// Takes names for files.
+struct Taker {
+    files: Vec<Held>,
+    folders: Vec<TempDir>,
+}
+
+/// Its entries that are not passing; what lies beside a file that grows comes before it: so a newer one means that the file has more.
+fn entries(top: &str, folder: &Path) -> Result<Vec<(String, DirEntry)>> {
+    let found = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        found => found?,
     };
-    std::fs::create_dir_all(to)?;
-    for entry in entries {
+    let mut all = Vec::new();
+    for entry in found {
         let entry = entry?;
-        let (kind, name) = (entry.file_type()?, entry.file_name());
-        let Some(name) = name.to_str() else { continue };
-        let (from, to, below) = (entry.path(), to.join(name), format!("{below}/{name}"));
-        if kind.is_dir() && name != "lost+found" {
-            link(&from, &below, &to, files)?;
-        } else if kind.is_file() {
-            let linked = std::fs::hard_link(&from, &to).or_else(|error| match error.kind() {
+        let Some(name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let passes = name == "lost+found" || name.starts_with(PREFIX) || is_coming(top, &name);
+        if !passes {
+            all.push((name, entry));
+        }
+    }
+    all.sort_by_key(|(name, _)| !name.ends_with(".tail"));
+    Ok(all)
+}
+
+fn is_gone<T>(outcome: &Result<T>) -> bool {
+    outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+impl Taker {
+    fn folder_in(&mut self, folder: &Path) -> Result<PathBuf> {
+        let made = tempfile::Builder::new().prefix(PREFIX).tempdir_in(folder)?;
+        let path = made.path().to_owned();
+        self.folders.push(made);
+        Ok(path)
+    }
+
+    fn keep(&mut self, name: String, path: PathBuf) {
+        self.files.push(Held { name, path, length: 0 });
+    }
+
+    /// Gives all files of a folder a second name.
+    fn link(&mut self, from: &Path, below: &str, to: &Path) -> Result<()> {
+        for (name, entry) in entries(top_of(below), from)? {
+            let (kind, below, to) = (entry.file_type()?, format!("{below}/{name}"), to.join(&name));
+            if kind.is_dir() {
+                std::fs::create_dir(&to)?;
+                self.link(&entry.path(), &below, &to)?;
+            } else if kind.is_file() {
+                let linked = std::fs::hard_link(entry.path(), &to);
                 // It was a part of something, which is there by now.
-                ErrorKind::NotFound => Ok(()),
-                _ => std::fs::copy(&from, &to).map(|_| ()),
-            });
-            linked?;
-            if let Ok(facts) = std::fs::metadata(&to) {
-                files.push((below, facts.len()));
+                if !is_gone(&linked) {
+                    linked?;
+                    self.keep(below, to);
+                }
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Copies what else is in a folder: small files, which may be written anew.
-fn copy_rest(data: &Path, to: &Path, files: &mut Vec<(String, u64)>) -> std::io::Result<()> {
-    for entry in std::fs::read_dir(data)? {
-        let entry = entry?;
-        let (kind, name) = (entry.file_type()?, entry.file_name());
-        let Some(name) = name.to_str() else { continue };
-        let passes = PASSING.contains(&name) || LINKED.contains(&name);
-        if passes || name.starts_with('.') || name.starts_with("kinora-work-") || name.ends_with(".new") {
-            continue;
+    /// Copies a file, or all files below a folder.
+    fn copy(&mut self, from: &Path, below: &str, to: &Path) -> Result<()> {
+        if from.is_dir() {
+            std::fs::create_dir(to)?;
+            for (name, entry) in entries(top_of(below), from)? {
+                self.copy(&entry.path(), &format!("{below}/{name}"), &to.join(name))?;
+            }
+            return Ok(());
         }
-        if kind.is_dir() {
-            copy_folder(&entry.path(), name, &to.join(name), files)?;
-        } else if kind.is_file() {
-            let length = std::fs::copy(entry.path(), to.join(name))?;
-            files.push((name.to_owned(), length));
+        let copied = std::fs::copy(from, to);
+        if !is_gone(&copied) {
+            copied?;
+            self.keep(below.to_owned(), to.to_owned());
         }
+        Ok(())
     }
-    Ok(())
-}
 
-fn copy_folder(from: &Path, below: &str, to: &Path, files: &mut Vec<(String, u64)>) -> std::io::Result<()> {
-    std::fs::create_dir_all(to)?;
-    for entry in std::fs::read_dir(from)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        if let (Some(name), true) = (name.to_str(), entry.file_type()?.is_file()) {
-            let length = std::fs::copy(entry.path(), to.join(name))?;
-            files.push((format!("{below}/{name}"), length));
+    /// All but the store, which lies in `own`.
+    fn take(mut self, data: &Path, own: &Path) -> Result<Self> {
+        for name in LINKED {
+            let folder = data.join(name);
+            if folder.is_dir() {
+                let to = self.folder_in(&folder)?;
+                self.link(&folder, name, &to)?;
+            }
         }
+        for name in COPIED {
+            if data.join(name).exists() {
+                self.copy(&data.join(name), name, &own.join(name))?;
+            }
+        }
+        for file in &mut self.files {
+            file.length = std::fs::metadata(&file.path)?.len();
+        }
+        Ok(self)
     }
-    Ok(())
 }
 
 /// Removes what a hub that was killed left of copies.
 pub(crate) fn drop_left(data: &Path) {
-    let Ok(entries) = std::fs::read_dir(data) else { return };
-    for entry in entries.flatten().filter(|e| e.file_name().to_string_lossy().starts_with(PREFIX)) {
-        let _ = std::fs::remove_dir_all(entry.path());
+    let folders = LINKED.iter().map(|name| data.join(name)).chain([data.to_owned()]);
+    for entry in folders.filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(PREFIX) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
     }
 }
 
@@ -111,26 +175,33 @@ impl Hub {
     ///
     /// # Errors
     /// When the store or the disk fails; the inner error says that another one is being taken.
-    pub(crate) async fn take_backup(&self) -> Result<Asked<Backup>> {
+    pub(crate) async fn take_backup(&self) -> crate::Result<Asked<Backup>> {
+        // In a task of its own: it is brought to its end, and what it made is removed, also when whoever asked is gone.
+        let hub = self.clone();
+        let taken = tokio::spawn(async move { hub.take_all().await }).await;
+        taken.map_err(|e| HubError::Inconsistent(format!("taking a copy stopped ({e})")))?
+    }
+
+    async fn take_all(&self) -> crate::Result<Asked<Backup>> {
         let Ok(_alone) = self.inner.backups.try_lock() else {
             return Ok(Err(Failure::new(ErrorCode::Busy, "another copy is being taken: try again")));
         };
         let data = self.inner.data.clone();
         let failed = |e: std::io::Error| HubError::Blob { path: data.clone(), reason: e.to_string() };
-        let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(&data).map_err(failed)?;
-        let place = folder.path().to_owned();
-        let (nothing_goes, nothing_comes) = (self.inner.kept.write().await, self.inner.library.lock().await);
-        self.store().copy_to(&place.join(STORE)).await?;
-        let (from, to) = (data.clone(), place.clone());
-        let linked = tokio::task::spawn_blocking(move || {
-            let mut files = vec![(STORE.to_owned(), std::fs::metadata(to.join(STORE))?.len())];
-            for name in LINKED {
-                link(&from.join(name), name, &to.join(name), &mut files)?;
-            }
-            copy_rest(&from, &to, &mut files)?;
-            std::io::Result::Ok(files)
-        });
-        let files = linked.await.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let size = std::fs::metadata(data.join(STORE)).map_err(failed)?.len();
+        if fs4::available_space(&data).map_err(failed)? < size.saturating_add(RESERVE) {
+            let why = format!("there is no room for a copy of the store, which has {size} bytes");
+            return Ok(Err(Failure::new(ErrorCode::Disk, why)));
+        }
+        let mut taker = Taker { files: Vec::new(), folders: Vec::new() };
+        let own = taker.folder_in(&data).map_err(failed)?;
+        // In the order in which others take them: media that goes takes its proxies with it.
+        let (nothing_comes, nothing_goes) = (self.inner.library.lock().await, self.inner.kept.write().await);
+        self.store().copy_to(&own.join(STORE)).await?;
+        taker.keep(STORE.to_owned(), own.join(STORE));
+        let from = data.clone();
+        let taken = tokio::task::spawn_blocking(move || taker.take(&from, &own)).await;
+        let Taker { files, folders } = taken.map_err(std::io::Error::other).flatten().map_err(failed)?;
         drop((nothing_goes, nothing_comes));
         let manifest = Manifest {
             format: Manifest::FORMAT,
@@ -139,15 +210,15 @@ impl Hub {
             data: data.to_string_lossy().into_owned(),
             encrypted: self.vault().is_sealed(),
             files: files.len() as u64,
-            bytes: files.iter().map(|(_, length)| length).sum(),
+            bytes: files.iter().map(|file| file.length).sum(),
         };
-        Ok(Ok(Backup { manifest, folder, files }))
+        Ok(Ok(Backup { manifest, files, _folders: folders }))
     }
 }
 
 impl Backup {
     /// All of it in one archive (tar), with the BLAKE3 of each file at its end.
-    pub(crate) fn archive(self) -> impl Stream<Item = std::io::Result<Bytes>> {
+    pub(crate) fn archive(self) -> impl Stream<Item = Result<Bytes>> {
         let (pieces, taken) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
             let mut out = Pieces { pieces, piece: Vec::new() };
@@ -159,14 +230,14 @@ impl Backup {
         futures_util::stream::unfold(taken, |mut taken| async move { Some((taken.recv().await?, taken)) })
     }
 
-    fn write(&self, out: &mut Pieces) -> std::io::Result<()> {
+    fn write(&self, out: &mut Pieces) -> Result<()> {
         let mut archive = tar::Builder::new(out);
         let manifest = serde_json::to_vec_pretty(&self.manifest)?;
         append(&mut archive, MANIFEST, manifest.len() as u64, &mut manifest.as_slice())?;
         let mut sums = format!("{}  {MANIFEST}\n", blake3::hash(&manifest).to_hex());
-        for (name, length) in &self.files {
+        for Held { name, path, length } in &self.files {
             // What came to its end later is not of this copy, and what was taken back from it was never said to be safe.
-            let file = std::fs::File::open(self.folder.path().join(name))?;
+            let file = std::fs::File::open(path)?;
             let mut hashed =
                 Hashing { from: file.chain(std::io::repeat(0)).take(*length), hasher: blake3::Hasher::new() };
             append(&mut archive, name, *length, &mut hashed)?;
@@ -182,7 +253,7 @@ fn append(
     name: &str,
     length: u64,
     bytes: &mut impl std::io::Read,
-) -> std::io::Result<()> {
+) -> Result<()> {
     let mut header = tar::Header::new_gnu();
     header.set_size(length);
     header.set_mode(0o600);
@@ -197,7 +268,7 @@ struct Hashing<R> {
 }
 
 impl<R: std::io::Read> std::io::Read for Hashing<R> {
-    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize> {
         let read = self.from.read(into)?;
         self.hasher.update(&into[..read]);
         Ok(read)
@@ -206,12 +277,12 @@ impl<R: std::io::Read> std::io::Read for Hashing<R> {
 
 /// Hands pieces to whoever takes them.
 struct Pieces {
-    pieces: mpsc::Sender<std::io::Result<Bytes>>,
+    pieces: mpsc::Sender<Result<Bytes>>,
     piece: Vec<u8>,
 }
 
 impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize> {
         self.piece.extend_from_slice(bytes);
         if self.piece.len() >= PIECE {
             self.flush()?;
@@ -219,7 +290,7 @@ impl Write for Pieces {
         Ok(bytes.len())
     }
 
-    fn flush(&mut self) -> std::io::Result<()> {
+    fn flush(&mut self) -> Result<()> {
         let piece = Bytes::from(std::mem::take(&mut self.piece));
         if piece.is_empty() {
             return Ok(());

@@ -29,7 +29,7 @@ const LONGEST: usize = 4096;
 pub(crate) fn tell(event: &Event) {
     match event {
         Event::Job { job, phase: JobPhase::Failed, failure } => {
-            let why = failure.as_ref().map(|failure| failure.message.as_str()).unwrap_or_default();
+            let why = failure.as_ref().map(|failure| line(&failure.message)).unwrap_or_default();
             tracing::warn!(%job, phase = "Failed", "a job failed: {why}");
         }
         Event::Job { job, phase, .. } => {
@@ -50,14 +50,19 @@ pub(crate) fn tell(event: &Event) {
                     tracing::info!(%job, %task, kind, ordinal, "a task is done once more, from further back");
                 }
                 TaskChange::Retry { failure } => {
-                    tracing::warn!(%job, %task, kind, ordinal, "a task is tried again: {}", failure.message);
+                    tracing::warn!(%job, %task, kind, ordinal, "a task is tried again: {}", line(&failure.message));
                 }
                 TaskChange::Failed { failure } => {
-                    tracing::warn!(%job, %task, kind, ordinal, "a task failed: {}", failure.message);
+                    tracing::warn!(%job, %task, kind, ordinal, "a task failed: {}", line(&failure.message));
                 }
             }
         }
     }
+}
+
+/// What others say, on one line: nobody writes lines of his own into the log.
+pub(crate) fn line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 impl Hub {

@@ -159,8 +159,8 @@ impl Metrics {
         };
         match change {
             TaskChange::Leased { .. } => {
-                // Of two at the same the first counts.
-                self.began().entry(task).or_insert((job, Instant::now()));
+                // Of several the last counts: the one before may have been given back without a word.
+                self.began().insert(task, (job, Instant::now()));
             }
             TaskChange::Progress(_) => {}
             TaskChange::Done => {

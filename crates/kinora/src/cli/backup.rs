@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use clap::Args;
-use kinora_protocol::Failure;
+use kinora_protocol::{ErrorCode, Failure};
 
 use super::print_json;
 use super::remote::HubAddress;
@@ -54,14 +54,26 @@ pub async fn back_up(args: &BackupArgs) -> Result<(), Failure> {
             eprint!("\r{:.0} MB", bytes as f64 / 1e6);
         }
     };
-    let bytes = args.hub.client()?.backup(&args.output, told).await?;
+    let mut part = args.output.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let bytes = args.hub.client()?.backup(&part, told).await?;
     if said.load(Ordering::Relaxed) > 0 {
         eprint!("\r");
     }
     // What has arrived is what was sent, or nobody relies on it.
-    let copy = args.output.clone();
+    let copy = part.clone();
     let checked = tokio::task::spawn_blocking(move || archive::read(&copy, None)).await;
-    let manifest = checked.map_err(archive::broke)??;
+    let manifest = match checked.map_err(archive::broke)? {
+        Ok(manifest) => manifest,
+        Err(failure) => {
+            let _ = std::fs::remove_file(&part);
+            return Err(failure);
+        }
+    };
+    // The copy of before stays until there is another.
+    std::fs::rename(&part, &args.output)
+        .map_err(|e| Failure::new(ErrorCode::Disk, format!("{}: {e}", args.output.display())))?;
     if args.hub.json {
         print_json(&manifest);
     } else {

@@ -20,7 +20,9 @@ pub enum Format {
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 fn read(filter: &str) -> Result<EnvFilter, String> {
-    EnvFilter::try_new(filter)
+    EnvFilter::builder()
+        .with_regex(false)
+        .parse(filter)
         .map_err(|error| format!("{filter:?} is no filter such as info,kinora_hub=debug: {error}"))
 }
 

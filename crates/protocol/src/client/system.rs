@@ -59,7 +59,8 @@ impl Client {
         growing.push(".part");
         let growing = Path::new(&growing);
         let mut options = tokio::fs::OpenOptions::new();
-        options.write(true).create(true).truncate(true);
+        options.write(true).create_new(true);
+        let _ = tokio::fs::remove_file(growing).await;
         // It holds secrets.
         #[cfg(unix)]
         options.mode(0o600);

@@ -28,8 +28,9 @@ impl Store {
             let (ready, running) = (kinds("state = 'ready' AND held = 0")?, kinds("state = 'leased'")?);
             let oldest_ready_ms = conn
                 .prepare_cached(
-                    "SELECT min(jobs.created_ms) FROM jobs WHERE id IN
-                       (SELECT job_id FROM tasks WHERE state = 'ready' AND held = 0)",
+                    "SELECT min(created_ms) FROM jobs
+                     WHERE id IN (SELECT job_id FROM tasks WHERE state = 'ready' AND held = 0)
+                       AND id NOT IN (SELECT job_id FROM tasks WHERE state = 'leased')",
                 )?
                 .query_row([], |row| row.get(0))?;
             let one = |text: &str| -> rusqlite::Result<u64> {

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use kinora_protocol::api::NodeState;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
+use kinora_store::Sums;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::info::Info;
@@ -103,28 +104,13 @@ impl Hub {
         let mut all = Registry::with_prefix("kinora");
         let version = env!("CARGO_PKG_VERSION").to_owned();
         all.register("build", "Version of Kinora", Info::new([("version", version)]));
-        let sums = self.store().sums().await?;
-        let phases = ("phase", &JobPhase::ALL[..]);
-        counted(&mut all, ("jobs", "Jobs that there are, by phase"), phases, JobPhase::name, &sums.jobs);
-        let kinds = ("kind", &TaskKind::ALL[..]);
-        let help = "Tasks that wait for a node, by kind";
-        counted(&mut all, ("queue_tasks", help), kinds, TaskKind::name, &sums.ready);
-        let help = "Tasks that nodes are at, by kind";
-        counted(&mut all, ("running_tasks", help), kinds, TaskKind::name, &sums.running);
-        let oldest = sums.oldest_ready_ms.map_or(0, |since| (now_ms() - since).max(0));
-        let help = "Age of the oldest job that has a task waiting for a node";
-        one(&mut all, "queue_oldest_job", help, Some(Unit::Seconds), oldest as f64 / 1000.0);
-        let bytes = |number: u64| number as f64;
-        one(&mut all, "media", "Media that is kept", Some(Unit::Bytes), bytes(sums.media_bytes));
-        let help = "Chunks that are kept for later jobs";
-        one(&mut all, "chunk_cache", help, Some(Unit::Bytes), bytes(sums.chunk_bytes));
+        // Of a store that fails the rest is told, and that it fails.
+        match self.store().sums().await {
+            Ok(sums) => self.stored(&mut all, &sums).await?,
+            Err(error) => tracing::error!("what is stored cannot be counted: {error}"),
+        }
         let free = fs4::available_space(&self.inner.data).unwrap_or(0);
-        one(&mut all, "disk_free", "Room on the hub's disk", Some(Unit::Bytes), bytes(free));
-        let help = "What webhooks are still to be told";
-        one(&mut all, "webhook_deliveries_waiting", help, None, bytes(sums.deliveries));
-        let waiting = self.scanner_view().await?.map_or(0, |view| view.waiting);
-        let help = "Media that is to be looked at for malware";
-        one(&mut all, "scans_waiting", help, None, bytes(waiting));
+        one(&mut all, "disk_free", "Room on the hub's disk", Some(Unit::Bytes), free as f64);
         let ready = self.readiness().await;
         let parts = Family::<Labels, Gauge>::default();
         for (part, health) in [("store", &ready.store), ("blobs", &ready.blobs), ("disk", &ready.disk)] {
@@ -135,5 +121,29 @@ impl Hub {
         self.inner.nodes.each(|node| nodes.look(node));
         nodes.register(&mut all);
         Ok(all)
+    }
+
+    /// What the store knows.
+    async fn stored(&self, all: &mut Registry, sums: &Sums) -> Result<()> {
+        let phases = ("phase", &JobPhase::ALL[..]);
+        counted(all, ("jobs", "Jobs that there are, by phase"), phases, JobPhase::name, &sums.jobs);
+        let kinds = ("kind", &TaskKind::ALL[..]);
+        let help = "Tasks that wait for a node, by kind";
+        counted(all, ("queue_tasks", help), kinds, TaskKind::name, &sums.ready);
+        let help = "Tasks that nodes are at, by kind";
+        counted(all, ("running_tasks", help), kinds, TaskKind::name, &sums.running);
+        let oldest = sums.oldest_ready_ms.map_or(0, |since| (now_ms() - since).max(0));
+        let help = "Age of the oldest job that waits for a node, and that nobody works on";
+        one(all, "queue_oldest_job", help, Some(Unit::Seconds), oldest as f64 / 1000.0);
+        let bytes = |number: u64| number as f64;
+        one(all, "media", "Media that is kept", Some(Unit::Bytes), bytes(sums.media_bytes));
+        let help = "Chunks that are kept for later jobs";
+        one(all, "chunk_cache", help, Some(Unit::Bytes), bytes(sums.chunk_bytes));
+        let help = "What webhooks are still to be told";
+        one(all, "webhook_deliveries_waiting", help, None, bytes(sums.deliveries));
+        let waiting = self.scanner_view().await?.map_or(0, |view| view.waiting);
+        let help = "Media that is to be looked at for malware";
+        one(all, "scans_waiting", help, None, bytes(waiting));
+        Ok(())
     }
 }
