@@ -217,17 +217,19 @@ impl Hub {
         let lately = failed().clone().filter(|(at, _)| at.elapsed() < KEYS_EVERY);
         let asked = match lately {
             Some((_, failure)) => Err(failure),
-            None => ask_provider(oidc).await,
+            None => {
+                let asked = ask_provider(oidc).await;
+                *failed() = asked.as_ref().err().map(|failure| (Instant::now(), failure.clone()));
+                asked
+            }
         };
-        match (asked, &*known) {
-            (Ok(found), _) => {
-                *failed() = None;
-                let (provider, keys) = found.clone();
+        match asked {
+            Ok((provider, keys)) => {
+                let found = (provider.clone(), keys.clone());
                 *known = Some(Known { provider, keys, asked: Instant::now() });
                 Ok(found)
             }
-            (Err(failure), known) => {
-                failed().get_or_insert((Instant::now(), failure.clone()));
+            Err(failure) => {
                 // What it said before is better than nothing.
                 let before = known.as_ref().filter(|_| !fresh);
                 before.map(|known| (known.provider.clone(), known.keys.clone())).ok_or(failure)
