@@ -19,8 +19,15 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     let mut file = options.open(growing)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
-    std::fs::rename(growing, path)
+    std::fs::rename(growing, path)?;
+    // The rename itself has to survive a power cut, too.
+    #[cfg(unix)]
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
+
 /// Makes a folder, if it is not there, for this user alone.
 ///
 /// # Errors

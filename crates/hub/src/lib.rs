@@ -258,8 +258,8 @@ impl Hub {
     pub async fn open(data: &Path, settings: Settings) -> Result<Self> {
         let store = Store::open(&data.join("store.db")).await?;
         let (place, masters) = (data.to_owned(), settings.masters.clone());
-        let opened = tokio::task::spawn_blocking(move || app::sealing::open(&place, masters)).await;
         app::backup::drop_left(data);
+        let opened = tokio::task::spawn_blocking(move || app::sealing::open(&place, masters)).await;
         let vault = opened.map_err(|e| HubError::Inconsistent(format!("opening files stopped ({e})")))??;
         let access = app::access::Access::open(&store, &settings).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
@@ -417,6 +417,13 @@ async fn secret(store: &Store) -> Result<[u8; 32]> {
     let text = random()?.to_hex().to_string();
     store.put_meta(KEY, &text).await?;
     Ok(*blake3::hash(text.as_bytes()).as_bytes())
+}
+
+/// Does what waits for a disk on a thread for that.
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 /// How long a lease lasts without being renewed.

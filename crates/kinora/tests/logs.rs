@@ -6,7 +6,6 @@ mod support;
 use std::io::Read as _;
 use std::process::ChildStderr;
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_protocol::job::JobPhase;
@@ -48,8 +47,8 @@ async fn each_line_names_what_it_is_about() -> Result<()> {
     let ended = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?;
     ensure!(hub.ends(ended.id).await?.phase == JobPhase::Completed);
     ensure!(log(&["off"])?.code == Some(0));
-    hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let quiet = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?;
+    ensure!(hub.ends(quiet.id).await?.phase == JobPhase::Completed);
     signal(&worker.child, "TERM")?;
     worker.child.wait()?;
     signal(&hub.child, "TERM")?;

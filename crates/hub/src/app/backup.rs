@@ -12,16 +12,17 @@ use kinora_protocol::{ErrorCode, Failure};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 
+use super::sealing::{FOLDERS, STATE, UPLOADS};
 use super::uploads::RESERVE;
 use crate::app::media::Asked;
-use crate::{Hub, HubError, now_ms};
+use crate::{Hub, HubError, now_ms, off_thread};
 
 /// What the folders begin with that a copy is kept in. Each is where its files are, as a second name does not leave a file system.
 const PREFIX: &str = ".backup-";
 /// Folders whose files get a second name: they are not written to once they are there, or at their end only.
-const LINKED: [&str; 4] = ["media", "blobs", "outputs", "uploads"];
+const LINKED: [&str; 4] = [FOLDERS[0], FOLDERS[1], FOLDERS[2], UPLOADS];
 /// What else is the hub's, and small: it may be written anew, and is copied. Nothing that others put beside it.
-const COPIED: [&str; 2] = ["vault.json", "tls"];
+const COPIED: [&str; 2] = [STATE, "tls"];
 /// Bytes that are sent at once.
 const PIECE: usize = 256 << 10;
 /// Pieces that wait for a slow client.
@@ -200,8 +201,8 @@ impl Hub {
         self.store().copy_to(&own.join(STORE)).await?;
         taker.keep(STORE.to_owned(), own.join(STORE));
         let from = data.clone();
-        let taken = tokio::task::spawn_blocking(move || taker.take(&from, &own)).await;
-        let Taker { files, folders } = taken.map_err(std::io::Error::other).flatten().map_err(failed)?;
+        let taken = off_thread(move || taker.take(&from, &own)).await;
+        let Taker { files, folders } = taken.map_err(failed)?;
         drop((nothing_goes, nothing_comes));
         let manifest = Manifest {
             format: Manifest::FORMAT,

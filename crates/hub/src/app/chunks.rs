@@ -60,9 +60,12 @@ impl Hub {
     }
 
     pub(crate) async fn is_sound(&self, blob: &Blob) -> bool {
-        let path = self.inner.blobs.join(&blob.path);
-        let (size, digest) = (blob.size, blob.digest.clone());
-        let vault = self.vault().clone();
+        self.holds(&self.inner.blobs.join(&blob.path), blob.size, &blob.digest).await
+    }
+
+    /// Whether a file is there and has this content.
+    pub(super) async fn holds(&self, path: &Path, size: u64, digest: &Digest) -> bool {
+        let (vault, path, digest) = (self.vault().clone(), path.to_owned(), digest.clone());
         let checked = tokio::task::spawn_blocking(move || holds(&vault, &path, size, &digest));
         checked.await.unwrap_or(false)
     }

@@ -19,7 +19,7 @@ use super::incoming::{self, Lost};
 use super::metrics::Flow;
 use super::quota::{Allowance, Besides, Room};
 use super::uploads::{self, Unfit};
-use crate::{Hub, HubError, Result, now_ms};
+use crate::{Hub, HubError, Result, now_ms, off_thread};
 
 /// Longest name of a result, in bytes.
 const LONGEST_NAME: usize = 200;
@@ -94,8 +94,7 @@ impl Hub {
         let MadeRoom { most, takes, allowance, room } = self.make_room(owner, announced.unwrap_or(0)).await?;
         let growing = tempfile::Builder::new().prefix(".incoming-").tempfile_in(&folder).map_err(disk)?;
         let (vault, place) = (self.vault().clone(), growing.path().to_owned());
-        let created = tokio::task::spawn_blocking(move || vault.create(&place)).await;
-        let file = created.map_err(std::io::Error::other).flatten().map_err(disk)?;
+        let file = off_thread(move || vault.create(&place)).await.map_err(disk)?;
         let (size, digest) = incoming::fill(file, pieces, takes).await.map_err(|lost| match lost {
             Lost::Cut(why) => Unfit::Broken(format!("{name} was cut off: {why}")),
             Lost::TooLong => {

@@ -10,7 +10,6 @@ use kinora_protocol::api::ScrubView;
 use kinora_store::{Holder, LibraryRow, Stored};
 use tokio_util::sync::CancellationToken;
 
-use super::chunks::holds;
 use crate::{Hub, Result, now_ms};
 
 impl Hub {
@@ -114,9 +113,7 @@ impl Hub {
             view.files += 1;
             view.bytes += size;
         }
-        let (path, digest) = (path.to_owned(), digest.clone());
-        let vault = self.vault().clone();
-        tokio::task::spawn_blocking(move || holds(&vault, &path, size, &digest)).await.unwrap_or(false)
+        self.holds(path, size, digest).await
     }
 
     /// Looks at all stored bytes every so often until `stop`, not before the first of these times.

@@ -1,11 +1,12 @@
 //! Whether what the hub keeps is encrypted, and how it comes to be: what was there before is encrypted at the first start with a
 //! master key, and what older master keys open is opened by the newest after each. How it is done is not known here.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kinora_access::private;
 use kinora_protocol::api::EncryptionView;
 use kinora_protocol::node::FileMark;
 use kinora_protocol::task::{TaskOutput, TaskSpec};
@@ -15,13 +16,13 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
 use super::work::source_of;
-use crate::{Hub, HubError, Result};
+use crate::{Hub, HubError, Result, off_thread};
 
 /// What says that files are encrypted. It decides, and not what is in them.
-const STATE: &str = "vault.json";
+pub(super) const STATE: &str = "vault.json";
 /// Folders of what is kept, below the hub's.
-const FOLDERS: [&str; 3] = ["media", "blobs", "outputs"];
-const UPLOADS: &str = "uploads";
+pub(super) const FOLDERS: [&str; 3] = ["media", "blobs", "outputs"];
+pub(super) const UPLOADS: &str = "uploads";
 /// Where the node in the hub's process works when nothing is encrypted.
 const SCRATCH: &str = "scratch";
 /// How long it is waited when a folder cannot be listed.
@@ -49,21 +50,8 @@ fn read_state(path: &Path) -> Result<Option<State>> {
 }
 
 fn write_state(path: &Path, state: &State) -> Result<()> {
-    let new = path.with_extension("json.new");
     let text = serde_json::to_string(state).map_err(|e| disk(path, &e.into()))?;
-    let write = || {
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)?;
-        // Not every system can do that, and none loses more than a moment without.
-        #[cfg(unix)]
-        if let Some(folder) = path.parent() {
-            std::fs::File::open(folder)?.sync_all()?;
-        }
-        Ok(())
-    };
-    write().map_err(|e| disk(path, &e))
+    private::write(path, &text).map_err(|e| disk(path, &e))
 }
 
 /// The files of a hub, encrypted if there are master keys: what is there and is not yet is first.
@@ -167,8 +155,7 @@ impl Hub {
             return Ok(());
         }
         let vault = self.vault().clone();
-        let opened = tokio::task::spawn_blocking(move || vault.read(&path).map(|file| file.length())).await;
-        match opened.map_err(std::io::Error::other).flatten() {
+        match off_thread(move || vault.read(&path).map(|file| file.length())).await {
             Ok(length) if length == size => Ok(()),
             Ok(length) => Err(format!("the result has {length} bytes in place of {size}")),
             Err(error) => Err(format!("the result is not encrypted as it has to be: {error}")),
@@ -215,8 +202,8 @@ impl Hub {
         }
         loop {
             let (vault, stop) = (self.vault().clone(), stop.clone());
-            let done = tokio::task::spawn_blocking(move || vault.rewrap(|| !stop.is_cancelled())).await;
-            let done = done.map_err(std::io::Error::other).flatten().map_err(|e| disk(&data, &e))?;
+            let done = off_thread(move || vault.rewrap(|| !stop.is_cancelled())).await;
+            let done = done.map_err(|e| disk(&data, &e))?;
             if done.files > 0 {
                 tracing::info!("{} files are opened by the newest master key now", done.files);
             }

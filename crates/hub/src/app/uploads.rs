@@ -18,7 +18,7 @@ use super::checksum::Checksum;
 use super::chunks::hash;
 use super::media::{media_name, shown, unite};
 use super::quota::{Allowance, Besides};
-use crate::{Hub, LONGEST_UPLOAD, Result, now_ms};
+use crate::{Hub, LONGEST_UPLOAD, Result, now_ms, off_thread};
 use growing::Growing;
 
 mod growing;
@@ -390,11 +390,11 @@ impl Hub {
         }
         let path = self.upload_path(row.id);
         let (vault, whole, length) = (self.vault().clone(), path.clone(), row.offset);
-        let found = tokio::task::spawn_blocking(move || {
+        let found = off_thread(move || {
             vault.finish(&whole, length)?;
             hashed.map_or_else(|| hash(&vault, &whole), Ok)
         });
-        let digest = match found.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+        let digest = match found.await {
             Ok(digest) => digest,
             Err(error) => return Ok(Err(disk(&path, &error))),
         };

@@ -14,7 +14,7 @@ use kinora_vault::Vault;
 use tokio::sync::mpsc;
 
 use super::incoming::{self, Lost};
-use crate::{Hub, Result};
+use crate::{Hub, Result, off_thread};
 
 /// Pieces that are read ahead of a slow node.
 const AHEAD: usize = 4;
@@ -144,8 +144,7 @@ impl Hub {
             Denied::Disk(Failure::new(ErrorCode::Disk, format!("the hub cannot keep the result: {error}")))
         };
         let (vault, named) = (self.vault().clone(), growing.to_owned());
-        let created = tokio::task::spawn_blocking(move || vault.create(&named)).await;
-        let file = created.map_err(std::io::Error::other).flatten().map_err(disk)?;
+        let file = off_thread(move || vault.create(&named)).await.map_err(disk)?;
         let (size, digest) = incoming::fill(file, body, u64::MAX).await.map_err(|lost| match lost {
             Lost::TooLong => disk(std::io::ErrorKind::FileTooLarge.into()),
             Lost::Cut(why) => {
@@ -227,8 +226,7 @@ async fn stream(
     seal: Seal,
 ) -> std::result::Result<impl Stream<Item = std::io::Result<Bytes>> + use<>, Denied> {
     let (vault, named) = (vault.clone(), path.to_owned());
-    let opened = tokio::task::spawn_blocking(move || vault.read(&named)).await;
-    let file = opened.map_err(std::io::Error::other).flatten().map_err(|error| {
+    let file = off_thread(move || vault.read(&named)).await.map_err(|error| {
         Denied::Disk(Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display())))
     })?;
     let mut file = file.cursor();

@@ -16,8 +16,8 @@ use kinora_protocol::ErrorCode;
 use super::problem::Refusal;
 use super::ranges::{self, Asked};
 use super::reading::{self, Served};
-use crate::Hub;
 use crate::app::metrics::Flow;
+use crate::{Hub, off_thread};
 
 /// Between parts; no media has this line, and if it had, lengths are given.
 const BOUNDARY: &str = "kinora-part-7d1f3c9a0b54";
@@ -48,8 +48,7 @@ pub(super) async fn serve(
         Refusal::new(StatusCode::GONE, ErrorCode::Disk, why)
     };
     let (vault, path) = (hub.vault().clone(), offer.path.to_owned());
-    let opened = tokio::task::spawn_blocking(move || vault.read(&path));
-    let file = opened.await.map_err(std::io::Error::other).flatten().map_err(gone)?;
+    let file = off_thread(move || vault.read(&path)).await.map_err(gone)?;
     let file = Arc::new(Served { file, sent: hub.metrics().bytes(Flow::Served) });
     let place = offer.within.clone().unwrap_or(0..file.file.length());
     let (size, modified) =

@@ -22,6 +22,7 @@ use super::openapi::{Bytes, Waveform};
 use super::problem::Refusal;
 use crate::Hub;
 use crate::app::describe::Finding;
+use crate::off_thread;
 
 /// What is known about it.
 #[utoipa::path(
@@ -231,14 +232,14 @@ async fn file(
 
 async fn read(vault: &Vault, path: PathBuf, piece: Piece) -> std::io::Result<Vec<u8>> {
     let vault = vault.clone();
-    let read = tokio::task::spawn_blocking(move || {
+    off_thread(move || {
         let mut file = vault.read(&path)?.cursor();
         file.seek(SeekFrom::Start(piece.at))?;
         let mut bytes = Vec::new();
         let read = file.take(piece.len).read_to_end(&mut bytes)? as u64;
         if read == piece.len { Ok(bytes) } else { Err(ErrorKind::UnexpectedEof.into()) }
-    });
-    read.await.map_err(std::io::Error::other)?
+    })
+    .await
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::super::incoming::{self, Sink};
 use super::{Fit, KEPT_MS, SYNC_EVERY, Unfit, disk};
 use crate::app::metrics::Flow;
-use crate::{Hub, now_ms};
+use crate::{Hub, now_ms, off_thread};
 
 /// A file that grows, and how much of it is safe.
 pub(super) struct Growing<'a> {
@@ -33,8 +33,7 @@ impl<'a> Growing<'a> {
         let path = hub.upload_path(row.id);
         let (named, offset) = (path.clone(), row.offset);
         let vault = hub.vault().clone();
-        let opened = tokio::task::spawn_blocking(move || vault.go_on(&named, offset)).await;
-        let file = opened.map_err(Error::other).flatten().map_err(|e| disk(&path, &e))?;
+        let file = off_thread(move || vault.go_on(&named, offset)).await.map_err(|e| disk(&path, &e))?;
         // It may have gone on in an earlier life of the hub: at its end it is hashed as a whole.
         let hashed = std::mem::take(hasher);
         let sink = Sink::new(file, Some(hashed).filter(|hashed| hashed.count() == row.offset));

@@ -9,7 +9,7 @@ use kinora_vault::Vault;
 
 use super::super::quota::Besides;
 use super::{Fit, NewUpload, Unfit, disk};
-use crate::{Hub, Result};
+use crate::{Hub, Result, off_thread};
 
 /// Bytes that are copied at once.
 const PIECE: usize = 1 << 20;
@@ -50,8 +50,7 @@ impl Hub {
         let from: Vec<(PathBuf, u64)> =
             lengths.into_iter().map(|(part, bytes)| (self.upload_path(part), bytes)).collect();
         let (written, vault) = (to.clone(), self.vault().clone());
-        let joined = tokio::task::spawn_blocking(move || join(&vault, &from, &written));
-        let joined = match joined.await.unwrap_or_else(|broken| Err(io::Error::other(broken))) {
+        let joined = match off_thread(move || join(&vault, &from, &written)).await {
             Ok(size) if size == length => Ok(()),
             Ok(size) => Err(Unfit::Parts(format!("the parts have {size} bytes in place of {length}"))),
             Err(error) => Err(disk(&to, &error)),
