@@ -191,6 +191,17 @@ impl AttemptOutcome {
     }
 }
 
+/// An attempt, with what its task is to the job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobAttempt {
+    /// Kind of the task.
+    pub kind: TaskKind,
+    /// Position of the task among its kind.
+    pub ordinal: u32,
+    /// The attempt.
+    pub attempt: AttemptRow,
+}
+
 /// One attempt of a task, past or present.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttemptRow {

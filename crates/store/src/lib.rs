@@ -27,7 +27,7 @@ pub use folder::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 pub use job::{JobDeletion, JobRow, NewJob, Owner, PhaseChange, Retried, Submitted};
 pub use lease::{
     Accepted, AfterExpiry, AfterFailure, AttemptOutcome, AttemptRow, Avoid, Claimed, Completion, Expired,
-    FailOutcome, Lease, Stopped, Wanted,
+    FailOutcome, JobAttempt, Lease, Stopped, Wanted,
 };
 pub use media::{CachedChunk, Deletion, Holder, InUse, LibraryRow, MediaRow, Stored};
 pub use node::{NodeRow, Withheld};

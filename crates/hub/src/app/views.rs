@@ -1,6 +1,6 @@
 //! What people and programs are shown: the store's rows and what the nodes are at, put together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use kinora_protocol::access::Sight;
 use kinora_protocol::api::{
@@ -13,8 +13,8 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::machine::Machine;
 use kinora_protocol::node::PROTOCOL;
 use kinora_protocol::task::TaskSpec;
-use kinora_protocol::{JobId, NodeId};
-use kinora_store::{ChunkSum, JobRow, TaskState, Withheld};
+use kinora_protocol::{JobId, NodeId, TaskId};
+use kinora_store::{ChunkSum, JobRow, TaskRow, TaskState, Withheld};
 
 use super::chunks::chunk_spec;
 use crate::nodes::{Held, Node, Standing, Supply};
@@ -220,9 +220,11 @@ impl Hub {
     /// # Errors
     /// When the store cannot be read.
     pub async fn task_views(&self, job: JobId) -> Result<Vec<TaskView>> {
-        let mut views = Vec::new();
-        for row in self.store().tasks(job).await? {
-            let attempts = self.store().attempts(row.id).await?.into_iter().map(|a| AttemptView {
+        let tasks = self.store().tasks(job).await?;
+        let mut attempts: HashMap<TaskId, Vec<AttemptView>> = HashMap::new();
+        for made in self.store().attempts_of(job).await? {
+            let a = made.attempt;
+            attempts.entry(a.lease.task).or_default().push(AttemptView {
                 attempt: a.lease.attempt,
                 node: a.lease.node,
                 started_ms: a.started_ms,
@@ -231,18 +233,18 @@ impl Hub {
                 failure: a.failure,
                 sandbox: a.sandbox,
             });
-            views.push(TaskView {
-                id: row.id,
-                kind: row.kind,
-                ordinal: row.ordinal,
-                state: row.state.name().to_owned(),
-                frames: frames(&row.spec),
-                attempts: attempts.collect(),
-                node: row.node,
-                progress: row.progress,
-            });
         }
-        Ok(views)
+        let view = |row: TaskRow| TaskView {
+            id: row.id,
+            kind: row.kind,
+            ordinal: row.ordinal,
+            state: row.state.name().to_owned(),
+            frames: frames(&row.spec),
+            attempts: attempts.remove(&row.id).unwrap_or_default(),
+            node: row.node,
+            progress: row.progress,
+        };
+        Ok(tasks.into_iter().map(view).collect())
     }
 }
 

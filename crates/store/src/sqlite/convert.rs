@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
 use crate::error::StoreError;
-use crate::lease::{AttemptOutcome, Lease};
+use crate::lease::{AttemptOutcome, AttemptRow, Lease};
 use crate::task::{Gate, TaskState};
 
 /// JSON text. Made by the caller's thread, not by the writer's.
@@ -128,6 +128,17 @@ pub(super) fn lease(row: &Row<'_>) -> rusqlite::Result<Lease> {
         task: task_id(row, "id")?,
         attempt: Attempt(row.get("attempt")?),
         node: NodeId::from(row.get::<_, String>("node_id")?),
+    })
+}
+
+pub(super) fn attempt(row: &Row<'_>) -> rusqlite::Result<AttemptRow> {
+    Ok(AttemptRow {
+        lease: lease(row)?,
+        started_ms: row.get("started_ms")?,
+        ended_ms: row.get("ended_ms")?,
+        outcome: outcome(row)?,
+        failure: from_json_opt(row, "failure")?,
+        sandbox: row.get("sandbox")?,
     })
 }
 

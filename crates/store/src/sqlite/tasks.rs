@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension, Row};
 
 use super::{Store, convert};
 use crate::error::Result;
-use crate::lease::{AttemptRow, Lease};
+use crate::lease::{AttemptRow, JobAttempt, Lease};
 use crate::task::{ChunkSum, Chunks, Counts, TaskRow};
 
 /// A failure is kept once, with its attempt.
@@ -116,14 +116,29 @@ impl Store {
                 "SELECT task_id AS id, attempt, node_id, started_ms, ended_ms, outcome, failure, sandbox
                  FROM attempts WHERE task_id = ?1 ORDER BY attempt",
             )?;
-            let rows = query.query_map([task.0], |row| {
-                Ok(AttemptRow {
-                    lease: convert::lease(row)?,
-                    started_ms: row.get("started_ms")?,
-                    ended_ms: row.get("ended_ms")?,
-                    outcome: convert::outcome(row)?,
-                    failure: convert::from_json_opt(row, "failure")?,
-                    sandbox: row.get("sandbox")?,
+            let rows = query.query_map([task.0], convert::attempt)?;
+            Ok(rows.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    /// All attempts of all tasks of a job: those of a task together and in order.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn attempts_of(&self, job: JobId) -> Result<Vec<JobAttempt>> {
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached(
+                "SELECT tasks.id AS id, kind, ordinal, attempts.attempt AS attempt, attempts.node_id AS node_id,
+                        started_ms, ended_ms, outcome, failure, sandbox
+                 FROM tasks JOIN attempts ON attempts.task_id = tasks.id
+                 WHERE job_id = ?1 ORDER BY tasks.id, attempts.attempt",
+            )?;
+            let rows = query.query_map([job.to_string()], |row| {
+                Ok(JobAttempt {
+                    kind: convert::kind(row)?,
+                    ordinal: row.get("ordinal")?,
+                    attempt: convert::attempt(row)?,
                 })
             })?;
             Ok(rows.collect::<rusqlite::Result<_>>()?)
