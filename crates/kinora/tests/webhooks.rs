@@ -3,10 +3,7 @@
 
 mod support;
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
-use std::sync::mpsc::{Receiver, channel};
+use std::net::TcpListener;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,18 +15,12 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::webhook::{DeliveryState, NewWebhook, WebhookEvent};
 use serde_json::Value;
 use support::cluster::{Hub, job};
+use support::receiver::{Sent, receiver};
 use support::{PATIENCE, Place, kinora, run, short};
-
-/// What a receiver was sent.
-#[derive(Debug)]
-struct Sent {
-    headers: BTreeMap<String, String>,
-    body: String,
-}
 
 impl Sent {
     fn json(&self) -> Result<Value> {
-        Ok(serde_json::from_str(&self.body)?)
+        Ok(serde_json::from_slice(&self.body)?)
     }
 
     /// Whether the signature is that of this secret, made anew.
@@ -37,53 +28,18 @@ impl Sent {
         let key = BASE64_STANDARD.decode(secret.strip_prefix("whsec_").context("no secret")?)?;
         let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&key)?;
         let (id, time) = (&self.headers["webhook-id"], &self.headers["webhook-timestamp"]);
-        mac.update(format!("{id}.{time}.{}", self.body).as_bytes());
+        mac.update(format!("{id}.{time}.").as_bytes());
+        mac.update(&self.body);
         let wanted = format!("v1,{}", BASE64_STANDARD.encode(mac.finalize().into_bytes()));
         Ok(self.headers["webhook-signature"] == wanted)
     }
-}
-
-/// Takes one request and answers it.
-fn take(mut stream: TcpStream, status: u16) -> Result<Sent> {
-    let mut reader = BufReader::new(stream.try_clone()?);
-    let (mut headers, mut line) = (BTreeMap::new(), String::new());
-    reader.read_line(&mut line)?;
-    loop {
-        line.clear();
-        if reader.read_line(&mut line)? <= 2 {
-            break;
-        }
-        let (name, value) = line.trim().split_once(": ").context("no header")?;
-        headers.insert(name.to_ascii_lowercase(), value.to_owned());
-    }
-    let mut body = vec![0; headers["content-length"].parse()?];
-    reader.read_exact(&mut body)?;
-    write!(stream, "HTTP/1.1 {status} Said\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")?;
-    Ok(Sent { headers, body: String::from_utf8(body)? })
-}
-
-/// A receiver that answers with these statuses in turn, then with 204 always.
-fn receiver(statuses: &[u16]) -> Result<(String, Receiver<Sent>)> {
-    let listener = TcpListener::bind("127.0.0.1:0")?;
-    let address = format!("http://{}/told", listener.local_addr()?);
-    let (tell, told) = channel();
-    let mut statuses: VecDeque<u16> = statuses.iter().copied().collect();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(std::io::Result::ok) {
-            let Ok(sent) = take(stream, statuses.pop_front().unwrap_or(204)) else { return };
-            if tell.send(sent).is_err() {
-                return;
-            }
-        }
-    });
-    Ok((address, told))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn jobs_are_told_of_signed_and_again_when_it_fails() -> Result<()> {
     let place = Place::new()?;
     let (hub, _stub) = Hub::start(&place, Duration::ZERO, &[])?;
-    let (url, told) = receiver(&[500])?;
+    let (url, told) = receiver(&[500], 204)?;
     let events = Some(vec![WebhookEvent::JobQueued, WebhookEvent::JobCompleted]);
     let hook = hub.client.new_webhook(&NewWebhook { url, events, secret: None }).await?;
     let secret = hook.secret.clone().context("no secret")?;
@@ -160,7 +116,7 @@ async fn what_happened_before_a_kill_is_told_after_it() -> Result<()> {
 async fn whoever_is_gone_is_told_nothing_more() -> Result<()> {
     let place = Place::new()?;
     let hub = Hub::alone(&place, "127.0.0.1:0")?;
-    let (url, told) = receiver(&[410])?;
+    let (url, told) = receiver(&[410], 204)?;
     let said = run(kinora().args(["webhooks", "add", &url, "--json", "--hub", &hub.address]))?.done()?;
     let id = said["id"].as_str().context("no id")?.to_owned();
     let ask =

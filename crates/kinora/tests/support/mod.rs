@@ -22,6 +22,7 @@ pub mod cutting;
 pub mod hls;
 pub mod processes;
 pub mod random;
+pub mod receiver;
 pub mod wire;
 
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
