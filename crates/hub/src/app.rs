@@ -29,6 +29,7 @@ pub mod scan;
 pub mod scrub;
 pub(crate) mod sealing;
 pub mod tasks;
+pub mod traces;
 pub mod uploads;
 pub mod views;
 pub(crate) mod webhooks;

@@ -22,6 +22,7 @@ use tokio::sync::{Notify, broadcast};
 pub use crate::app::access::oidc::Oidc;
 pub use crate::app::log;
 pub use crate::app::scan;
+pub use crate::app::traces::Collector;
 
 use crate::app::conditions::Conditions;
 use crate::app::metrics::Flow;
@@ -87,6 +88,7 @@ struct Inner {
     data: PathBuf,
     blobs: PathBuf,
     metrics: app::metrics::Metrics,
+    traces: app::traces::Traces,
     vault: Vault,
     /// What was found of older master keys.
     sealing: app::sealing::Sealing,
@@ -170,6 +172,8 @@ pub struct Settings {
     pub oidc: Option<Oidc>,
     /// The log of the process, where it can be changed.
     pub log: Option<Arc<dyn log::Log>>,
+    /// Who is told what jobs were at and for how long; nobody when absent.
+    pub collector: Option<Collector>,
     /// What opens files that are encrypted where they lie; they are not when absent.
     pub masters: Option<Masters>,
     /// Where files that are encrypted are for a moment when a program has to read them. Nobody else may look there.
@@ -270,6 +274,7 @@ impl Hub {
             data: data.to_owned(),
             blobs: data.join("blobs"),
             metrics: app::metrics::Metrics::new(),
+            traces: app::traces::Traces::new(settings.collector.is_some()),
             vault,
             sealing: app::sealing::Sealing::default(),
             started_ms: now_ms(),
@@ -333,6 +338,7 @@ impl Hub {
     fn emit(&self, event: Event) {
         app::log::tell(&event);
         self.metrics().note(&event);
+        self.traces().note(&event);
         // Nobody may be listening.
         let _ = self.inner.events.send(event);
     }

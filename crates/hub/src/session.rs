@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use kinora_protocol::event::TaskChange;
 use kinora_protocol::node::{Capabilities, Hello, PROTOCOL, Progress, Renewal, ToHub, ToNode};
+use kinora_protocol::step::Step;
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use kinora_store::{Claimed, Lease, NodeRow};
@@ -189,15 +190,16 @@ impl Session {
                 self.hub.look_at_conditions().await
             }
             ToHub::Renew { running } => self.renew(&running).await,
-            ToHub::Complete { task, attempt, output } => {
-                self.complete((task, attempt), *output);
+            ToHub::Complete { task, attempt, output, steps } => {
+                self.complete((task, attempt), *output, steps);
                 Ok(())
             }
-            ToHub::Fail { task, attempt, failure } => {
+            ToHub::Fail { task, attempt, failure, steps } => {
                 let key = (task, attempt);
                 if let Some(held) = self.within(|n| n.held.remove(&key)).flatten() {
                     tracing::info!(node = %self.node, job = %held.claimed.job, %task, %attempt, "an attempt failed: {}", crate::app::log::line(&failure.message));
                     let job = held.claimed.job;
+                    self.hub.traces().worked(&held.claimed, steps);
                     match self.hub.failed(&held.claimed, failure).await {
                         Err(_) if self.hub.is_forgotten(job).await? => {}
                         outcome => outcome?,
@@ -218,7 +220,7 @@ impl Session {
     }
 
     /// A result may take long to judge (an index is read, kept chunks are hashed); meanwhile the lease is renewed here.
-    fn complete(&mut self, key: Key, output: TaskOutput) {
+    fn complete(&mut self, key: Key, output: TaskOutput, steps: Vec<Step>) {
         let begun = self.within(|node| {
             let held = node.held.get_mut(&key)?;
             Some((std::mem::replace(&mut held.finishing, true), held.claimed.clone()))
@@ -234,7 +236,9 @@ impl Session {
             }
         };
         let (hub, capabilities) = (self.hub.clone(), self.capabilities.clone());
+        self.hub.traces().worked(&claimed, steps);
         self.finishing.spawn(async move {
+            let _judging = hub.traces().judging(&claimed);
             let outcome = match hub.completed(&claimed, output, &capabilities).await {
                 Ok(()) => Ok(()),
                 Err(_) if hub.is_forgotten(claimed.job).await.unwrap_or(false) => Ok(()),

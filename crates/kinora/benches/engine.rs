@@ -287,7 +287,7 @@ async fn work_at_once((to_hub, mut from_hub): NodeLink, seen: Arc<Seen>) -> Resu
                 let (task, attempt) = (grant.task, grant.attempt);
                 told.insert((task, attempt), Instant::now());
                 let output = Box::new(output(grant.job, task, attempt));
-                to_hub.send(ToHub::Complete { task, attempt, output }).await?;
+                to_hub.send(ToHub::Complete { task, attempt, output, steps: Vec::new() }).await?;
             }
             ToNode::Noted { task, attempt } => {
                 if let Some(since) = told.remove(&(task, attempt)) {
@@ -392,7 +392,7 @@ async fn hold(client: Client, name: String, seen: Arc<Seen>) -> Result<()> {
                 (seen.measuring.load(Ordering::Relaxed), told, holding)
             {
                 let output = Box::new(output(job, task, attempt));
-                to_hub.send(ToHub::Complete { task, attempt, output }).await?;
+                to_hub.send(ToHub::Complete { task, attempt, output, steps: Vec::new() }).await?;
                 told = true;
             }
             tokio::select! {

@@ -13,6 +13,7 @@ use crate::cli::{Global, SandboxFlags, SandboxMode};
 use other::{Other, System};
 
 pub mod authorities;
+pub mod collector;
 pub mod credentials;
 pub mod log;
 pub mod other;

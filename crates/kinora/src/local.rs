@@ -207,6 +207,7 @@ impl Engine {
                 hub.watch_folders(stop.clone()),
                 hub.watch_scans(stop.clone()),
                 hub.watch_keys(stop.clone()),
+                hub.watch_traces(stop.clone()),
                 hub.watch_ended(policy.keep_jobs, stop.clone()),
                 hub.watch_stored(policy.scrub_every, stop.clone()),
                 hub.watch_blobs(policy.chunk_cache, stop)

@@ -22,6 +22,13 @@ macro_rules! uuid_id {
             }
         }
 
+        impl $name {
+            /// Its bytes, for what has to follow from it.
+            pub fn as_bytes(&self) -> &[u8; 16] {
+                self.0.as_bytes()
+            }
+        }
+
         impl From<Uuid> for $name {
             fn from(id: Uuid) -> Self {
                 Self(id)

@@ -29,11 +29,19 @@ pub mod recipe;
 pub mod routes;
 #[cfg(feature = "schema")]
 mod schema;
+pub mod step;
 pub mod task;
 pub mod webhook;
 
 /// What in the environment is secret: no program that is started gets to see it.
-pub const SECRETS: [&str; 4] = ["KINORA_KEY", "KINORA_MASTER_KEY", "KINORA_OIDC_SECRET", "KINORA_TOKEN"];
+pub const SECRETS: [&str; 6] = [
+    "KINORA_KEY",
+    "KINORA_MASTER_KEY",
+    "KINORA_OIDC_SECRET",
+    "KINORA_TOKEN",
+    "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
+];
 
 pub use error::{ErrorCode, Failure};
 pub use id::{

@@ -11,6 +11,7 @@ use crate::encode::Encoder;
 use crate::error::Failure;
 use crate::id::{Attempt, JobId, NodeId, TaskId};
 use crate::machine::{Machine, MachineDefaults};
+use crate::step::Step;
 use crate::task::{TaskKind, TaskOutput, TaskSpec};
 
 /// What a machine can do.
@@ -209,7 +210,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 6;
+pub const PROTOCOL: u32 = 7;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -248,6 +249,9 @@ pub enum ToHub {
         attempt: Attempt,
         /// Result.
         output: Box<TaskOutput>,
+        /// Where its time went.
+        #[serde(default)]
+        steps: Vec<Step>,
     },
     /// The attempt failed. Said again after each reconnection until it is noted.
     Fail {
@@ -257,6 +261,9 @@ pub enum ToHub {
         attempt: Attempt,
         /// Why.
         failure: Failure,
+        /// Where its time went.
+        #[serde(default)]
+        steps: Vec<Step>,
     },
     /// How busy the machine is.
     Load(Load),

@@ -10,6 +10,7 @@ use kinora_protocol::class::Tags;
 use kinora_protocol::node::{
     Capabilities, Grant, Hello, NodeLimits, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
 };
+use kinora_protocol::step::Step;
 use kinora_protocol::task::TaskOutput;
 use kinora_protocol::{Attempt, ErrorCode, Failure, NodeId, TaskId, fault};
 use tokio::sync::{OnceCell, mpsc};
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::load::{self, Watching};
 use crate::reach::Reach;
 use crate::scratch::Folders;
+use crate::steps::Steps;
 use crate::{benchmark, run};
 
 /// How often progress is reported and leases are renewed.
@@ -96,7 +98,7 @@ struct Running {
 }
 
 type Key = (TaskId, Attempt);
-type Outcome = (Key, Result<TaskOutput, Failure>);
+type Outcome = (Key, Result<TaskOutput, Failure>, Vec<Step>);
 
 /// What a node is at, whoever it talks to.
 #[derive(Default)]
@@ -128,12 +130,12 @@ impl Desk {
     }
 
     /// An attempt has ended; what is to be said of it, unless nobody wants to hear it.
-    fn end(&mut self, (key, result): Outcome) -> Option<ToHub> {
+    fn end(&mut self, (key, result, steps): Outcome) -> Option<ToHub> {
         self.running.remove(&key)?;
         let (task, attempt) = key;
         let message = match result {
-            Ok(output) => ToHub::Complete { task, attempt, output: Box::new(output) },
-            Err(failure) => ToHub::Fail { task, attempt, failure },
+            Ok(output) => ToHub::Complete { task, attempt, output: Box::new(output), steps },
+            Err(failure) => ToHub::Fail { task, attempt, failure, steps },
         };
         self.untold.insert(key, message.clone());
         Some(message)
@@ -321,19 +323,22 @@ impl Conversation<'_> {
         };
         self.desk.running.insert(key, Running { cancel, progress });
         let worker = Arc::clone(self.worker);
+        let steps = Arc::new(Steps::begin());
         self.desk.attempts.spawn(async move {
             let span = tracing::info_span!(
                 "task", job = %grant.job, task = %grant.task, attempt = %grant.attempt, kind = grant.spec.kind().name()
             );
+            let noted = Arc::clone(&steps);
             // In a task of its own: what breaks there must not look like an attempt that never ends.
             let attempt = tokio::spawn(tracing::Instrument::instrument(
-                async move { telling(run::run(&worker, &grant, &control)).await },
+                async move { telling(run::run(&worker, &grant, &control, &noted)).await },
                 span,
             ));
             let broke = |error: JoinError| {
                 Err(Failure::new(ErrorCode::Internal, format!("an attempt broke off ({error}): this is a bug")))
             };
-            (key, attempt.await.unwrap_or_else(broke))
+            let result = attempt.await.unwrap_or_else(broke);
+            (key, result, steps.told())
         });
     }
 }

@@ -14,6 +14,7 @@ pub mod reach;
 pub mod remote;
 mod run;
 pub mod scratch;
+mod steps;
 
 pub use claim::{Link, Signals, Worker};
 pub use scratch::Folders;

@@ -5,11 +5,13 @@ use std::sync::{Mutex, PoisonError};
 
 use kinora_media::Control;
 use kinora_protocol::node::Grant;
+use kinora_protocol::step::StepKind;
 use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name, part_name};
 use kinora_protocol::{Digest, ErrorCode, Failure, fault};
 
 use crate::claim::{Worker, disk};
 use crate::reach::{Blobs, Parts, Source};
+use crate::steps::Steps;
 
 mod analyze;
 mod audio;
@@ -26,6 +28,7 @@ pub(crate) struct Attempt<'a> {
     control: &'a Control,
     scratch: &'a Path,
     blobs: Blobs<'a>,
+    steps: &'a Steps,
     /// Where a source is read and what the hub calls it, for messages.
     stands_for: Mutex<Vec<(PathBuf, PathBuf)>>,
 }
@@ -33,7 +36,8 @@ pub(crate) struct Attempt<'a> {
 impl Attempt<'_> {
     /// A source, with the parts that the task reads.
     async fn source(&self, path: &Path, parts: Parts<'_>) -> Result<Source, Failure> {
-        let source = self.worker.reach.source(self.grant, path, parts, &self.control.cancel).await?;
+        let reaching = self.worker.reach.source(self.grant, path, parts, &self.control.cancel);
+        let source = self.steps.of(StepKind::Fetch, reaching).await?;
         if source.path != path {
             let mut names = self.stands_for.lock().unwrap_or_else(PoisonError::into_inner);
             names.push((source.path.clone(), path.to_owned()));
@@ -46,7 +50,8 @@ impl Attempt<'_> {
         match &self.blobs {
             Blobs::Here(folder) => Ok(folder.join(&blob.path)),
             Blobs::There(remote) => {
-                remote.fetch(self.grant, (position, blob), self.scratch, &self.control.cancel).await
+                let fetching = remote.fetch(self.grant, (position, blob), self.scratch, &self.control.cancel);
+                self.steps.of(StepKind::Fetch, fetching).await
             }
         }
     }
@@ -79,8 +84,9 @@ impl Attempt<'_> {
     ) -> Result<Blob, Failure> {
         fault::point("result.before");
         if let Blobs::There(remote) = self.blobs {
-            remote
-                .hand_in(self.grant, &path, &digest, &self.control.cancel)
+            let handing = remote.hand_in(self.grant, &path, &digest, &self.control.cancel);
+            self.steps
+                .of(StepKind::HandIn, handing)
                 .await
                 .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
         }
@@ -103,14 +109,19 @@ impl Attempt<'_> {
 }
 
 /// Runs an attempt to its end.
-pub(crate) async fn run(worker: &Worker, grant: &Grant, control: &Control) -> Result<TaskOutput, Failure> {
+pub(crate) async fn run(
+    worker: &Worker,
+    grant: &Grant,
+    control: &Control,
+    steps: &Steps,
+) -> Result<TaskOutput, Failure> {
     let folder = worker
         .folders
         .attempt(grant)
         .map_err(|e| disk(&format!("cannot write into {}", worker.folders.scratch.display()), &e))?;
     let scratch = folder.path();
     let blobs = worker.reach.blobs(&worker.folders.blobs);
-    let attempt = Attempt { worker, grant, control, scratch, blobs, stands_for: Mutex::default() };
+    let attempt = Attempt { worker, grant, control, scratch, blobs, steps, stands_for: Mutex::default() };
     tracing::debug!("starts");
     fault::point("work.before");
     let result = match &grant.spec {

@@ -39,6 +39,7 @@ impl Hub {
         let submitted = self.store().submit(NewJob { id, phase, request, graph, owner }, now_ms()).await?;
         fault::point("submit.after");
         if let Submitted::Created(job) = submitted {
+            self.traces().submitted(job);
             self.watch_job(job, &watched);
             if let Some(event) = planned {
                 self.emit(event);

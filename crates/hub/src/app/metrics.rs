@@ -51,12 +51,29 @@ pub(crate) struct Metrics {
     chunks: Family<Labels, Counter>,
     stopped: Counter,
     bytes: Family<Labels, Counter>,
+    spans: Family<Labels, Counter>,
     answers: Family<Labels, Counter>,
     sockets: Family<Labels, Gauge>,
     task_seconds: Times,
     answer_seconds: Times,
     /// When tasks were handed out that are not back.
     began: Mutex<HashMap<TaskId, (JobId, Instant)>>,
+}
+
+/// What became of parts of traces.
+pub(crate) struct Spans {
+    sent: Counter,
+    lost: Counter,
+}
+
+impl Spans {
+    pub(crate) fn sent(&self, count: usize) {
+        self.sent.inc_by(count as u64);
+    }
+
+    pub(crate) fn lost(&self, count: usize) {
+        self.lost.inc_by(count as u64);
+    }
 }
 
 /// A WebSocket that is open.
@@ -82,6 +99,7 @@ impl Metrics {
             chunks: Family::default(),
             stopped: Counter::default(),
             bytes: Family::default(),
+            spans: Family::default(),
             answers: Family::default(),
             sockets: Family::default(),
             task_seconds: Family::new_with_constructor(|| Histogram::new(OF_TASKS)),
@@ -103,6 +121,7 @@ impl Metrics {
             metrics.stopped.clone(),
         );
         all.register_with_unit("moved", "Bytes that were moved", Unit::Bytes, metrics.bytes.clone());
+        all.register("spans", "Parts of traces, by what became of them", metrics.spans.clone());
         all.register("http_requests", "Requests that were answered", metrics.answers.clone());
         all.register("websockets", "WebSockets that are open", metrics.sockets.clone());
         let times = "How long tasks took from being handed out to being done";
@@ -130,6 +149,7 @@ impl Metrics {
         for flow in [Flow::Uploaded, Flow::Served, Flow::Work] {
             self.bytes(flow);
         }
+        self.spans();
         for kind in ["watcher", "node"] {
             drop(self.socket(kind));
         }
@@ -211,6 +231,12 @@ impl Metrics {
             Flow::Work => "work",
         };
         self.bytes.get_or_create(&labels([("flow", flow)])).clone()
+    }
+
+    /// What counts parts of traces.
+    pub(crate) fn spans(&self) -> Spans {
+        let of = |outcome: &str| self.spans.get_or_create(&labels([("outcome", outcome)])).clone();
+        Spans { sent: of("sent"), lost: of("lost") }
     }
 
     /// A WebSocket is open as long as this is held.

@@ -1,10 +1,11 @@
 //! What requests hold: bodies in JSON and sizes of pages, with errors that name the field.
 
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use kinora_protocol::ErrorCode;
 use serde::de::DeserializeOwned;
 
 use super::problem::Refusal;
+use crate::app::traces::Caller;
 
 /// Items of a page at the most.
 pub(super) const LARGEST_PAGE: u32 = 500;
@@ -17,6 +18,11 @@ pub(super) fn limit(asked: Option<u32>, absent: u32) -> Result<u32, Refusal> {
     }
     let why = format!("limit is {limit}, but it has to be 1 to {LARGEST_PAGE}");
     Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadInput, why))
+}
+
+/// The trace that a request is part of.
+pub(super) fn trace(headers: &HeaderMap) -> Option<Caller> {
+    Caller::parse(headers.get("traceparent")?.to_str().ok()?)
 }
 
 /// The body as `what`, or an error with `code` that says which field is wrong and why.

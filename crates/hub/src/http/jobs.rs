@@ -19,6 +19,7 @@ use super::problem::Refusal;
 use crate::Hub;
 use crate::app::access::Caller;
 use crate::app::media::Output;
+use crate::app::traces;
 
 /// Longest idempotency key.
 const LONGEST_KEY: usize = 200;
@@ -56,6 +57,7 @@ pub(super) async fn submit(
     body: axum::body::Bytes,
 ) -> Result<(StatusCode, Json<JobView>), Refusal> {
     let wrong = |why: String| Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadRecipe, why);
+    let (caller_trace, from_us) = (asked::trace(&headers), traces::now_us());
     let job: NewJob = asked::json(&body, "the job", ErrorCode::BadRecipe)?;
     let key = match headers.get("idempotency-key") {
         None => None,
@@ -66,6 +68,9 @@ pub(super) async fn submit(
         }
     };
     let submitted = hub.submit_api(&caller.actor, job, key).await??;
+    if let Some(trace) = caller_trace {
+        hub.traces().asked(submitted.id(), trace, from_us);
+    }
     let status = match submitted {
         Submitted::Created(_) => StatusCode::CREATED,
         Submitted::Existing(_) => StatusCode::OK,

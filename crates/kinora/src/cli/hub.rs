@@ -31,7 +31,7 @@ use crate::config::other::{Other, System};
 use crate::local::{Apart, Local, Opened, Policy, Setup};
 use crate::tools;
 use at_rest::AtRestFlags;
-use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags};
+use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags, TraceFlags};
 use oidc::OidcFlags;
 use tls::TlsFlags;
 
@@ -125,6 +125,9 @@ pub struct HubArgs {
     /// What looks for malware
     #[command(flatten)]
     pub scan: ScanFlags,
+    /// Who is told what jobs were at
+    #[command(flatten)]
+    pub traces: TraceFlags,
     /// What files may have
     #[command(flatten)]
     pub admission: AdmissionFlags,
@@ -297,6 +300,7 @@ fn settings(
         quota: args.user_quota,
         oidc: args.oidc.oidc()?,
         log: Some(Arc::new(Log)),
+        collector: args.traces.collector()?,
         masters: None,
         clear: None,
         scanner: args.scan.scanner(),

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use clap::Args;
 use kinora_hub::scan::Scanner;
-use kinora_hub::{Admission, ClusterDefaults, JobDefaults};
+use kinora_hub::{Admission, ClusterDefaults, Collector, JobDefaults};
 use kinora_media::command::Limits;
 use kinora_plan::{params, sizing};
 use kinora_protocol::recipe::ChunkRecipe;
 use kinora_protocol::{ErrorCode, Failure};
 
+use crate::config::collector;
 use crate::program::Program;
 use crate::scanner::{Clamd, Looker};
 
@@ -32,6 +33,26 @@ impl ScanFlags {
     pub fn scanner(&self) -> Option<Arc<dyn Scanner>> {
         let clamd = self.scan_clamd.clone().map(|clamd| Arc::new(clamd) as Arc<dyn Scanner>);
         clamd.or_else(|| Some(Arc::new(Looker(self.scan_command.clone()?)) as Arc<dyn Scanner>))
+    }
+}
+
+/// Who is told what jobs were at, and for how long.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Traces (OpenTelemetry)")]
+pub struct TraceFlags {
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Send traces of all jobs to this collector by OTLP over HTTP, for example http://127.0.0.1:4318 (also \
+                OTEL_EXPORTER_OTLP_ENDPOINT, and OTEL_EXPORTER_OTLP_HEADERS for its key)"
+    )]
+    pub otlp_endpoint: Option<String>,
+}
+
+impl TraceFlags {
+    /// Who collects them, if anybody does.
+    pub fn collector(&self) -> Result<Option<Collector>, Failure> {
+        collector::collector(self.otlp_endpoint.as_deref())
     }
 }
 

@@ -1,0 +1,326 @@
+//! What jobs were at and for how long, told to whoever collects that: from when a job came until its result was there, on all
+//! machines. What happened is noted where it happens, which costs next to nothing; what there is to say of it is put together
+//! here, from what is stored. It must not know how it is told.
+//!
+//! All ids follow from the job's: a machine, or a hub that was started again, need not be told them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::job::JobPhase;
+use kinora_protocol::step::Step;
+use kinora_protocol::task::TaskKind;
+use kinora_protocol::{Attempt, JobId, NodeId, TaskId};
+use kinora_store::{AttemptOutcome, AttemptRow, Claimed, JobAttempt};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Hub, Result, now_ms};
+
+mod otlp;
+mod send;
+mod span;
+
+pub use send::Collector;
+pub(crate) use span::{Caller, now_us};
+use span::{Place, Span, Task};
+
+/// Notes that may wait to be put together; what comes then is lost.
+const BACKLOG: usize = 8192;
+/// Spans that are sent in one go.
+const BATCH: usize = 512;
+/// How long the first of them waits for others.
+const GATHER: Duration = Duration::from_secs(1);
+/// Batches that may wait to be sent; what comes then is lost.
+const WAITING: usize = 32;
+/// How long a hub that stops waits for what is still to be sent.
+const LAST: Duration = Duration::from_secs(3);
+/// Jobs that ended without a result of which it is remembered until when they were told: they may be tried again.
+const ENDED: usize = 4096;
+
+/// Something happened.
+#[derive(Debug)]
+enum Note {
+    /// A job came.
+    Submitted(JobId),
+    /// Who asked for it has a trace of his own.
+    Asked { job: JobId, caller: Caller, from_us: i64, to_us: i64 },
+    /// An attempt of a task may have ended.
+    Task { job: JobId, task: Task },
+    /// A node has told where the time of an attempt went.
+    Worked { job: JobId, task: TaskId, attempt: Attempt, node: NodeId, steps: Vec<Step> },
+    /// What a node said of an attempt was judged and kept.
+    Judged { job: JobId, task: TaskId, attempt: Attempt, from_us: i64, to_us: i64 },
+    /// The job ended.
+    Ended(JobId),
+}
+
+/// What happened and was not told yet.
+pub(crate) struct Traces {
+    notes: Option<mpsc::Sender<Note>>,
+    taken: Mutex<Option<mpsc::Receiver<Note>>>,
+}
+
+/// A result is being judged as long as this is held.
+pub(crate) struct Judging<'a> {
+    traces: &'a Traces,
+    of: Option<(JobId, TaskId, Attempt)>,
+    from_us: i64,
+}
+
+impl Drop for Judging<'_> {
+    fn drop(&mut self) {
+        if let Some((job, task, attempt)) = self.of {
+            let to_us = now_us();
+            self.traces.put(Note::Judged { job, task, attempt, from_us: self.from_us, to_us });
+        }
+    }
+}
+
+impl Traces {
+    /// `wanted` is whether anybody collects them.
+    pub(crate) fn new(wanted: bool) -> Self {
+        let (notes, taken) = mpsc::channel(BACKLOG);
+        let (notes, taken) = if wanted { (Some(notes), Some(taken)) } else { (None, None) };
+        Self { notes, taken: Mutex::new(taken) }
+    }
+
+    fn put(&self, note: Note) {
+        if let Some(notes) = &self.notes
+            && notes.try_send(note).is_err()
+        {
+            tracing::debug!("what happened is not traced: too much did");
+        }
+    }
+
+    /// A job was taken.
+    pub(crate) fn submitted(&self, job: JobId) {
+        self.put(Note::Submitted(job));
+    }
+
+    /// Who has a trace of his own asked for a job; `from_us` is when.
+    pub(crate) fn asked(&self, job: JobId, caller: Caller, from_us: i64) {
+        self.put(Note::Asked { job, caller, from_us, to_us: now_us() });
+    }
+
+    /// Something happened.
+    pub(crate) fn note(&self, event: &Event) {
+        match event {
+            Event::Job { job, phase, .. } if phase.is_final() => self.put(Note::Ended(*job)),
+            Event::Task { change: TaskChange::Leased { .. } | TaskChange::Progress(_), .. } => {}
+            Event::Task { job, task, kind, ordinal, .. } => {
+                let task = Task { id: *task, kind: *kind, ordinal: *ordinal };
+                self.put(Note::Task { job: *job, task });
+            }
+            Event::Job { .. } | Event::Planned { .. } => {}
+        }
+    }
+
+    /// A node has ended an attempt.
+    pub(crate) fn worked(&self, claimed: &Claimed, steps: Vec<Step>) {
+        let (job, lease) = (claimed.job, claimed.lease.clone());
+        self.put(Note::Worked { job, task: lease.task, attempt: lease.attempt, node: lease.node, steps });
+    }
+
+    /// Its result is looked at now.
+    pub(crate) fn judging(&self, claimed: &Claimed) -> Judging<'_> {
+        let of = self.notes.is_some().then_some((claimed.job, claimed.lease.task, claimed.lease.attempt));
+        Judging { traces: self, of, from_us: now_us() }
+    }
+}
+
+/// What was told already.
+#[derive(Default)]
+struct Told {
+    attempts: HashMap<JobId, HashSet<(TaskId, Attempt)>>,
+    /// Until when jobs that ended without a result were told.
+    until_ms: BTreeMap<JobId, i64>,
+}
+
+impl Told {
+    /// Whether an attempt that has ended is still to be told.
+    fn is_new(&mut self, job: JobId, attempt: &AttemptRow, since_ms: i64) -> bool {
+        let Some(ended) = attempt.ended_ms else { return false };
+        let since = self.until_ms.get(&job).map_or(since_ms, |until| (until + 1).max(since_ms));
+        let key = (attempt.lease.task, attempt.lease.attempt);
+        ended >= since && self.attempts.entry(job).or_default().insert(key)
+    }
+
+    /// All that ended until then was told of a job; it may be tried again unless it is complete.
+    fn end(&mut self, job: JobId, is_complete: bool, until_ms: i64) {
+        self.attempts.remove(&job);
+        if is_complete {
+            self.until_ms.remove(&job);
+        } else {
+            self.until_ms.insert(job, until_ms);
+        }
+        if self.until_ms.len() > ENDED {
+            self.until_ms.pop_first();
+        }
+    }
+}
+
+impl Hub {
+    /// What happened, for traces.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.inner.traces
+    }
+
+    /// Tells what happens until `stop` is cancelled, if anybody wants to know.
+    pub async fn watch_traces(&self, stop: CancellationToken) {
+        let taken = self.traces().taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(notes), Some(collector)) = (taken, self.inner.settings.collector.clone()) else { return };
+        let (batches, sent) = mpsc::channel(WAITING);
+        let sender = send::Sender::new(collector, self.metrics().spans());
+        let mut sending = tokio::spawn(sender.run(sent));
+        self.gather(notes, batches, stop).await;
+        if tokio::time::timeout(LAST, &mut sending).await.is_err() {
+            sending.abort();
+        }
+    }
+
+    /// Puts together what is to be told, and hands it on in batches.
+    async fn gather(
+        &self,
+        mut notes: mpsc::Receiver<Note>,
+        batches: mpsc::Sender<Vec<Span>>,
+        stop: CancellationToken,
+    ) {
+        let mut told = Told::default();
+        let mut ready: Vec<Span> = Vec::new();
+        let mut due = Instant::now();
+        loop {
+            let note = tokio::select! {
+                biased;
+                () = stop.cancelled() => notes.try_recv().ok(),
+                () = tokio::time::sleep_until(due), if !ready.is_empty() => {
+                    self.hand_on(&batches, std::mem::take(&mut ready));
+                    continue;
+                }
+                note = notes.recv() => note,
+            };
+            let Some(note) = note else { break };
+            if ready.is_empty() {
+                due = Instant::now() + GATHER;
+            }
+            match self.spans_of(note, &mut told).await {
+                Ok(spans) => ready.extend(spans),
+                Err(error) => tracing::debug!("what happened cannot be traced: {error}"),
+            }
+            while ready.len() >= BATCH {
+                let rest = ready.split_off(BATCH);
+                self.hand_on(&batches, std::mem::replace(&mut ready, rest));
+            }
+        }
+        self.hand_on(&batches, ready);
+    }
+
+    fn hand_on(&self, batches: &mpsc::Sender<Vec<Span>>, spans: Vec<Span>) {
+        if spans.is_empty() {
+            return;
+        }
+        if let Err(error) = batches.try_send(spans) {
+            let lost = error.into_inner().len();
+            self.metrics().spans().lost(lost);
+            tracing::debug!(lost, "traces are lost: the collector is too slow");
+        }
+    }
+
+    /// What there is to say of something that happened.
+    async fn spans_of(&self, note: Note, told: &mut Told) -> Result<Vec<Span>> {
+        Ok(match note {
+            Note::Submitted(job) => {
+                self.store().job(job).await?.as_ref().map(span::submitted).into_iter().collect()
+            }
+            Note::Asked { job, caller, from_us, to_us } => vec![span::asked(job, &caller, (from_us, to_us))],
+            Note::Task { job, task } => {
+                let attempts = self.store().attempts(task.id).await?;
+                let new = attempts.into_iter().filter(|made| told.is_new(job, made, self.inner.started_ms));
+                new.map(|made| self.attempt_span(job, task, &made)).collect()
+            }
+            Note::Worked { job, task, attempt, node, steps } => {
+                let attempts = self.store().attempts(task).await?;
+                let found = attempts.into_iter().find(|made| made.lease.attempt == attempt);
+                let began_us = found.map(|made| made.started_ms * 1000);
+                let place = self.place_of(&node);
+                began_us
+                    .map(|began| span::steps(job, (task, attempt), began, &steps, &place))
+                    .unwrap_or_default()
+            }
+            Note::Judged { job, task, attempt, from_us, to_us } => {
+                vec![span::judged(job, (task, attempt), (from_us, to_us))]
+            }
+            Note::Ended(job) => self.ended_spans(job, told).await?,
+        })
+    }
+
+    /// The end of a job, with the attempts that ended with it.
+    async fn ended_spans(&self, job: JobId, told: &mut Told) -> Result<Vec<Span>> {
+        let until_ms = now_ms();
+        let Some(row) = self.store().job(job).await? else { return Ok(Vec::new()) };
+        let made = self.store().attempts_of(job).await?;
+        let mut spans = Vec::new();
+        for one in made.iter().filter(|one| told.is_new(job, &one.attempt, self.inner.started_ms)) {
+            let task = Task { id: one.attempt.lease.task, kind: one.kind, ordinal: one.ordinal };
+            spans.push(self.attempt_span(job, task, &one.attempt));
+        }
+        let done = |one: &&JobAttempt| one.attempt.outcome == Some(AttemptOutcome::Done);
+        let chunks = made.iter().filter(done).filter(|one| one.kind == TaskKind::Chunk).count();
+        let nodes: HashSet<&NodeId> = made.iter().map(|one| &one.attempt.lease.node).collect();
+        spans.extend(span::ended(&row, chunks, nodes.len()));
+        told.end(job, row.phase == JobPhase::Completed, until_ms);
+        Ok(spans)
+    }
+
+    fn attempt_span(&self, job: JobId, task: Task, made: &AttemptRow) -> Span {
+        span::attempt(job, task, made, &self.place_of(&made.lease.node))
+    }
+
+    /// A node, with its name if it is there.
+    fn place_of(&self, node: &NodeId) -> Place {
+        let name = self.inner.nodes.with(node, |known| known.hello.name.clone());
+        Place { node: node.clone(), name: name.unwrap_or_else(|| node.to_string()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kinora_store::Lease;
+
+    fn made(attempt: u32, ended_ms: Option<i64>) -> AttemptRow {
+        AttemptRow {
+            lease: Lease { task: TaskId(1), attempt: Attempt(attempt), node: NodeId::from("n".to_owned()) },
+            started_ms: 1,
+            ended_ms,
+            outcome: ended_ms.map(|_| AttemptOutcome::Failed),
+            failure: None,
+            sandbox: None,
+        }
+    }
+
+    #[test]
+    fn an_attempt_is_told_once() {
+        let (mut told, job) = (Told::default(), JobId::generate());
+        assert!(!told.is_new(job, &made(1, None), 0), "it goes on");
+        assert!(told.is_new(job, &made(1, Some(5)), 0));
+        assert!(!told.is_new(job, &made(1, Some(5)), 0));
+        assert!(!told.is_new(job, &made(2, Some(5)), 6), "an earlier hub told it");
+        told.end(job, false, now_ms());
+        assert!(!told.is_new(job, &made(1, Some(5)), 0), "the job is tried again");
+        assert!(told.is_new(job, &made(3, Some(now_ms() + 10)), 0));
+    }
+
+    #[test]
+    fn little_is_kept_of_jobs_that_ended() {
+        let mut told = Told::default();
+        for _ in 0..ENDED + 10 {
+            told.end(JobId::generate(), false, 7);
+        }
+        assert_eq!(told.until_ms.len(), ENDED);
+        assert!(told.attempts.is_empty());
+    }
+}
