@@ -239,13 +239,13 @@ impl Hub {
             Note::Task { job, task } => {
                 let attempts = self.store().attempts(task.id).await?;
                 let new = attempts.into_iter().filter(|made| told.is_new(job, made, self.inner.started_ms));
-                new.map(|made| self.attempt_span(job, task, &made)).collect()
+                self.attempt_spans(job, new.map(|made| (task, made))).await?
             }
             Note::Worked { job, task, attempt, node, steps } => {
                 let attempts = self.store().attempts(task).await?;
                 let found = attempts.into_iter().find(|made| made.lease.attempt == attempt);
                 let began_us = found.map(|made| made.started_ms * 1000);
-                let place = self.place_of(&node);
+                let place = self.place_of(&node).await?;
                 began_us
                     .map(|began| span::steps(job, (task, attempt), began, &steps, &place))
                     .unwrap_or_default()
@@ -262,11 +262,9 @@ impl Hub {
         let until_ms = now_ms();
         let Some(row) = self.store().job(job).await? else { return Ok(Vec::new()) };
         let made = self.store().attempts_of(job).await?;
-        let mut spans = Vec::new();
-        for one in made.iter().filter(|one| told.is_new(job, &one.attempt, self.inner.started_ms)) {
-            let task = Task { id: one.attempt.lease.task, kind: one.kind, ordinal: one.ordinal };
-            spans.push(self.attempt_span(job, task, &one.attempt));
-        }
+        let new = made.iter().filter(|one| told.is_new(job, &one.attempt, self.inner.started_ms));
+        let task = |one: &JobAttempt| Task { id: one.attempt.lease.task, kind: one.kind, ordinal: one.ordinal };
+        let mut spans = self.attempt_spans(job, new.map(|one| (task(one), one.attempt.clone()))).await?;
         let done = |one: &&JobAttempt| one.attempt.outcome == Some(AttemptOutcome::Done);
         let chunks = made.iter().filter(done).filter(|one| one.kind == TaskKind::Chunk).count();
         let nodes: HashSet<&NodeId> = made.iter().map(|one| &one.attempt.lease.node).collect();
@@ -275,14 +273,26 @@ impl Hub {
         Ok(spans)
     }
 
-    fn attempt_span(&self, job: JobId, task: Task, made: &AttemptRow) -> Span {
-        span::attempt(job, task, made, &self.place_of(&made.lease.node))
+    async fn attempt_spans(
+        &self,
+        job: JobId,
+        made: impl Iterator<Item = (Task, AttemptRow)>,
+    ) -> Result<Vec<Span>> {
+        let mut spans = Vec::new();
+        for (task, made) in made {
+            spans.push(span::attempt(job, task, &made, &self.place_of(&made.lease.node).await?));
+        }
+        Ok(spans)
     }
 
-    /// A node, with its name if it is there.
-    fn place_of(&self, node: &NodeId) -> Place {
-        let name = self.inner.nodes.with(node, |known| known.hello.name.clone());
-        Place { node: node.clone(), name: name.unwrap_or_else(|| node.to_string()) }
+    /// A node with its name, also when it is gone.
+    async fn place_of(&self, node: &NodeId) -> Result<Place> {
+        let there = self.inner.nodes.with(node, |known| known.hello.name.clone());
+        let name = match there {
+            Some(name) => Some(name),
+            None => self.store().node_name(node).await?,
+        };
+        Ok(Place { node: node.clone(), name: name.unwrap_or_else(|| node.to_string()) })
     }
 }
 

@@ -1,7 +1,7 @@
 //! Nodes as they last said hello.
 
 use kinora_protocol::NodeId;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use super::{Store, convert};
 use crate::error::Result;
@@ -38,6 +38,19 @@ impl Store {
             conn.prepare_cached("UPDATE nodes SET withheld = ?2 WHERE id = ?1")?
                 .execute(params![id.as_str(), withheld])?;
             Ok(())
+        })
+        .await
+    }
+
+    /// What a node that is known is called.
+    ///
+    /// # Errors
+    /// The disk fails or the store is closed.
+    pub async fn node_name(&self, node: &NodeId) -> Result<Option<String>> {
+        let id = node.clone();
+        self.read(move |conn| {
+            let mut query = conn.prepare_cached("SELECT name FROM nodes WHERE id = ?1")?;
+            Ok(query.query_row([id.as_str()], |row| row.get(0)).optional()?)
         })
         .await
     }
