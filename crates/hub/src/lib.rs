@@ -267,14 +267,15 @@ impl Hub {
         let vault = opened.map_err(|e| HubError::Inconsistent(format!("opening files stopped ({e})")))??;
         let access = app::access::Access::open(&store, &settings).await?;
         let (events, _) = broadcast::channel(EVENT_BACKLOG);
+        let metrics = app::metrics::Metrics::new();
         let inner = Inner {
             secret: secret(&store).await?,
             shared: Mutex::default(),
             store,
             data: data.to_owned(),
             blobs: data.join("blobs"),
-            metrics: app::metrics::Metrics::new(),
-            traces: app::traces::Traces::new(settings.collector.is_some()),
+            traces: app::traces::Traces::new(settings.collector.is_some(), metrics.spans()),
+            metrics,
             vault,
             sealing: app::sealing::Sealing::default(),
             started_ms: now_ms(),

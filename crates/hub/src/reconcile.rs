@@ -161,7 +161,10 @@ impl Hub {
         let message = format!("node {} fell silent during {} {ordinal}", lease.node, kind.name());
         let failure = Failure::new(ErrorCode::LeaseLost, message);
         let change = match then {
-            AfterExpiry::StillRunning => return,
+            AfterExpiry::StillRunning => {
+                self.traces().given_up(*job, lease.task, *kind, *ordinal);
+                return;
+            }
             AfterExpiry::Retrying { .. } => TaskChange::Retry { failure },
             AfterExpiry::TaskFailed { stopped } => {
                 self.job_failed(*job, failure.clone(), stopped).await;

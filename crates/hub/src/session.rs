@@ -19,6 +19,9 @@ use crate::{Hub, HubError, LEASE, Result, lease_until, now_ms};
 /// How often a lease is written anew; progress in between is only passed on.
 const RENEW: Duration = Duration::from_secs(5);
 
+/// Longest name of a node, in bytes.
+const LONGEST_NAME: usize = 200;
+
 /// What a node that leaves without a word is thought to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Absence {
@@ -143,6 +146,9 @@ fn refusal(hello: &Hello) -> Option<Failure> {
             "node {} speaks version {} of the node protocol and the hub version {PROTOCOL}: upgrade {who}",
             hello.name, hello.protocol
         ));
+    }
+    if hello.name.len() > LONGEST_NAME {
+        return word(format!("a node's name has {LONGEST_NAME} bytes at the most"));
     }
     if hello.capabilities.encoders.is_empty() {
         return word(format!("node {} has no encoder that works: see `kinora doctor` there", hello.name));

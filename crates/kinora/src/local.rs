@@ -128,6 +128,8 @@ pub struct Engine {
     pub hub: Hub,
     stop: CancellationToken,
     tasks: Vec<JoinHandle<Result<(), HubError>>>,
+    /// What tells what happened, and goes on until nothing does.
+    telling: (CancellationToken, Option<JoinHandle<()>>),
 }
 
 impl Opened {
@@ -185,7 +187,7 @@ impl Opened {
                 Ok(())
             }));
         }
-        Engine { hub, stop, tasks }
+        Engine { hub, stop, tasks, telling: (CancellationToken::new(), None) }
     }
 }
 
@@ -194,6 +196,8 @@ impl Engine {
     ///
     /// What is kept for how long is up to the policy.
     pub fn keep_house(&mut self, policy: Policy) {
+        let (hub, done) = (self.hub.clone(), self.telling.0.clone());
+        self.telling.1 = Some(tokio::spawn(async move { hub.watch_traces(done).await }));
         let (hub, stop) = (self.hub.clone(), self.stop.clone());
         self.tasks.push(tokio::spawn(async move {
             tokio::join!(
@@ -207,7 +211,6 @@ impl Engine {
                 hub.watch_folders(stop.clone()),
                 hub.watch_scans(stop.clone()),
                 hub.watch_keys(stop.clone()),
-                hub.watch_traces(stop.clone()),
                 hub.watch_ended(policy.keep_jobs, stop.clone()),
                 hub.watch_stored(policy.scrub_every, stop.clone()),
                 hub.watch_blobs(policy.chunk_cache, stop)
@@ -239,6 +242,11 @@ impl Engine {
             if let Ok(Err(error)) = task.await {
                 first.get_or_insert(error);
             }
+        }
+        let (done, telling) = self.telling;
+        done.cancel();
+        if let Some(telling) = telling {
+            let _ = telling.await;
         }
         self.hub.close().await?;
         match first {

@@ -34,12 +34,14 @@ pub mod task;
 pub mod webhook;
 
 /// What in the environment is secret: no program that is started gets to see it.
-pub const SECRETS: [&str; 6] = [
+pub const SECRETS: [&str; 8] = [
     "KINORA_KEY",
     "KINORA_MASTER_KEY",
     "KINORA_OIDC_SECRET",
     "KINORA_TOKEN",
     "OTEL_EXPORTER_OTLP_HEADERS",
+    "OTEL_EXPORTER_OTLP_LOGS_HEADERS",
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS",
     "OTEL_EXPORTER_OTLP_TRACES_HEADERS",
 ];
 

@@ -9,6 +9,8 @@ use kinora_protocol::step::{Step, StepKind};
 const MOST: usize = 16;
 /// Shorter stretches between two parts are nothing.
 const LEAST: Duration = Duration::from_millis(1);
+/// What took less was not waited for: it was there.
+const THERE: Duration = Duration::from_micros(50);
 
 /// Where the time of an attempt goes.
 #[derive(Debug)]
@@ -53,7 +55,8 @@ fn parts(noted: &[(StepKind, Duration, Duration)], end: Duration) -> Vec<Step> {
     let mut told = Vec::new();
     let mut tell = |kind, from: Duration, to: Duration| {
         let took = to.saturating_sub(from);
-        if took >= LEAST {
+        let least = if kind == StepKind::Work { LEAST } else { THERE };
+        if took >= least {
             told.push(Step { kind, start_us: micros(from), us: micros(took) });
         }
     };

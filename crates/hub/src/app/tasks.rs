@@ -208,7 +208,10 @@ impl Hub {
                 self.task_event(claimed, TaskChange::Failed { failure: failure.clone() });
                 self.job_failed(claimed.job, failure, &stopped).await;
             }
-            FailOutcome::StillRunning | FailOutcome::LeaseLost => {}
+            FailOutcome::StillRunning => {
+                self.traces().given_up(claimed.job, claimed.lease.task, claimed.kind, claimed.ordinal);
+            }
+            FailOutcome::LeaseLost => {}
         }
         self.ring();
         Ok(())

@@ -4,7 +4,7 @@
 //!
 //! All ids follow from the job's: a machine, or a hub that was started again, need not be told them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::app::metrics::Spans;
 use crate::{Hub, Result, now_ms};
 
 mod otlp;
@@ -38,8 +39,8 @@ const GATHER: Duration = Duration::from_secs(1);
 const WAITING: usize = 32;
 /// How long a hub that stops waits for what is still to be sent.
 const LAST: Duration = Duration::from_secs(3);
-/// Jobs that ended without a result of which it is remembered until when they were told: they may be tried again.
-const ENDED: usize = 4096;
+/// Jobs of which it is remembered what was told.
+const JOBS: usize = 4096;
 
 /// Something happened.
 #[derive(Debug)]
@@ -61,6 +62,7 @@ enum Note {
 /// What happened and was not told yet.
 pub(crate) struct Traces {
     notes: Option<mpsc::Sender<Note>>,
+    count: Spans,
     taken: Mutex<Option<mpsc::Receiver<Note>>>,
 }
 
@@ -82,16 +84,17 @@ impl Drop for Judging<'_> {
 
 impl Traces {
     /// `wanted` is whether anybody collects them.
-    pub(crate) fn new(wanted: bool) -> Self {
+    pub(crate) fn new(wanted: bool, count: Spans) -> Self {
         let (notes, taken) = mpsc::channel(BACKLOG);
         let (notes, taken) = if wanted { (Some(notes), Some(taken)) } else { (None, None) };
-        Self { notes, taken: Mutex::new(taken) }
+        Self { notes, count, taken: Mutex::new(taken) }
     }
 
     fn put(&self, note: Note) {
         if let Some(notes) = &self.notes
             && notes.try_send(note).is_err()
         {
+            self.count.lost(1);
             tracing::debug!("what happened is not traced: too much did");
         }
     }
@@ -119,8 +122,14 @@ impl Traces {
         }
     }
 
+    /// An attempt has ended while another of the same task goes on.
+    pub(crate) fn given_up(&self, job: JobId, task: TaskId, kind: TaskKind, ordinal: u32) {
+        self.put(Note::Task { job, task: Task { id: task, kind, ordinal } });
+    }
+
     /// A node has ended an attempt.
-    pub(crate) fn worked(&self, claimed: &Claimed, steps: Vec<Step>) {
+    pub(crate) fn worked(&self, claimed: &Claimed, mut steps: Vec<Step>) {
+        steps.truncate(span::MOST_STEPS);
         let (job, lease) = (claimed.job, claimed.lease.clone());
         self.put(Note::Worked { job, task: lease.task, attempt: lease.attempt, node: lease.node, steps });
     }
@@ -132,33 +141,52 @@ impl Traces {
     }
 }
 
+/// What of an attempt is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Part {
+    Whole,
+    Worked,
+    Judged,
+}
+
 /// What was told already.
 #[derive(Default)]
 struct Told {
-    attempts: HashMap<JobId, HashSet<(TaskId, Attempt)>>,
+    parts: BTreeMap<JobId, HashSet<(Part, TaskId, Attempt)>>,
     /// Until when jobs that ended without a result were told.
     until_ms: BTreeMap<JobId, i64>,
 }
 
 impl Told {
+    /// Whether something is told for the first time.
+    fn is_first(&mut self, job: JobId, part: Part, task: TaskId, attempt: Attempt) -> bool {
+        let is_first = self.parts.entry(job).or_default().insert((part, task, attempt));
+        if self.parts.len() > JOBS {
+            self.parts.pop_first();
+        }
+        is_first
+    }
+
     /// Whether an attempt that has ended is still to be told.
     fn is_new(&mut self, job: JobId, attempt: &AttemptRow, since_ms: i64) -> bool {
         let Some(ended) = attempt.ended_ms else { return false };
         let since = self.until_ms.get(&job).map_or(since_ms, |until| (until + 1).max(since_ms));
-        let key = (attempt.lease.task, attempt.lease.attempt);
-        ended >= since && self.attempts.entry(job).or_default().insert(key)
+        ended >= since && self.is_first(job, Part::Whole, attempt.lease.task, attempt.lease.attempt)
     }
 
     /// All that ended until then was told of a job; it may be tried again unless it is complete.
     fn end(&mut self, job: JobId, is_complete: bool, until_ms: i64) {
-        self.attempts.remove(&job);
+        self.parts.remove(&job);
+        self.until_ms.remove(&job);
         if is_complete {
-            self.until_ms.remove(&job);
-        } else {
-            self.until_ms.insert(job, until_ms);
+            return;
         }
-        if self.until_ms.len() > ENDED {
-            self.until_ms.pop_first();
+        self.until_ms.insert(job, until_ms);
+        if self.until_ms.len() > JOBS
+            && let Some((oldest, _)) = self.until_ms.iter().min_by_key(|(_, until)| **until)
+        {
+            let oldest = *oldest;
+            self.until_ms.remove(&oldest);
         }
     }
 }
@@ -169,16 +197,22 @@ impl Hub {
         &self.inner.traces
     }
 
-    /// Tells what happens until `stop` is cancelled, if anybody wants to know.
+    /// Tells what happens until `stop` is cancelled, which is to be when nothing does any more, if anybody wants to know.
     pub async fn watch_traces(&self, stop: CancellationToken) {
         let taken = self.traces().taken.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(notes), Some(collector)) = (taken, self.inner.settings.collector.clone()) else { return };
         let (batches, sent) = mpsc::channel(WAITING);
         let sender = send::Sender::new(collector, self.metrics().spans());
-        let mut sending = tokio::spawn(sender.run(sent));
-        self.gather(notes, batches, stop).await;
-        if tokio::time::timeout(LAST, &mut sending).await.is_err() {
-            sending.abort();
+        let telling = async {
+            tokio::join!(self.gather(notes, batches, stop.clone()), sender.run(sent));
+        };
+        let too_long = async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST).await;
+        };
+        tokio::select! {
+            () = telling => {}
+            () = too_long => tracing::warn!("the last traces are lost: the collector takes too long"),
         }
     }
 
@@ -206,16 +240,33 @@ impl Hub {
             if ready.is_empty() {
                 due = Instant::now() + GATHER;
             }
-            match self.spans_of(note, &mut told).await {
-                Ok(spans) => ready.extend(spans),
-                Err(error) => tracing::debug!("what happened cannot be traced: {error}"),
-            }
+            ready.extend(self.said(self.spans_of(note, &mut told).await));
             while ready.len() >= BATCH {
                 let rest = ready.split_off(BATCH);
                 self.hand_on(&batches, std::mem::replace(&mut ready, rest));
             }
         }
+        ready.extend(self.said(self.last_spans(&mut told).await));
         self.hand_on(&batches, ready);
+    }
+
+    /// What could be said; what could not is lost.
+    fn said(&self, spans: Result<Vec<Span>>) -> Vec<Span> {
+        spans.unwrap_or_else(|error| {
+            self.metrics().spans().lost(1);
+            tracing::debug!("what happened cannot be traced: {error}");
+            Vec::new()
+        })
+    }
+
+    /// What a hub that stops has given back: the next one takes it for told.
+    async fn last_spans(&self, told: &mut Told) -> Result<Vec<Span>> {
+        let mut spans = Vec::new();
+        for job in self.store().open_jobs().await? {
+            let made = self.store().attempts_of(job.id).await?;
+            spans.extend(self.new_spans(job.id, &made, told).await?);
+        }
+        Ok(spans)
     }
 
     fn hand_on(&self, batches: &mpsc::Sender<Vec<Span>>, spans: Vec<Span>) {
@@ -245,13 +296,18 @@ impl Hub {
                 let attempts = self.store().attempts(task).await?;
                 let found = attempts.into_iter().find(|made| made.lease.attempt == attempt);
                 let began_us = found.map(|made| made.started_ms * 1000);
+                if !told.is_first(job, Part::Worked, task, attempt) {
+                    return Ok(Vec::new());
+                }
                 let place = self.place_of(&node).await?;
                 began_us
                     .map(|began| span::steps(job, (task, attempt), began, &steps, &place))
                     .unwrap_or_default()
             }
             Note::Judged { job, task, attempt, from_us, to_us } => {
-                vec![span::judged(job, (task, attempt), (from_us, to_us))]
+                let is_first = told.is_first(job, Part::Judged, task, attempt);
+                let span = is_first.then(|| span::judged(job, (task, attempt), (from_us, to_us)));
+                span.into_iter().collect()
             }
             Note::Ended(job) => self.ended_spans(job, told).await?,
         })
@@ -260,17 +316,34 @@ impl Hub {
     /// The end of a job, with the attempts that ended with it.
     async fn ended_spans(&self, job: JobId, told: &mut Told) -> Result<Vec<Span>> {
         let until_ms = now_ms();
-        let Some(row) = self.store().job(job).await? else { return Ok(Vec::new()) };
-        let made = self.store().attempts_of(job).await?;
-        let new = made.iter().filter(|one| told.is_new(job, &one.attempt, self.inner.started_ms));
-        let task = |one: &JobAttempt| Task { id: one.attempt.lease.task, kind: one.kind, ordinal: one.ordinal };
-        let mut spans = self.attempt_spans(job, new.map(|one| (task(one), one.attempt.clone()))).await?;
-        let done = |one: &&JobAttempt| one.attempt.outcome == Some(AttemptOutcome::Done);
-        let chunks = made.iter().filter(done).filter(|one| one.kind == TaskKind::Chunk).count();
+        let found = async {
+            let Some(row) = self.store().job(job).await? else { return Ok(None) };
+            Result::Ok(Some((row, self.store().attempts_of(job).await?)))
+        };
+        let (row, made) = match found.await {
+            Ok(Some(found)) => found,
+            // It is forgotten by now, or will be told in part: nothing of it is kept here.
+            other => {
+                told.end(job, true, until_ms);
+                return other.map(|_| Vec::new());
+            }
+        };
+        let mut spans = self.new_spans(job, &made, told).await?;
+        let done = made.iter().filter(|one| one.attempt.outcome == Some(AttemptOutcome::Done));
+        let chunks = done.filter(|one| one.kind == TaskKind::Chunk).map(|one| one.attempt.lease.task);
+        let chunks: HashSet<TaskId> = chunks.collect();
         let nodes: HashSet<&NodeId> = made.iter().map(|one| &one.attempt.lease.node).collect();
-        spans.extend(span::ended(&row, chunks, nodes.len()));
+        spans.extend(span::ended(&row, chunks.len(), nodes.len()));
         told.end(job, row.phase == JobPhase::Completed, until_ms);
         Ok(spans)
+    }
+
+    /// Attempts of a job that have ended and were not told.
+    async fn new_spans(&self, job: JobId, made: &[JobAttempt], told: &mut Told) -> Result<Vec<Span>> {
+        let new = made.iter().filter(|one| told.is_new(job, &one.attempt, self.inner.started_ms));
+        let task =
+            |one: &JobAttempt| Task { id: one.attempt.lease.task, kind: one.kind, ordinal: one.ordinal };
+        self.attempt_spans(job, new.map(|one| (task(one), one.attempt.clone()))).await
     }
 
     async fn attempt_spans(
@@ -327,10 +400,15 @@ mod tests {
     #[test]
     fn little_is_kept_of_jobs_that_ended() {
         let mut told = Told::default();
-        for _ in 0..ENDED + 10 {
-            told.end(JobId::generate(), false, 7);
+        let failed_first = JobId::generate();
+        told.end(failed_first, false, 7);
+        for at in 0..i64::try_from(JOBS).unwrap() + 10 {
+            let job = JobId::generate();
+            assert!(told.is_first(job, Part::Judged, TaskId(1), Attempt(1)));
+            told.end(job, false, 8 + at);
         }
-        assert_eq!(told.until_ms.len(), ENDED);
-        assert!(told.attempts.is_empty());
+        assert_eq!(told.until_ms.len(), JOBS);
+        assert!(!told.until_ms.contains_key(&failed_first));
+        assert!(told.parts.is_empty());
     }
 }

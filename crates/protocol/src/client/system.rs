@@ -5,7 +5,8 @@ use std::path::Path;
 use reqwest::Method;
 
 use super::{Answer, Client};
-use crate::api::{LogView, ScrubView, SystemView};
+use crate::api::{LogView, ReadyView, ScrubView, SystemView};
+use crate::error::{ErrorCode, Failure};
 use crate::routes;
 
 impl Client {
@@ -15,6 +16,18 @@ impl Client {
     /// As all calls: it cannot be reached, or says no.
     pub async fn system(&self) -> Answer<SystemView> {
         self.get(routes::SYSTEM).await
+    }
+
+    /// Whether it can do its work; it says so also when it cannot.
+    ///
+    /// # Errors
+    /// It cannot be reached, or answers otherwise.
+    pub async fn readiness(&self) -> Answer<ReadyView> {
+        let answer = self.bare(Method::GET, routes::HEALTH_READY).send().await;
+        let answer = answer.map_err(|e| self.unreachable(&e))?;
+        let status = answer.status();
+        let bad = |_| Failure::new(ErrorCode::Unreachable, format!("{} answered {status}", self.base));
+        answer.json().await.map_err(bad)
     }
 
     /// What the hub says in its log.

@@ -14,7 +14,7 @@ use kinora_protocol::{Attempt, ErrorCode, Failure, JobId, NodeId, TaskId};
 use kinora_store::{AttemptOutcome, AttemptRow, JobRow};
 
 /// Parts of an attempt that are taken from a node.
-const MOST_STEPS: usize = 64;
+pub(super) const MOST_STEPS: usize = 64;
 /// Longest time that a node is believed, in microseconds: a month.
 const LONGEST_US: u64 = 31 * 24 * 3600 * 1_000_000;
 /// Longest text of a failure, in characters.

@@ -52,7 +52,11 @@ pub struct TraceFlags {
 impl TraceFlags {
     /// Who collects them, if anybody does.
     pub fn collector(&self) -> Result<Option<Collector>, Failure> {
-        collector::collector(self.otlp_endpoint.as_deref())
+        let (found, ignored) = collector::collector(self.otlp_endpoint.as_deref())?;
+        for why in ignored {
+            tell!("kinora hub: {why}");
+        }
+        Ok(found)
     }
 }
 
