@@ -28,6 +28,7 @@ mod backup;
 mod doctor;
 mod encode;
 mod folders;
+mod health;
 mod hub;
 mod interrupt;
 mod jobs;
@@ -212,6 +213,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make the files of a hub from a copy
     Restore(backup::RestoreArgs),
+    /// Whether a hub can do its work
+    Health(health::HealthArgs),
     /// Show or change what a hub says in its log
     Log(log::LogArgs),
     /// Make master keys for a hub that encrypts what it keeps
@@ -269,6 +272,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Audit(args) => report(audit::run(&args).await),
         Command::Backup(args) => report(backup::back_up(&args).await),
         Command::Restore(args) => report(backup::restore(&args).await),
+        Command::Health(args) => report(health::run(&args).await),
         Command::Log(args) => report(log::run(&args).await),
         Command::Vault(args) => report(vault::run(&args).await),
         Command::Presets { json } => {

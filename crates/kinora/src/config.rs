@@ -17,6 +17,7 @@ pub mod collector;
 pub mod credentials;
 pub mod log;
 pub mod other;
+pub mod supervisor;
 
 /// Settings of this process.
 #[derive(Debug, Clone)]

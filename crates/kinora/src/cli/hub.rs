@@ -25,9 +25,10 @@ use super::interrupt::interruption;
 use super::size;
 use super::values::{Span, origin, seconds, span, span_or_never, tags};
 use crate::config::Config;
-use crate::config::credentials::LocalKey;
+use crate::config::credentials::{self, LocalKey};
 use crate::config::log::Log;
 use crate::config::other::{Other, System};
+use crate::config::supervisor;
 use crate::local::{Apart, Local, Opened, Policy, Setup};
 use crate::tools;
 use at_rest::AtRestFlags;
@@ -369,7 +370,9 @@ fn greet(hub: &Hub, args: &HubArgs, place: &Place, data: &Path) -> Result<(), Fa
     let Some(token) = hub.offer_setup()? else { return Ok(()) };
     say!("kinora hub: it has no users yet, and lets nobody in; make the first one once, at");
     say!("  {}/setup?token={token}", place.url());
-    say!("or on this machine by: kinora users add NAME --role admin");
+    if credentials::is_usual(data) {
+        say!("or on this machine, as who may read its files, by: kinora users add NAME --role admin");
+    }
     Ok(())
 }
 
@@ -445,6 +448,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
         tokio::spawn(tls.keep(stop.clone()));
     }
     let serving = tokio::spawn(http::serve(engine.hub.clone(), Door::new(listener, config), stop.clone()));
+    supervisor::ready(&format!("listening on {}://{}", place.scheme(), place.address));
     let mut look = tokio::time::interval(Duration::from_secs(1));
     let broken = loop {
         tokio::select! {
@@ -452,6 +456,7 @@ pub async fn run(args: &HubArgs, config: &Config) -> Result<(), Failure> {
             _ = look.tick() => if let Some(failure) = engine.broken().await { break Some(failure) },
         }
     };
+    supervisor::stopping();
     stop.cancel();
     drop(left);
     let stopped = engine.stop().await;

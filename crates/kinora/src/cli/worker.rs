@@ -20,7 +20,7 @@ use kinora_worker::{Folders, Worker};
 use super::remote::client as remote_client;
 use super::values::{seconds, tags};
 use super::{interrupt, size};
-use crate::config::{Config, authorities, credentials};
+use crate::config::{Config, authorities, credentials, supervisor};
 use crate::tools;
 
 /// Light tasks at once.
@@ -170,7 +170,10 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());
     remote::serve(worker, &client, &machine, how, &signals, |notice| match notice {
-        Notice::Connected => say!("kinora worker: {name} ({node}) works for {address}"),
+        Notice::Connected => {
+            supervisor::ready(&format!("works for {address}"));
+            say!("kinora worker: {name} ({node}) works for {address}");
+        }
         Notice::Lost { why, again_in } => {
             tell!("kinora worker: {why}; tried again in {:.1} s", again_in.as_secs_f64());
         }

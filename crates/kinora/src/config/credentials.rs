@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 /// The file beside a hub's files.
 const LOCAL: &str = "local.json";
-/// Where a hub keeps its files that is told nothing.
-const USUAL_DATA: &str = "kinora-data";
+/// Where the files of a hub on this machine are looked for: where one keeps them that is told nothing, and where one does that the
+/// system starts.
+const USUAL_DATA: [&str; 2] = ["kinora-data", "/var/lib/kinora"];
 /// The file with what logins have left.
 const KEPT: &str = "credentials.json";
 
@@ -121,12 +122,18 @@ fn local(data: &Path, hub: &str) -> Option<String> {
     (near(&left.url)? == near(hub)?).then_some(left.key)
 }
 
+/// Whether commands on this machine find the key of a hub by themselves whose files are there.
+pub fn is_usual(data: &Path) -> bool {
+    USUAL_DATA.iter().any(|usual| Path::new(usual).canonicalize().is_ok_and(|usual| usual == data))
+}
+
 /// What is shown to the hub at an address: `KINORA_KEY`, else what a login has left, else the key beside its files when these are
-/// in this folder.
+/// in this folder or where the system's hub has them.
 pub fn find(hub: &str) -> Option<String> {
     let said = std::env::var("KINORA_KEY").ok().filter(|key| !key.is_empty());
     let hub = hub.trim_end_matches('/');
-    said.or_else(|| all().remove(hub).map(|kept| kept.key)).or_else(|| local(Path::new(USUAL_DATA), hub))
+    said.or_else(|| all().remove(hub).map(|kept| kept.key))
+        .or_else(|| USUAL_DATA.iter().find_map(|data| local(Path::new(data), hub)))
 }
 
 /// By what a provider of identities knows the hub.
