@@ -75,6 +75,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(system::system))
         .routes(routes!(system::backup))
         .routes(routes!(system::log, system::change_log))
+        .routes(routes!(system::log_lines))
         .routes(routes!(system::cluster))
         .routes(routes!(system::scrub, system::start_scrub))
         .routes(routes!(system::recipes))

@@ -45,6 +45,7 @@ mod scrub;
 mod share;
 mod size;
 mod submit;
+mod support;
 mod teams;
 mod tokens;
 mod trust;
@@ -213,6 +214,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Make the files of a hub from a copy
     Restore(backup::RestoreArgs),
+    /// Gather what somebody has to know who is to find out why something does not work
+    SupportBundle(support::SupportArgs),
     /// Whether a hub can do its work
     Health(health::HealthArgs),
     /// Show or change what a hub says in its log
@@ -272,6 +275,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
         Command::Audit(args) => report(audit::run(&args).await),
         Command::Backup(args) => report(backup::back_up(&args).await),
         Command::Restore(args) => report(backup::restore(&args).await),
+        Command::SupportBundle(args) => report(support::run(&args, config).await),
         Command::Health(args) => report(health::run(&args).await),
         Command::Log(args) => report(log::run(&args).await),
         Command::Vault(args) => report(vault::run(&args).await),

@@ -5,6 +5,7 @@ mod cli;
 mod config;
 mod local;
 mod program;
+mod redact;
 mod scanner;
 mod tools;
 

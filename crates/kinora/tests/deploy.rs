@@ -73,8 +73,8 @@ fn systemd_takes_the_units_and_finds_them_closed() -> Result<()> {
         let mut closed = Command::new("systemd-analyze");
         closed.args(["security", "--offline=yes", "--no-pager", "--threshold", MOST_EXPOSED]).arg(&path);
         let ended = closed.output()?;
-        let said = String::from_utf8_lossy(&ended.stdout).into_owned()
-            + &String::from_utf8_lossy(&ended.stderr);
+        let said =
+            String::from_utf8_lossy(&ended.stdout).into_owned() + &String::from_utf8_lossy(&ended.stderr);
         if said.contains("unrecognized option") {
             loud("SKIPPED: this systemd-analyze is too old to look at a file");
             return Ok(());
@@ -123,7 +123,10 @@ async fn health_says_whether_a_hub_can_work() -> Result<()> {
             sick.code == Some(1)
         })
     })?;
-    ensure!(sick.stderr.contains("results cannot be written") && sick.stdout.contains("store: well"), "{sick:?}");
+    ensure!(
+        sick.stderr.contains("results cannot be written") && sick.stdout.contains("store: well"),
+        "{sick:?}"
+    );
     let nobody = run(kinora().args(["health", "--hub", "http://127.0.0.1:1"]))?;
     ensure!(nobody.code == Some(1) && nobody.stderr.contains("127.0.0.1:1"), "{nobody:?}");
     Ok(())

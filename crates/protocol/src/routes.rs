@@ -35,6 +35,10 @@ pub const OPENAPI: &str = "/api/openapi.json";
 /// A copy of all that the hub keeps.
 pub const BACKUP: &str = "/api/v1/system/backup";
 
+/// What the hub said last in its log.
+pub const LOG_LINES: &str = "/api/v1/system/log/lines";
+/// Numbers, as text.
+pub const METRICS: &str = "/metrics";
 /// What the hub says in its log.
 pub const LOG: &str = "/api/v1/system/log";
 

@@ -15,6 +15,9 @@ pub trait Log: fmt::Debug + Send + Sync {
     /// What is said, in the words of the log's own filter.
     fn filter(&self) -> String;
 
+    /// What was said last, as far as it is kept, in order.
+    fn lines(&self) -> Vec<String>;
+
     /// Says this from now on.
     ///
     /// # Errors
@@ -69,6 +72,12 @@ impl Hub {
     /// What the log says; nothing where that cannot be found out.
     pub(crate) fn log_view(&self) -> LogView {
         LogView { filter: self.inner.settings.log.as_ref().map(|log| log.filter()).unwrap_or_default() }
+    }
+
+    /// What the log said last, a line each.
+    pub(crate) fn log_lines(&self) -> String {
+        let lines = self.inner.settings.log.as_ref().map(|log| log.lines()).unwrap_or_default();
+        lines.into_iter().fold(String::new(), |text, line| text + &line + "\n")
     }
 
     /// Changes what the log says; the error says why it is no filter.

@@ -143,6 +143,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/system/backup", run(Area::System)),
     get("/api/v1/system/log", see(Area::System)),
     put("/api/v1/system/log", run(Area::System)),
+    // It is of everybody's jobs.
+    get("/api/v1/system/log/lines", run(Area::System)),
     get("/api/v1/system/scrub", see(Area::System)),
     post("/api/v1/system/scrub", run(Area::System)),
     // Media.

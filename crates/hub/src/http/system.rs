@@ -106,6 +106,22 @@ pub(super) async fn log(State(hub): State<Hub>) -> Json<LogView> {
     Json(hub.log_view())
 }
 
+/// What the hub said last in its log: some two thousand lines, as it wrote them.
+#[utoipa::path(
+    get,
+    path = "/api/v1/system/log/lines",
+    operation_id = "logLines",
+    tag = "system",
+    responses(
+        (status = 200, description = "One after the other", body = String, content_type = "text/plain"),
+        Refusal,
+    ),
+)]
+pub(super) async fn log_lines(State(hub): State<Hub>) -> Response {
+    let headers = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "no-store")];
+    (headers, hub.log_lines()).into_response()
+}
+
 /// Changes what the hub says in its log, until it is started again.
 #[utoipa::path(
     put,

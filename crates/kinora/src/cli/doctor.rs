@@ -24,8 +24,9 @@ pub struct DoctorArgs {
     pub json: bool,
 }
 
+/// What was found out.
 #[derive(Serialize)]
-struct Report {
+pub struct Report {
     version: &'static str,
     ffmpeg: Option<String>,
     problem: Option<String>,
@@ -67,7 +68,8 @@ pub async fn run(args: &DoctorArgs, config: &Config) -> ExitCode {
     if report.problem.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
 }
 
-async fn examine(config: &Config) -> Report {
+/// Looks at this machine.
+pub async fn examine(config: &Config) -> Report {
     let mut report = Report {
         version: env!("CARGO_PKG_VERSION"),
         ffmpeg: None,

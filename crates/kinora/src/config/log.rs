@@ -1,7 +1,8 @@
 //! The log of this process: what is said and how, and what is said from now on. What is worth saying is decided where it happens.
 
-use std::io::IsTerminal as _;
-use std::sync::OnceLock;
+use std::collections::VecDeque;
+use std::io::{IsTerminal as _, Write};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -19,6 +20,46 @@ pub enum Format {
 /// What decides what is said.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
+/// Lines that are kept for whoever has to find out what went wrong.
+const KEPT: usize = 2000;
+/// Bytes of a line that are kept.
+const LONGEST_LINE: usize = 4096;
+
+/// What was said last.
+static LAST: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+
+fn last() -> MutexGuard<'static, VecDeque<String>> {
+    LAST.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Standard error, of which the last lines are kept.
+struct Kept;
+
+impl Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let line = plain(&bytes[..bytes.len().min(LONGEST_LINE)]);
+        let mut kept = last();
+        kept.extend(line.lines().map(str::to_owned));
+        let over = kept.len().saturating_sub(KEPT);
+        kept.drain(..over);
+        drop(kept);
+        std::io::stderr().write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
+/// Without what makes colours on a terminal.
+fn plain(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.split("\x1b[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
 fn read(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder()
         .with_regex(false)
@@ -30,7 +71,7 @@ fn read(filter: &str) -> Result<EnvFilter, String> {
 pub fn start(filter: &str, format: Format) {
     let filter = read(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
     let (filter, handle) = reload::Layer::new(filter);
-    let mut lines = fmt::layer().with_writer(std::io::stderr).with_target(false);
+    let mut lines = fmt::layer().with_writer(|| Kept).with_target(false);
     if !std::io::stderr().is_terminal() {
         lines.set_ansi(false);
     }
@@ -53,6 +94,10 @@ impl kinora_hub::log::Log for Log {
         current.unwrap_or_default()
     }
 
+    fn lines(&self) -> Vec<String> {
+        last().iter().cloned().collect()
+    }
+
     fn change(&self, filter: &str) -> Result<(), String> {
         let filter = read(filter)?;
         let handle = FILTER.get().ok_or("this process has another log")?;
@@ -63,6 +108,11 @@ impl kinora_hub::log::Log for Log {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn colours_are_not_kept() {
+        assert_eq!(plain(b"\x1b[2m2026\x1b[0m \x1b[32m INFO\x1b[0m a [thing]m"), "2026  INFO a [thing]m");
+    }
 
     #[test]
     fn filters_are_read_or_refused() {

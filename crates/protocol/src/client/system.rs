@@ -5,7 +5,7 @@ use std::path::Path;
 use reqwest::Method;
 
 use super::{Answer, Client};
-use crate::api::{LogView, ReadyView, ScrubView, SystemView};
+use crate::api::{ClusterView, LogView, ReadyView, ScrubView, SystemView};
 use crate::error::{ErrorCode, Failure};
 use crate::routes;
 
@@ -36,6 +36,35 @@ impl Client {
     /// As all calls.
     pub async fn log(&self) -> Answer<LogView> {
         self.get(routes::LOG).await
+    }
+
+    /// What the hub said last in its log.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn log_lines(&self) -> Answer<String> {
+        self.text(routes::LOG_LINES).await
+    }
+
+    /// What is counted, as OpenMetrics text.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn metrics(&self) -> Answer<String> {
+        self.text(routes::METRICS).await
+    }
+
+    /// What all nodes are and do together.
+    ///
+    /// # Errors
+    /// As all calls.
+    pub async fn cluster(&self) -> Answer<ClusterView> {
+        self.get(routes::CLUSTER).await
+    }
+
+    async fn text(&self, path: &str) -> Answer<String> {
+        let answer = self.send(self.request(Method::GET, path)).await?;
+        answer.text().await.map_err(|e| self.unreachable(&e))
     }
 
     /// Changes what the hub says in its log.
