@@ -1,5 +1,5 @@
 //! Real files with bytes that are wrong, through upload and job: each job ends, nothing falls over, nothing is left running.
-//! `KINORA_TEST_MUTATIONS` says how many there are.
+//! `KINORA_TEST_MUTATIONS` says how many there are, `KINORA_TEST_AT_ONCE` how many at once.
 #![cfg(target_os = "linux")]
 
 mod support;
@@ -10,7 +10,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_protocol::ErrorCode;
+use kinora_protocol::api::NewJob;
 use kinora_protocol::job::JobPhase;
+use kinora_protocol::recipe::Scale;
 use support::cluster::{Hub, job};
 use support::processes::children;
 use support::random::Random;
@@ -93,6 +95,16 @@ fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     }
 }
 
+/// All of it is decoded, and little is made of it.
+fn small(media: kinora_protocol::Digest) -> NewJob {
+    let mut wanted = job(media);
+    let video = &mut wanted.recipe.video;
+    video.quality = None;
+    video.crf = Some(40.0);
+    video.scale = Some(Scale::Height(90));
+    wanted
+}
+
 /// Uploads one and lets it be a job; gives how it ended.
 async fn try_one(hub: &Hub, path: &Path) -> Result<&'static str> {
     let media = match hub.client.upload(path, |_| ()).await {
@@ -102,7 +114,7 @@ async fn try_one(hub: &Hub, path: &Path) -> Result<&'static str> {
             return Ok("not kept");
         }
     };
-    let id = hub.client.submit(&job(media), None).await?.id;
+    let id = hub.client.submit(&small(media), None).await?.id;
     let ended = hub.ends(id).await?;
     match (ended.phase, ended.failure) {
         (JobPhase::Completed, _) => Ok("done"),
@@ -127,7 +139,7 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     let folder = place.at("mutated");
     std::fs::create_dir(&folder)?;
     let (mut times, mut ends) = (Vec::new(), std::collections::BTreeMap::new());
-    let one = async |hub: &Hub| -> Result<Vec<(Duration, &'static str)>> {
+    let one = async |hub: &Hub| -> Result<Vec<(Duration, String, &'static str)>> {
         let mut found = Vec::new();
         loop {
             let n = next.fetch_add(1, Ordering::Relaxed);
@@ -143,17 +155,20 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
             let started = Instant::now();
             let end =
                 try_one(hub, &path).await.with_context(|| format!("file {n} of {}", source.display()))?;
-            found.push((started.elapsed(), end));
+            found.push((started.elapsed(), name, end));
             std::fs::remove_file(&path)?;
         }
     };
-    let all = futures_util::future::try_join_all((0..TOGETHER).map(|_| one(&hub))).await?;
-    for (time, end) in all.into_iter().flatten() {
-        times.push(time);
+    let together = std::env::var("KINORA_TEST_AT_ONCE").ok().and_then(|n| n.parse().ok()).unwrap_or(TOGETHER);
+    let all = futures_util::future::try_join_all((0..together).map(|_| one(&hub))).await?;
+    for (time, name, end) in all.into_iter().flatten() {
+        times.push((time, name));
         *ends.entry(end).or_insert(0) += 1;
     }
     times.sort();
-    let at = |part: usize| times.get(times.len() * part / 100).or(times.last()).copied().unwrap_or_default();
+    let at =
+        |part: usize| times.get(times.len() * part / 100).or(times.last()).map_or(Duration::ZERO, |t| t.0);
+    println!("slowest: {:?}", &times[times.len().saturating_sub(10)..]);
     println!("{count} files: {ends:?}; {:?} (median), {:?} (p99), {:?} at the most", at(50), at(99), at(100));
     ensure!(hub.child.try_wait()?.is_none(), "the hub is gone");
     hub.connected(1).await?;
