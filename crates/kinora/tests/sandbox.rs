@@ -51,6 +51,8 @@ async fn the_programs_of_a_job_are_confined() -> Result<()> {
     };
     let confined = process.field("Seccomp:") == "2" && process.field("NoNewPrivs:") == "1";
     ensure!(confined, "{}", process.status);
+    let first = std::fs::read_to_string(process.folder.join("oom_score_adj")).unwrap_or_default();
+    ensure!(first.is_empty() || first.trim().parse::<i32>()? >= 500, "the hub would go before it: {first}");
     // It has nothing open of its parent's: no store, no socket.
     for open in std::fs::read_dir(process.folder.join("fd")).into_iter().flatten().flatten() {
         let Ok(target) = std::fs::read_link(open.path()) else { continue };
