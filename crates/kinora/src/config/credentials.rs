@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 /// The file beside a hub's files.
 const LOCAL: &str = "local.json";
+/// The file that a hub holds as long as it runs.
+const LOCK: &str = "store.db.lock";
 /// Where the files of a hub on this machine are looked for: where one keeps them that is told nothing, and where one does that the
 /// system starts.
 const USUAL_DATA: [&str; 2] = ["kinora-data", "/var/lib/kinora"];
@@ -104,8 +106,18 @@ pub(super) fn write(path: &Path, kept: &BTreeMap<String, impl Serialize>) -> Res
     private::write(path, &text).map_err(|e| disk(path, &e))
 }
 
+/// Whether a hub has the files in `data` open. One that was killed leaves its key there; whoever takes its port then must not be shown
+/// it.
+fn is_open(data: &Path) -> bool {
+    let lock = std::fs::File::open(data.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock)))
+}
+
 /// The key of a hub on this machine, if its files are in `data` and it listens at `hub`.
 fn local(data: &Path, hub: &str) -> Option<String> {
+    if !is_open(data) {
+        return None;
+    }
     let left: Left = serde_json::from_str(&std::fs::read_to_string(data.join(LOCAL)).ok()?).ok()?;
     // One machine has several names for itself.
     let near = |url: &str| {
@@ -160,6 +172,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let address = SocketAddr::from(([0, 0, 0, 0], 8123));
         let left = LocalKey::leave(folder.path(), address, "kl_x".to_owned()).unwrap();
+        let lock = std::fs::File::create(folder.path().join(LOCK)).unwrap();
+        assert_eq!(local(folder.path(), "http://127.0.0.1:8123"), None, "nobody has the files open");
+        lock.try_lock().unwrap();
         for hub in ["http://127.0.0.1:8123", "http://localhost:8123/", "http://[::1]:8123"] {
             assert_eq!(local(folder.path(), hub).as_deref(), Some("kl_x"), "{hub}");
         }
