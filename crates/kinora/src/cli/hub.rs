@@ -383,7 +383,7 @@ fn encryption(
     data: &Path,
     host: &str,
 ) -> Result<(Option<Tls>, Place), Failure> {
-    let names = args.allow_host.iter().cloned().chain([host.to_owned()]).collect();
+    let names = args.allow_host.iter().cloned().chain(args.public_host()).chain([host.to_owned()]).collect();
     let certificates = args.tls.certificates(address, data, names);
     let tls = certificates.map(Tls::open).transpose().map_err(tls::failed)?;
     let name = args.tls.acme.first().or(args.allow_host.first()).cloned();

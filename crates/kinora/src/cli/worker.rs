@@ -169,6 +169,8 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     };
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());
+    // What waits for it need not wait for the hub.
+    supervisor::ready(&format!("waits for {address}"));
     remote::serve(worker, &client, &machine, how, &signals, |notice| match notice {
         Notice::Connected => {
             supervisor::ready(&format!("works for {address}"));

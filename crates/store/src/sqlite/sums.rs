@@ -43,7 +43,10 @@ impl Store {
                 oldest_ready_ms,
                 media_bytes: one("SELECT coalesce(sum(size), 0) FROM library")?,
                 chunk_bytes: one("SELECT coalesce(sum(bytes), 0) FROM chunk_cache")?,
-                deliveries: one("SELECT count(*) FROM deliveries WHERE state = 'pending'")?,
+                deliveries: one(
+                    "SELECT count(*) FROM deliveries JOIN webhooks ON webhooks.id = deliveries.webhook
+                     WHERE state = 'pending' AND enabled = 1",
+                )?,
             })
         })
         .await
