@@ -12,7 +12,7 @@ use kinora_protocol::JobId;
 use kinora_protocol::access::{NewKey, NewUser, Role};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::webhook::NewWebhook;
-use support::cluster::{Hub, Worker, job, local_key};
+use support::cluster::{Hub, Worker, from_path, job, local_key};
 use support::{Place, Run, eight, kinora, run};
 
 /// All texts of a bundle by their names.
@@ -40,18 +40,25 @@ fn bundle(place: &Place, hub: &Hub, key: &str, flags: &[&str]) -> Result<(Run, B
     Ok((made, texts))
 }
 
-const NAME: &str = "Umm \"Kulthum\" 1962.mp4";
+const NAME: &str = "Umm \"Kulthum\": Bob's 1962.mp4";
+/// As keys of ours look.
+const KEY_LIKE: &str =
+    "kn_00112233445566778899aabbccddeeff_00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 /// A job that fails on the chunks of a worker whose ffmpeg crashes.
 async fn failed_job(hub: &Hub, place: &Place) -> Result<JobId> {
     let source = place.at(NAME);
     std::fs::copy(eight()?, &source)?;
     let mut wanted = job(hub.upload(&source).await?);
-    wanted.name = Some(NAME.replace("mp4", "mkv"));
+    wanted.name = Some(format!("{KEY_LIKE} {}", NAME.replace("mp4", "mkv")));
     wanted.recipe.chunks.max_attempts = Some(1);
     let _bad = Worker::start_bad(place, "bad", &hub.address, &["--copy"])?;
     let id = hub.client.submit(&wanted, None).await?.id;
     ensure!(hub.ends(id).await?.phase == JobPhase::Failed);
+    // It is no film, and named in why it failed.
+    let broken = place.file("Secret \"Bob's\": film.mkv", b"nothing")?;
+    let broken = hub.client.submit(&from_path(broken), None).await?.id;
+    ensure!(hub.ends(broken).await?.phase == JobPhase::Failed);
     Ok(id)
 }
 
@@ -66,13 +73,15 @@ async fn a_bundle_says_what_is_wrong_and_nothing_secret() -> Result<()> {
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9/?key=otlp-hush"),
         ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=header-hush"),
     ];
-    let flags = ["--listen", "127.0.0.1:0", "--local-worker", "off", "--encrypt-at-rest"];
+    let own =
+        ["--listen", "127.0.0.1:0", "--local-worker", "off", "--encrypt-at-rest", "--log-format", "json"];
+    let allowed = place.path().display().to_string();
+    let flags = [&own[..], &["--allow-dir", &allowed]].concat();
     let mut hub = Hub::start_with(&place, &flags, &environment)?;
     // Nobody reads what it says.
     let mut stderr = hub.child.stderr.take().context("no stderr")?;
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     let failed = failed_job(&hub, &place).await?;
-
     let local = local_key(&place).context("no key")?;
     let password = "correct horse battery";
     hub.client.new_user(&NewUser::new("boss", Role::Admin, password)).await?;
@@ -105,7 +114,16 @@ async fn a_bundle_says_what_is_wrong_and_nothing_secret() -> Result<()> {
         ensure!(!all.contains(secret), "{secret} is in it");
         ensure!(!said.stdout.contains(secret) && !said.stderr.contains(secret), "{secret} is said");
     }
-    ensure!(!all.contains("Kulthum") && all.contains("[file "), "names are in it");
+    for (name, text) in &texts {
+        for hidden in ["Kulthum", "1962", "Bob", "Secret", KEY_LIKE] {
+            ensure!(!text.contains(hidden), "{hidden} is in {name}: {text}");
+        }
+    }
+    ensure!(all.contains("[file "), "{texts:?}");
+    for line in texts["hub/log.txt"].lines() {
+        serde_json::from_str::<serde_json::Value>(line)
+            .with_context(|| format!("it is no JSON any more: {line}"))?;
+    }
     for (name, wanted) in [
         ("machine/doctor.json", "\"libx264\""),
         ("machine/program.txt", "kinora "),
@@ -113,7 +131,7 @@ async fn a_bundle_says_what_is_wrong_and_nothing_secret() -> Result<()> {
         ("hub/system.json", "\"node_protocol\""),
         ("hub/cluster.json", "{"),
         ("hub/nodes.json", "\"bad\""),
-        ("hub/metrics.txt", "kinora_jobs_ended_total{phase=\"Failed\"} 1"),
+        ("hub/metrics.txt", "kinora_jobs_ended_total{phase=\"Failed\"} 2"),
         ("hub/log.txt", &failed.to_string()),
         ("hub/log-filter.json", "kinora_hub=debug"),
         ("hub/scrub.json", "{"),
@@ -127,7 +145,8 @@ async fn a_bundle_says_what_is_wrong_and_nothing_secret() -> Result<()> {
     ensure!(texts["left-out.txt"].is_empty(), "{}", texts["left-out.txt"]);
 
     let (_, texts) = bundle(&place, &hub, &admin, &["--names"])?;
-    ensure!(texts["hub/jobs.json"].contains("Kulthum"), "{}", texts["hub/jobs.json"]);
+    let jobs = &texts["hub/jobs.json"];
+    ensure!(jobs.contains("Kulthum") && jobs.contains("[secret]") && !jobs.contains(KEY_LIKE), "{jobs}");
 
     // The log is everybody's.
     let (_, texts) = bundle(&place, &hub, &guest, &[])?;

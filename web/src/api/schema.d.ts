@@ -965,7 +965,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What the hub said last in its log: some two thousand lines, as it wrote them. */
+        /** What the hub said last in its log: some two thousand lines, of each the first 4096 bytes. */
         get: operations["logLines"];
         put?: never;
         post?: never;

@@ -106,7 +106,7 @@ pub(super) async fn log(State(hub): State<Hub>) -> Json<LogView> {
     Json(hub.log_view())
 }
 
-/// What the hub said last in its log: some two thousand lines, as it wrote them.
+/// What the hub said last in its log: some two thousand lines, of each the first 4096 bytes.
 #[utoipa::path(
     get,
     path = "/api/v1/system/log/lines",

@@ -3,14 +3,15 @@
 use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use kinora_protocol::api::EventView;
 use kinora_protocol::client::Client;
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::{ErrorCode, Failure, JobId};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -23,7 +24,7 @@ use crate::redact::Redaction;
 #[derive(Debug, Args)]
 #[command(
     after_help = "It holds what this machine can do, and of the hub its version, health, numbers, machines, last jobs, why those failed that did, and the last \
-                  lines of its log; no media, no passwords, keys or tokens, and names of files only with --names. What only an admin gets to see is left \
+                  lines of its log; no media, no passwords, keys or tokens, and names of files, as far as they are known, only with --names. What only an admin gets to see is left \
                   out for others. It is plain text in a .tar.gz: look through it before you pass it on."
 )]
 pub struct SupportArgs {
@@ -41,8 +42,14 @@ pub struct SupportArgs {
     pub hub: HubAddress,
 }
 
-/// Names without their end that are shorter are left where they are.
-const SHORTEST_STEM: usize = 6;
+/// A hub has to answer within this.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Events of a job that are kept.
+const MOST_EVENTS: usize = 5000;
+/// The numbers.
+const METRICS: &str = "hub/metrics.txt";
+/// The jobs.
+const JOBS: &str = "hub/jobs.json";
 
 /// What is gathered.
 #[derive(Default)]
@@ -94,17 +101,28 @@ pub async fn run(args: &SupportArgs, config: &Config) -> Result<(), Failure> {
     let mut bundle = Bundle::default();
     bundle.json("machine/doctor", Ok(doctor::examine(config).await));
     bundle.text("machine/program", Ok(program()));
-    let mut redaction = Redaction::default();
+    let mut redaction = Redaction::of_secrets();
     // Whoever can say that it is there is asked for the rest.
-    let reached = stranger(&args.hub.hub)?.readiness().await;
-    let is_reached = bundle.json("hub/health", reached).is_some();
-    if is_reached {
-        let names = gather(&mut bundle, &args.hub.client()?, args.jobs).await;
-        if !args.names {
-            redaction = names;
+    let reached = in_time(stranger(&args.hub.hub)?.readiness()).await;
+    if bundle.json("hub/health", reached).is_some() {
+        let client = args.hub.client()?;
+        gather_numbers(&mut bundle, &client).await;
+        if args.names {
+            gather_texts(&mut bundle, &client, args.jobs).await;
+        } else {
+            // Their names have to be known so that they can be taken out.
+            match names(&client, args.jobs).await {
+                Ok(known) => {
+                    redaction = known;
+                    gather_texts(&mut bundle, &client, args.jobs).await;
+                }
+                Err(failure) => bundle.missing.push(format!(
+                    "jobs and log: the names in them are not known ({failure}); --names leaves them in"
+                )),
+            }
         }
     }
-    let written = write(&args.output, bundle, &redaction)?;
+    let written = write(&args.output, bundle, (&redaction, !args.names))?;
     args.hub.show(&written, |written| {
         for why in &written.missing {
             tell!("kinora: left out: {why}");
@@ -114,70 +132,112 @@ pub async fn run(args: &SupportArgs, config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A hub that does not answer is what many of these are about.
+async fn in_time<T>(asked: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = || Failure::new(ErrorCode::Unreachable, format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
 /// What this program is, and what it runs on.
 fn program() -> String {
     format!("kinora {}\n{} {}\n", env!("CARGO_PKG_VERSION"), std::env::consts::OS, std::env::consts::ARCH)
 }
 
-/// What the hub says. Gives what people called things in it.
-async fn gather(bundle: &mut Bundle, client: &Client, jobs: u32) -> Redaction {
-    let mut names = Vec::new();
-    let mut folders = Vec::new();
-    if let Some(system) = bundle.json("hub/system", client.system().await) {
-        folders.extend(system.allowed_folders.iter().map(|folder| folder.display().to_string()));
+/// What the hub is and does, in which nobody's files are named.
+async fn gather_numbers(bundle: &mut Bundle, client: &Client) {
+    bundle.text("hub/metrics", in_time(client.metrics()).await);
+    bundle.json("hub/system", in_time(client.system()).await);
+    bundle.json("hub/cluster", in_time(client.cluster()).await);
+    bundle.json("hub/nodes", in_time(client.nodes()).await);
+    bundle.json("hub/scrub", in_time(client.scrub()).await);
+    bundle.json("hub/log-filter", in_time(client.log()).await);
+}
+
+/// What it says of jobs.
+async fn gather_texts(bundle: &mut Bundle, client: &Client, jobs: u32) {
+    bundle.text("hub/log", in_time(client.log_lines()).await);
+    let Some(page) = bundle.json("hub/jobs", in_time(client.jobs(None, jobs)).await) else { return };
+    let wrong = page.items.iter().filter(|job| job.phase == JobPhase::Failed || job.stuck.is_some());
+    for job in wrong {
+        let place = format!("hub/jobs/{}", job.id);
+        bundle.json(&format!("{place}-tasks"), in_time(client.tasks(job.id)).await);
+        bundle.json(&format!("{place}-events"), in_time(events(client, job.id)).await);
     }
-    bundle.json("hub/cluster", client.cluster().await);
-    bundle.json("hub/nodes", client.nodes().await);
-    bundle.json("hub/scrub", client.scrub().await);
-    bundle.json("hub/log-filter", client.log().await);
-    bundle.text("hub/log", client.log_lines().await);
-    bundle.text("hub/metrics", client.metrics().await);
-    // Their names have to be known so that they can be taken out; they are no part of it.
-    match client.media().await {
-        Ok(page) => names.extend(page.items.into_iter().map(|media| media.name)),
-        Err(failure) => bundle.missing.push(format!("names of media: {failure}")),
-    }
-    if let Ok(page) = client.folders().await {
-        folders.extend(page.items.iter().map(|folder| folder.folder.path.display().to_string()));
-    }
-    if let Some(page) = bundle.json("hub/jobs", client.jobs(None, jobs).await) {
-        for job in page.items {
-            if job.phase == JobPhase::Failed || job.stuck.is_some() {
-                let place = format!("hub/jobs/{}", job.id);
-                bundle.json(&format!("{place}-tasks"), client.tasks(job.id).await);
-                bundle.json(&format!("{place}-events"), client.events(job.id, 0).await);
-            }
-            names.push(job.name);
+}
+
+/// What happened to a job, as far as it is kept; the last of it where that is very much.
+async fn events(client: &Client, job: JobId) -> Result<Vec<EventView>, Failure> {
+    let (mut all, mut after) = (Vec::new(), 0);
+    loop {
+        let page = client.events(job, after).await?;
+        let Some(last) = page.items.last() else { return Ok(all) };
+        after = last.seq;
+        all.extend(page.items);
+        let over = all.len().saturating_sub(MOST_EVENTS);
+        all.drain(..over);
+        if page.next.is_none() {
+            return Ok(all);
         }
     }
-    // A result has the name of its source with another end. Short ones are words of ours, too.
-    let stems = names.iter().filter_map(|name| Some(name.rsplit_once('.')?.0.to_owned()));
-    let stems: Vec<String> = stems.filter(|stem| stem.chars().count() >= SHORTEST_STEM).collect();
-    Redaction::new(names.into_iter().chain(stems), folders)
+}
+
+/// What people called things in the hub.
+async fn names(client: &Client, jobs: u32) -> Result<Redaction, Failure> {
+    let mut names: Vec<String> =
+        in_time(client.media()).await?.items.into_iter().map(|media| media.name).collect();
+    names.extend(in_time(client.jobs(None, jobs)).await?.items.into_iter().map(|job| job.name));
+    let allowed = in_time(client.system()).await?.allowed_folders;
+    let mut folders: Vec<String> = allowed.iter().map(|folder| folder.display().to_string()).collect();
+    match in_time(client.folders()).await {
+        Ok(watched) => {
+            for one in watched.items {
+                folders.push(one.folder.path.display().to_string());
+                let files = in_time(client.folder_files(one.id)).await?;
+                names.extend(files.items.into_iter().map(|file| file.name));
+            }
+        }
+        // Who may not see them does not see the log, either.
+        Err(failure) if failure.code == ErrorCode::Forbidden => {}
+        Err(failure) => return Err(failure),
+    }
+    Redaction::new(names, folders)
 }
 
 /// Writes it, for this user alone.
-fn write<'a>(path: &'a Path, bundle: Bundle, redaction: &Redaction) -> Result<Written<'a>, Failure> {
+fn write<'a>(
+    path: &'a Path,
+    bundle: Bundle,
+    (redaction, hides): (&Redaction, bool),
+) -> Result<Written<'a>, Failure> {
     let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()));
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = Path::new(&part);
+    let _ = std::fs::remove_file(part);
     let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
+    options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(path).map_err(disk)?;
+    let file = options.open(part).map_err(disk)?;
     let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
     let mut entries = Vec::new();
     let missing: Vec<String> = bundle.missing.iter().map(|why| redaction.text(why)).collect();
     let listed = Content::Text(missing.iter().fold(String::new(), |all, why| all + why + "\n"));
     for (name, content) in bundle.entries.into_iter().chain([("left-out.txt".to_owned(), listed)]) {
         let text = match content {
-            Content::Text(text) => redaction.text(&text),
-            Content::Json(value) => format!("{:#}\n", redaction.value(value)),
+            // In numbers nobody's files are named, and ours look like many names.
+            Content::Text(text) if name == METRICS => Redaction::of_secrets().text(&text),
+            Content::Text(text) => redaction.log(&text),
+            Content::Json(value) => {
+                let named: &[&str] = if hides && name == JOBS { &["name"] } else { &[] };
+                format!("{:#}\n", redaction.value(value, named))
+            }
         };
         append(&mut archive, &name, text.as_bytes()).map_err(disk)?;
         entries.push(name);
     }
     let mut file = archive.into_inner().and_then(GzEncoder::finish).map_err(disk)?;
-    file.flush().map_err(disk)?;
+    file.flush().and_then(|()| std::fs::rename(part, path)).map_err(disk)?;
     Ok(Written { file: path, entries, missing })
 }
 

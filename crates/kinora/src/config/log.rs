@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{IsTerminal as _, Write};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
@@ -19,6 +20,10 @@ pub enum Format {
 
 /// What decides what is said.
 static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+/// The same in the words in which it was asked for.
+static ASKED: Mutex<String> = Mutex::new(String::new());
+/// What says all that goes over the wire, keys and rights among it, when it is asked for everything.
+const TALKATIVE: [&str; 6] = ["h2", "hyper", "hyper_util", "reqwest", "tokio_tungstenite", "tungstenite"];
 
 /// Lines that are kept for whoever has to find out what went wrong.
 const KEPT: usize = 2000;
@@ -37,7 +42,10 @@ struct Kept;
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let line = plain(&bytes[..bytes.len().min(LONGEST_LINE)]);
+        let mut line = plain(&bytes[..bytes.len().min(LONGEST_LINE)]);
+        if bytes.len() > LONGEST_LINE {
+            line.push('…');
+        }
         let mut kept = last();
         kept.extend(line.lines().map(str::to_owned));
         let over = kept.len().saturating_sub(KEPT);
@@ -60,16 +68,30 @@ fn plain(bytes: &[u8]) -> String {
     parts.fold(first, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
 }
 
+fn ask(filter: &str) {
+    filter.clone_into(&mut ASKED.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
 fn read(filter: &str) -> Result<EnvFilter, String> {
     EnvFilter::builder()
         .with_regex(false)
         .parse(filter)
+        .map(|read| {
+            let quiet = TALKATIVE.iter().filter_map(|name| format!("{name}=info").parse().ok());
+            // Who says less is not made to say more.
+            let is_loud = read.max_level_hint().is_none_or(|most| most > LevelFilter::INFO);
+            if is_loud { quiet.fold(read, EnvFilter::add_directive) } else { read }
+        })
         .map_err(|error| format!("{filter:?} is no filter such as info,kinora_hub=debug: {error}"))
 }
 
 /// Sends the log to standard error.
 pub fn start(filter: &str, format: Format) {
-    let filter = read(filter).unwrap_or_else(|_| EnvFilter::new("warn"));
+    let (filter, asked) = match read(filter) {
+        Ok(read) => (read, filter),
+        Err(_) => (EnvFilter::new("warn"), "warn"),
+    };
+    ask(asked);
     let (filter, handle) = reload::Layer::new(filter);
     let mut lines = fmt::layer().with_writer(|| Kept).with_target(false);
     if !std::io::stderr().is_terminal() {
@@ -90,8 +112,7 @@ pub struct Log;
 
 impl kinora_hub::log::Log for Log {
     fn filter(&self) -> String {
-        let current = FILTER.get().and_then(|handle| handle.with_current(ToString::to_string).ok());
-        current.unwrap_or_default()
+        ASKED.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn lines(&self) -> Vec<String> {
@@ -99,15 +120,27 @@ impl kinora_hub::log::Log for Log {
     }
 
     fn change(&self, filter: &str) -> Result<(), String> {
-        let filter = read(filter)?;
+        let read = read(filter)?;
         let handle = FILTER.get().ok_or("this process has another log")?;
-        handle.reload(filter).map_err(|error| error.to_string())
+        handle.reload(read).map_err(|error| error.to_string())?;
+        ask(filter);
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_says_what_goes_over_the_wire() {
+        for loud in ["trace", "tungstenite=trace", "info,h2=trace", "debug,tungstenite::protocol=trace"] {
+            let said = read(loud).unwrap().to_string();
+            assert!(said.contains("tungstenite=info") && said.contains("h2=info"), "{loud}: {said}");
+            assert!(!said.contains("h2=trace") && !said.contains("tungstenite=trace"), "{loud}: {said}");
+        }
+        assert_eq!(read("warn").unwrap().to_string(), "warn");
+    }
 
     #[test]
     fn colours_are_not_kept() {

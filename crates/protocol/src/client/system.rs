@@ -1,6 +1,7 @@
 //! The hub itself: what it is, its log, the look at what is stored, copies.
 
 use std::path::Path;
+use std::time::Duration;
 
 use reqwest::Method;
 
@@ -8,6 +9,9 @@ use super::{Answer, Client};
 use crate::api::{ClusterView, LogView, ReadyView, ScrubView, SystemView};
 use crate::error::{ErrorCode, Failure};
 use crate::routes;
+
+/// A hub that does not answer within this is not well.
+const HEALTH: Duration = Duration::from_secs(20);
 
 impl Client {
     /// The hub itself.
@@ -23,7 +27,7 @@ impl Client {
     /// # Errors
     /// It cannot be reached, or answers otherwise.
     pub async fn readiness(&self) -> Answer<ReadyView> {
-        let answer = self.bare(Method::GET, routes::HEALTH_READY).send().await;
+        let answer = self.bare(Method::GET, routes::HEALTH_READY).timeout(HEALTH).send().await;
         let answer = answer.map_err(|e| self.unreachable(&e))?;
         let status = answer.status();
         let bad = |_| Failure::new(ErrorCode::Unreachable, format!("{} answered {status}", self.base));
