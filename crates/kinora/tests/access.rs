@@ -7,6 +7,9 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use hmac::{Hmac, Mac as _};
 use kinora_protocol::ErrorCode;
 use kinora_protocol::access::{Me, NewKey, NewUser, Right, Role, ShareView, Sharee, UserChange};
 use kinora_protocol::client::{Client, Shared};
@@ -282,6 +285,51 @@ async fn a_refresh_token_that_comes_twice_ends_its_login() -> Result<()> {
     refused(with(&again.access_token)?.jobs(None, 1).await, ErrorCode::Unauthenticated)?;
     refused(client.refresh(&again.refresh_token).await, ErrorCode::Unauthenticated)?;
     Ok(())
+}
+
+/// The same claims under another algorithm.
+fn signed_otherwise(token: &str, header: &str, key: Option<&[u8]>) -> Result<String> {
+    let claims = token.split('.').nth(1).context("no claims")?;
+    let text = format!("{}.{claims}", BASE64_URL_SAFE_NO_PAD.encode(header));
+    let seal = match key {
+        None => String::new(),
+        Some(key) => {
+            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(key)?;
+            mac.update(text.as_bytes());
+            BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
+        }
+    };
+    Ok(format!("{text}.{seal}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_turned_away_is_in_the_record() -> Result<()> {
+    let studio = Studio::open().await?;
+    let hub = &studio.hub.address;
+    let good = studio.nobody()?.login("emil", PASSWORD).await?.access_token;
+    let kid = good.split('.').next().unwrap_or_default();
+    for token in [
+        signed_otherwise(&good, r#"{"alg":"none"}"#, None)?,
+        signed_otherwise(&good, r#"{"alg":"HS256"}"#, Some(kid.as_bytes()))?,
+    ] {
+        let before = studio.record().await?.len();
+        let shown = format!("Bearer {token}");
+        ensure!(wire::ask(hub, "GET", routes::JOBS, &[("authorization", &shown)])?.status == 401);
+        let new = studio.record().await?.split_off(before);
+        ensure!(new.iter().any(|line| line.contains("denied GET /api/v1/jobs")), "{new:?}");
+        ensure!(!new.iter().any(|line| line.contains(&token)), "{new:?}");
+    }
+    // A name of somebody else's that leads here, and pages of other origins.
+    ensure!(wire::ask(hub, "GET", routes::JOBS, &[("host", "evil.example")])?.status == 421);
+    studio.recorded("nobody denied GET /api/v1/jobs by the name \"evil.example\"").await?;
+    let foreign = [("origin", "http://evil.example")];
+    ensure!(wire::ask(hub, "POST", routes::SCRUB, &foreign)?.status == 403);
+    studio.recorded("nobody denied POST /api/v1/system/scrub a page of another origin").await?;
+    ensure!(upgrade(hub, routes::LIVE, &foreign)? == 403);
+    studio.recorded(&format!("nobody denied GET {} a page of another origin", routes::LIVE)).await?;
+    // Rights to bytes stand in paths: they are not written down.
+    ensure!(wire::ask(hub, "POST", "/api/v1/work/7.1.abcdef/source", &foreign)?.status == 403);
+    studio.recorded("nobody denied POST /api/v1/work/ a page of another origin").await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

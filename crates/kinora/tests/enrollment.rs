@@ -268,6 +268,12 @@ async fn a_capability_is_good_for_its_machine_task_and_attempt() -> Result<()> {
     ensure!(stolen.message.contains("no capability"), "{stolen:?}");
     let nobody = Client::new(&hub.address)?.work_source(&capability, all.clone()).await;
     ensure!(nobody.is_err_and(|failure| failure.code == ErrorCode::Unauthenticated));
+    let denied: Vec<_> =
+        hub.client.audit(0).await?.items.into_iter().filter(|entry| entry.outcome == "denied").collect();
+    for (action, detail, times) in [("connect", "greets as machine two", 1), ("work", "no capability", 4)] {
+        let found = denied.iter().filter(|e| e.action == action && e.detail.contains(detail)).count();
+        ensure!(found == times, "{action}, {detail}: {found} in {denied:?}");
+    }
     // Shut out in the middle of its task, it gets nothing more.
     hub.client.tell_node(&NodeId::from("one".to_owned()), NodeVerb::Revoke).await?;
     let late = one.work_source(&capability, all).await.err().context("it went on")?;

@@ -126,6 +126,19 @@ fn refuse(failure: Failure) -> Response {
     }
 }
 
+/// Writes down that a request was turned away before it was asked from whom it is.
+pub(super) async fn turned_away(hub: &Hub, request: Request, why: &str) {
+    let (parts, _) = request.into_parts();
+    let caller = from_where(&parts, Peer::of(&parts, hub.trusted_proxies()));
+    let path = parts.uri.path();
+    // The right to bytes stands in the path: it belongs into no record.
+    let path = if path.starts_with(OF_NODES) { OF_NODES } else { path };
+    hub.record(&caller, &format!("{} {path}", parts.method), Outcome::Denied, why).await;
+}
+
+/// Below this are paths with rights in them.
+const OF_NODES: &str = "/api/v1/work/";
+
 /// Somebody of whom it is known from where it asks, and no more.
 fn from_where(parts: &Parts, peer: Peer) -> Caller {
     let agent = parts.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use kinora_protocol::ErrorCode;
 
+use super::authorise;
 use super::problem::Refusal;
 use crate::Hub;
 
@@ -32,6 +33,7 @@ pub(super) async fn permit(State(hub): State<Hub>, request: Request, next: Next)
         && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
     if origin.is_none() && changes(request.method(), request.headers()) && is_foreign(request.headers()) {
         let why = "a page of another origin may not do this; `kinora hub --allow-origin ORIGIN` lets it";
+        authorise::turned_away(&hub, request, "a page of another origin").await;
         return Refusal::new(StatusCode::FORBIDDEN, ErrorCode::BadInput, why).into_response();
     }
     let wanted = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 use kinora_protocol::ErrorCode;
 use tower_http::timeout::TimeoutBody;
 
+use super::authorise;
 use super::peer::Peer;
 use super::problem::Refusal;
 use crate::Hub;
@@ -48,6 +49,7 @@ pub(super) async fn admit(State(hub): State<Hub>, request: Request, next: Next) 
             let why = format!(
                 "this hub does not go by the name {host:?}: call it by an address or localhost, or let it by `kinora hub --allow-host {host}`"
             );
+            authorise::turned_away(&hub, request, &format!("by the name {host:?}")).await;
             Refusal::new(StatusCode::MISDIRECTED_REQUEST, ErrorCode::BadInput, why).into_response()
         }
         _ => next.run(request).await,

@@ -19,6 +19,7 @@ use super::problem::Refusal;
 use super::sockets::NODE;
 use crate::Hub;
 use crate::app::access::Caller;
+use crate::app::access::audit::Outcome;
 use crate::session::Absence;
 
 /// How often a silent node is asked whether it is there.
@@ -192,6 +193,8 @@ async fn hear(
         };
         match serde_json::from_str::<ToHub>(&text) {
             Ok(ToHub::Hello(hello)) if !caller.is_node(&hello.node) => {
+                let why = format!("it greets as machine {}", hello.node);
+                hub.record(caller, "connect", Outcome::Denied, &why).await;
                 return refuse(to_node, "a greeting of another machine than the one that was let in");
             }
             // Who was shut out before its first word is not let in by it.

@@ -14,13 +14,35 @@ use kinora_store::Claimed;
 use super::problem::Refusal;
 use crate::Hub;
 use crate::app::access::Caller;
+use crate::app::access::audit::Outcome;
 use crate::app::work::Denied;
 
 /// The lease that a capability stands for, in the hands of the machine that it was given to.
 async fn authorised(hub: &Hub, caller: &Caller, capability: &str) -> Result<Claimed, Refusal> {
-    let capability: Capability = capability.parse().map_err(|()| Refusal::from(Denied::Forged))?;
-    let claimed = hub.authorised(&capability).await??;
-    if caller.is_node(&claimed.lease.node) { Ok(claimed) } else { Err(Denied::Forged.into()) }
+    let claimed = match capability.parse::<Capability>() {
+        Ok(capability) => hub.authorised(&capability).await?,
+        Err(()) => Err(Denied::Forged),
+    };
+    let its_own =
+        claimed.and_then(
+            |claimed| {
+                if caller.is_node(&claimed.lease.node) { Ok(claimed) } else { Err(Denied::Forged) }
+            },
+        );
+    noted(hub, caller, its_own).await
+}
+
+/// Writes down what a machine tried that it has no right to.
+async fn noted<T>(hub: &Hub, caller: &Caller, outcome: Result<T, Denied>) -> Result<T, Refusal> {
+    let why = match &outcome {
+        Err(Denied::Forged) => Some("no capability of this machine's"),
+        Err(Denied::OutOfBounds(failure)) => Some(failure.message.as_str()),
+        _ => None,
+    };
+    if let Some(why) = why {
+        hub.record(caller, "work", Outcome::Denied, why).await;
+    }
+    outcome.map_err(Refusal::from)
 }
 
 pub(super) async fn source(
@@ -30,7 +52,8 @@ pub(super) async fn source(
     Json(Ranges { ranges }): Json<Ranges>,
 ) -> Result<Body, Refusal> {
     let claimed = authorised(&hub, &caller, &capability).await?;
-    Ok(Body::from_stream(hub.read_source(&claimed, ranges).await?))
+    let read = hub.read_source(&claimed, ranges).await;
+    Ok(Body::from_stream(noted(&hub, &caller, read).await?))
 }
 
 pub(super) async fn input(
@@ -39,7 +62,8 @@ pub(super) async fn input(
     Path((capability, position)): Path<(String, usize)>,
 ) -> Result<Body, Refusal> {
     let claimed = authorised(&hub, &caller, &capability).await?;
-    Ok(Body::from_stream(hub.read_input(&claimed, position).await?))
+    let read = hub.read_input(&claimed, position).await;
+    Ok(Body::from_stream(noted(&hub, &caller, read).await?))
 }
 
 pub(super) async fn result(
