@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kinora_plan::{params, presets, sizing};
+use kinora_plan::presets;
 use kinora_protocol::access::Sight;
 use kinora_protocol::folder::{
     Delivery, FolderFile, FolderView, NewFolder, USUAL_EXTENSIONS, USUAL_JOBS, USUAL_SETTLE_SECONDS,
@@ -13,7 +13,7 @@ use kinora_protocol::recipe::{Container, Verify};
 use kinora_protocol::{ErrorCode, Failure, FolderId, UserId};
 use kinora_store::{FolderFileRow, FolderRow};
 
-use super::media::Asked;
+use super::media::{Asked, check_recipe};
 use crate::{Hub, Result, now_ms};
 
 mod deliver;
@@ -74,9 +74,7 @@ fn settled(asked: NewFolder) -> Asked<NewFolder> {
     if let Some(name) = &asked.preset {
         presets::find(name).map_err(bad_recipe)?;
     }
-    sizing::check(&asked.recipe.chunks)?;
-    params::parse(asked.recipe.video.ffmpeg_params.as_deref().unwrap_or(""))
-        .map_err(|why| bad_recipe(format!("ffmpeg parameters: {why}")))?;
+    check_recipe(&asked.recipe)?;
     let mut folder = NewFolder {
         settle_seconds: Some(settle_seconds),
         jobs: Some(jobs),

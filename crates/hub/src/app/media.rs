@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use futures_util::Stream;
 use kinora_access::{Action, Actor};
-use kinora_plan::{presets, sizing};
+use kinora_plan::{params, presets, sizing};
 use kinora_protocol::access::{Kind, Sight};
 use kinora_protocol::api::{MediaView, NewJob, Source};
 use kinora_protocol::job::{JobRequest, Work};
@@ -189,7 +189,7 @@ impl Hub {
             Ok(job) => self.inner.settings.job_defaults.fill(job),
             Err(failure) => return Ok(Err(failure)),
         };
-        if let Err(failure) = sizing::check(&job.recipe.chunks) {
+        if let Err(failure) = check_recipe(&job.recipe) {
             return Ok(Err(failure));
         }
         let (input, source_name) = match &job.source {
@@ -355,6 +355,13 @@ pub struct Output {
 fn container(recipe: &Recipe) -> Container {
     let usual = if recipe.ladder.is_some() { Container::Hls } else { Container::Mp4 };
     recipe.container.unwrap_or(usual)
+}
+
+/// What can be said of a recipe before its source is known.
+pub(super) fn check_recipe(recipe: &Recipe) -> Asked<()> {
+    sizing::check(&recipe.chunks)?;
+    let bad = |why| Failure::new(ErrorCode::BadRecipe, format!("ffmpeg parameters: {why}"));
+    params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or("")).map(drop).map_err(bad)
 }
 
 /// A job with what its preset says where it says nothing itself.
