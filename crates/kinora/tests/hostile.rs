@@ -183,6 +183,31 @@ async fn what_is_no_file_is_not_opened() -> Result<()> {
     Ok(())
 }
 
+/// Each limit of what a file may have can be set, and says which it was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_more_than_is_taken_is_refused_by_its_name() -> Result<()> {
+    let film = clip(
+        "limits.mp4",
+        "-f lavfi -i testsrc2=s=160x90:r=25:d=4 -f lavfi -i sine=d=4 -c:v libx264 -preset ultrafast -c:a aac",
+    )?;
+    for (flags, word) in [
+        (["--max-fps", "20"], "frames a second"),
+        (["--max-packets", "50"], "video packets"),
+        (["--max-duration", "2"], "s long"),
+        (["--max-streams", "1"], "streams"),
+        (["--max-pixels", "10000"], "160x90"),
+    ] {
+        let place = Place::new()?;
+        let hub = Hub::start_as(&place, &[&["--listen", "127.0.0.1:0"][..], &flags].concat())?;
+        let media = hub.upload(&film).await?;
+        let ended = hub.ends(hub.client.submit(&job(media), None).await?.id).await?;
+        let failure = ended.failure.with_context(|| format!("{flags:?}: {:?}", ended.phase))?;
+        ensure!(failure.code == kinora_protocol::ErrorCode::BadInput, "{flags:?}: {failure}");
+        ensure!(failure.message.contains(word), "{flags:?}: {failure}");
+    }
+    Ok(())
+}
+
 /// The prepared set, where it is there.
 fn prepared() -> Result<Option<PathBuf>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/evil/make_evil.py");

@@ -135,6 +135,12 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     let mut hub = Hub::start_as(&place, &flags)?;
     hub.connected(1).await?;
     let pid = hub.child.id();
+    let sandbox = hub.client.nodes().await?.items.into_iter().map(|node| node.capabilities.sandbox.words());
+    println!("sandbox: {}", sandbox.collect::<Vec<_>>().join(", "));
+    // Beside the files, where whoever gets out would leave something.
+    let outside = place.at("outside");
+    std::fs::create_dir(&outside)?;
+    let canary = place.file("outside/canary", b"untouched")?;
     let (sources, next) = (sources()?, AtomicUsize::new(0));
     let folder = place.at("mutated");
     std::fs::create_dir(&folder)?;
@@ -171,6 +177,7 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     println!("slowest: {:?}", &times[times.len().saturating_sub(10)..]);
     println!("{count} files: {ends:?}; {:?} (median), {:?} (p99), {:?} at the most", at(50), at(99), at(100));
     ensure!(hub.child.try_wait()?.is_none(), "the hub is gone");
+    ensure!(std::fs::read(&canary)? == b"untouched" && support::names(&outside)?.len() == 1, "it got out");
     hub.connected(1).await?;
     let started = Instant::now();
     while let Some(one) = children(pid)?.first() {

@@ -169,6 +169,9 @@ pub(crate) fn reason_of(tail: &str, path: &Path) -> String {
         return "its index (moov) is missing: it is truncated, was never finished, or is no video at all"
             .to_owned();
     }
+    if tail.contains("exceeds max_streams") {
+        return "it has more streams than are taken (--max-streams)".to_owned();
+    }
     let refused = |line: &&str| line.contains("not on whitelist") || line.contains("not in whitelist");
     if let Some(refused) = tail.lines().find(refused) {
         // `[hls @ 0x5588] Format not on whitelist 'mov,…'`

@@ -120,7 +120,8 @@ impl Sandbox {
         let said = tail.to_lowercase();
         let no_memory =
             said.contains("cannot allocate memory") || (said.contains("alloc") && said.contains("fail"));
-        if self.limits.memory.is_some() && no_memory {
+        // ffmpeg says the same of too many streams.
+        if self.limits.memory.is_some() && no_memory && !said.contains("max_streams") {
             return Some("it asked for more memory than it may (--sandbox-memory)".to_owned());
         }
         // It was last looked at a moment before its end.
