@@ -416,6 +416,62 @@ async fn who_is_shut_out_sees_nothing_any_more() -> Result<()> {
     Ok(())
 }
 
+/// Rights are looked at anew while a connection lasts: to single things, to all of them by the role, and the key's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_watcher_loses_what_it_may_not_see_any_more() -> Result<()> {
+    let studio = Studio::open().await?;
+    let emil = studio.by("emil").await?;
+    let media = emil.upload(&short()?, |_| ()).await?.id;
+    let made = emil.submit(&job(media), None).await?.id;
+    let film = Shared::Job(made);
+    let fred: kinora_protocol::access::Sharee = "user:fred".parse().unwrap();
+    emil.share(&film, &ShareView { with: fred.clone(), right: Right::View }).await?;
+    let wanted = NewKey { name: "test".into(), scopes: None, expires_in: None, user: None, login: false };
+    let key = studio.hub.client.new_key(Some("fred"), &wanted).await?;
+    let watching = Client::new(&studio.hub.address)?.showing(key.key);
+    let mut told = watching.live(&Subscribe { subscribe: vec![Topic::Jobs], after: None }).await?;
+    let mut of_admin =
+        studio.by("ada").await?.live(&Subscribe { subscribe: vec![Topic::Jobs], after: None }).await?;
+    let names_it = |update: &kinora_protocol::live::Update| format!("{update:?}").contains(&made.to_string());
+    let hears =
+        async |watcher: &mut tokio::sync::mpsc::Receiver<kinora_protocol::live::Update>| -> Result<()> {
+            loop {
+                let update = tokio::time::timeout(Duration::from_secs(20), watcher.recv())
+                    .await?
+                    .context("the end")?;
+                if names_it(&update) {
+                    return Ok(());
+                }
+            }
+        };
+    let quiet =
+        async |watcher: &mut tokio::sync::mpsc::Receiver<kinora_protocol::live::Update>| -> Result<()> {
+            while let Ok(Some(update)) = tokio::time::timeout(Duration::from_secs(1), watcher.recv()).await {
+                ensure!(!names_it(&update), "{update:?}");
+            }
+            Ok(())
+        };
+    emil.tell_job(made, kinora_protocol::api::JobVerb::Pause).await?;
+    hears(&mut told).await?;
+    hears(&mut of_admin).await?;
+    // The share ends, and the admin is none any more.
+    emil.unshare(&film, &fred).await?;
+    let viewer = UserChange { role: Some(Role::Viewer), ..UserChange::default() };
+    studio.hub.client.new_user(&NewUser::new("eve", Role::Admin, PASSWORD)).await?;
+    studio.hub.client.change_user("ada", &viewer).await?;
+    // Who a watcher is, is good for two seconds.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    emil.tell_job(made, kinora_protocol::api::JobVerb::Resume).await?;
+    quiet(&mut told).await?;
+    quiet(&mut of_admin).await?;
+    studio.hub.client.revoke_key(Some("fred"), key.id).await?;
+    let since = Instant::now();
+    while tokio::time::timeout(Duration::from_secs(20), told.recv()).await?.is_some() {
+        ensure!(since.elapsed() < Duration::from_secs(15), "it goes on");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_does_what_it_is_for() -> Result<()> {
     let studio = Studio::open().await?;

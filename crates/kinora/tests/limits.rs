@@ -215,3 +215,22 @@ async fn a_watcher_that_talks_all_the_time_is_cut_off() -> Result<()> {
     ensure!(failure.code == ErrorCode::Unauthenticated, "{failure:?}");
     Ok(())
 }
+
+/// What has no business being long is not taken when it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_and_heads_have_an_end() -> Result<()> {
+    let place = Place::new()?;
+    let hub = Hub::alone(&place, "127.0.0.1:0")?;
+    let long = vec![b' '; (1 << 20) + 1];
+    let refused = wire::send(&hub.address, "POST", "/api/v1/jobs", "application/json", &long)?;
+    ensure!(refused.status == 413, "{refused:?}: {}", refused.text());
+    let just = wire::send(&hub.address, "POST", "/api/v1/jobs", "application/json", &long[..1 << 20])?;
+    ensure!(just.status == 422, "{just:?}: {}", just.text());
+    let word = "x".repeat(2 << 20);
+    // Who sends so much may be cut off before it has read the answer.
+    if let Ok(answer) = wire::ask(&hub.address, "GET", "/health/live", &[("x-word", &word)]) {
+        ensure!(answer.status == 431, "{answer:?}");
+    }
+    ensure!(wire::ask(&hub.address, "GET", "/health/live", &[])?.status == 204);
+    Ok(())
+}
