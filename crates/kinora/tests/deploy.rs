@@ -4,16 +4,11 @@
 mod support;
 
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use support::cluster::Hub;
-use support::{PATIENCE, Place, kinora, loud, run, signal};
-
-fn deploy(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name)
-}
+use support::{PATIENCE, Place, deploy, kinora, loud, run, signal};
 
 /// Whether these are arguments that it takes: help is printed only when all before it is right.
 fn takes(arguments: &[String]) -> Result<()> {

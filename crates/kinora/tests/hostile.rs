@@ -18,7 +18,7 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
 use kinora_protocol::node::Sandboxing;
 use support::cluster::{Hub, Worker, job};
-use support::processes::children;
+use support::processes::nothing_left;
 use support::{PATIENCE, Place, clip, loud, short};
 
 /// What should become of a file.
@@ -299,20 +299,6 @@ fn starts_and_goes_on(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// No program of a worker's goes on, and nothing of its work is there.
-async fn nothing_is_left(worker: &Worker) -> Result<()> {
-    if !cfg!(target_os = "linux") {
-        return Ok(());
-    }
-    let started = Instant::now();
-    while let Some(one) = children(worker.child.id())?.first() {
-        ensure!(started.elapsed() < PATIENCE, "{} still runs", one.field("Name:"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    ensure!(support::names(&worker.folder.join("scratch"))?.is_empty(), "scratch was left");
-    Ok(())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_prepared_files_meet_their_fate() -> Result<()> {
     let Some(folder) = prepared()? else { return Ok(()) };
@@ -361,7 +347,9 @@ async fn the_prepared_files_meet_their_fate() -> Result<()> {
             hub.client.submit(&wanted, None).await.err().with_context(|| format!("{line} was taken"))?;
         ensure!(refused.code == kinora_protocol::ErrorCode::BadRecipe, "{line}: {refused}");
     }
-    nothing_is_left(&worker).await?;
+    if cfg!(target_os = "linux") {
+        nothing_left(worker.child.id(), &worker.folder.join("scratch")).await?;
+    }
     ensure!(canary.map_or(true, |canary| canary.is_silent()), "something was fetched");
     for outside in ["/tmp/PWNED_attach", "/tmp/pwn.ttf"] {
         ensure!(!Path::new(outside).exists(), "{outside} was written");

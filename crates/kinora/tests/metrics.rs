@@ -4,7 +4,6 @@
 mod support;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use kinora_protocol::api::NewJob;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::ChunkRecipe;
 use support::cluster::{Hub, Worker, job};
-use support::{Place, eight, loud, wire};
+use support::{Place, deploy, eight, loud, wire};
 
 fn scrape(hub: &Hub) -> Result<String> {
     let answer = wire::ask(&hub.address, "GET", "/metrics", &[])?;
@@ -57,13 +56,9 @@ fn asked(text: &str) -> BTreeSet<String> {
 /// Is there where a graphics processor is whose driver says how busy it is.
 const OF_GPUS: &str = "kinora_node_gpu_busy_ratios";
 
-fn deploy() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy")
-}
-
 /// As Prometheus reads them.
 fn check_rules() -> Result<()> {
-    let rules = deploy().join("prometheus/kinora.rules.yml");
+    let rules = deploy("prometheus/kinora.rules.yml");
     let Ok(ended) = Command::new("promtool").args(["check", "rules"]).arg(rules).output() else {
         loud(
             "SKIPPED: promtool is not installed (Debian: prometheus): only the names in the rules are looked at",
@@ -140,8 +135,8 @@ async fn numbers_are_right() -> Result<()> {
 fn is_asked_for(there: &BTreeSet<String>) -> Result<()> {
     let mut looked = BTreeSet::new();
     for folder in ["grafana", "prometheus"] {
-        for name in support::names(&deploy().join(folder))? {
-            let path = deploy().join(folder).join(&name);
+        for name in support::names(&deploy(folder))? {
+            let path = deploy(folder).join(&name);
             let text = std::fs::read_to_string(&path)?;
             if name.ends_with(".json") {
                 let board: serde_json::Value = serde_json::from_str(&text)?;

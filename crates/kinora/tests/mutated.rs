@@ -14,9 +14,9 @@ use kinora_protocol::api::NewJob;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::recipe::Scale;
 use support::cluster::{Hub, job};
-use support::processes::children;
+use support::processes::nothing_left;
 use support::random::Random;
-use support::{PATIENCE, Place, clip, loud, short};
+use support::{Place, clip, loud, short};
 
 /// How many files, unless somebody says.
 const USUAL: usize = 60;
@@ -179,12 +179,7 @@ async fn whatever_is_wrong_in_a_file_nothing_falls() -> Result<()> {
     ensure!(hub.child.try_wait()?.is_none(), "the hub is gone");
     ensure!(std::fs::read(&canary)? == b"untouched" && support::names(&outside)?.len() == 1, "it got out");
     hub.connected(1).await?;
-    let started = Instant::now();
-    while let Some(one) = children(pid)?.first() {
-        ensure!(started.elapsed() < PATIENCE, "{} still runs", one.field("Name:"));
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    ensure!(support::names(&place.at("data").join("scratch"))?.is_empty(), "scratch was left");
+    nothing_left(pid, &place.at("data").join("scratch")).await?;
     ensure!(ends.contains_key("done") && ends.contains_key("failed"), "{ends:?}");
     Ok(())
 }

@@ -341,14 +341,9 @@ async fn a_collector_that_is_not_there_is_in_nobodys_way() -> Result<()> {
     let id = hub.client.submit(&job(media), None).await?.id;
     ensure!(hub.ends(id).await?.phase == JobPhase::Completed);
     support::signal(&hub.child, "TERM")?;
-    let by = Instant::now() + PATIENCE;
-    let ended = loop {
-        if let Some(ended) = hub.child.try_wait()? {
-            break ended;
-        }
-        ensure!(Instant::now() < by, "the hub waits for a collector that is not there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let what = "the hub to end without the collector";
+    support::until(what, || hub.child.try_wait().is_ok_and(|ended| ended.is_some()))?;
+    let ended = hub.child.wait()?;
     ensure!(ended.success(), "{ended}");
     Ok(())
 }

@@ -25,6 +25,11 @@ pub mod random;
 pub mod receiver;
 pub mod wire;
 
+/// What is given to those who run a hub.
+pub fn deploy(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy").join(name)
+}
+
 /// Longer than any run here takes; a test that waits so long has found something that hangs.
 pub const PATIENCE: Duration = Duration::from_secs(180);
 

@@ -1,8 +1,11 @@
 //! What Linux says of processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+
+use super::{PATIENCE, names};
 
 /// A process: its folder below `/proc`, and what its `status` says.
 pub struct Process {
@@ -29,4 +32,15 @@ pub fn children(parent: u32) -> Result<Vec<Process>> {
         }
     }
     Ok(found)
+}
+
+/// No program that a process has started goes on, and nothing of its work is in `scratch`.
+pub async fn nothing_left(parent: u32, scratch: &Path) -> Result<()> {
+    let started = Instant::now();
+    while let Some(one) = children(parent)?.first() {
+        ensure!(started.elapsed() < PATIENCE, "{} still runs", one.field("Name:"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    ensure!(names(scratch)?.is_empty(), "scratch was left");
+    Ok(())
 }
