@@ -7,7 +7,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// When the folder cannot be written to.
-pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
+pub fn write(path: &Path, content: impl AsRef<[u8]>) -> std::io::Result<()> {
     let mut growing = path.as_os_str().to_owned();
     growing.push(".new");
     let growing = Path::new(&growing);
@@ -17,7 +17,7 @@ pub fn write(path: &Path, text: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(growing)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content.as_ref())?;
     file.sync_all()?;
     std::fs::rename(growing, path)?;
     // The rename itself has to survive a power cut, too.

@@ -162,7 +162,7 @@ impl Hub {
         let failure = Failure::new(ErrorCode::LeaseLost, message);
         let change = match then {
             AfterExpiry::StillRunning => {
-                self.traces().given_up(*job, lease.task, *kind, *ordinal);
+                self.traces().ended(*job, lease.task, *kind, *ordinal);
                 return;
             }
             AfterExpiry::Retrying { .. } => TaskChange::Retry { failure },

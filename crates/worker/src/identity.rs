@@ -53,7 +53,7 @@ fn own_key(path: &Path) -> Result<SigningKey, Failure> {
         Some(kept) => kept,
         None => {
             let made = SigningKey::generate().map_err(odd)?;
-            private::write(path, &hex(&made)).map_err(|error| disk(path, &error))?;
+            private::write(path, hex(&made)).map_err(|error| disk(path, &error))?;
             made
         }
     };

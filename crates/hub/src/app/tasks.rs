@@ -209,7 +209,7 @@ impl Hub {
                 self.job_failed(claimed.job, failure, &stopped).await;
             }
             FailOutcome::StillRunning => {
-                self.traces().given_up(claimed.job, claimed.lease.task, claimed.kind, claimed.ordinal);
+                self.traces().ended(claimed.job, claimed.lease.task, claimed.kind, claimed.ordinal);
             }
             FailOutcome::LeaseLost => {}
         }

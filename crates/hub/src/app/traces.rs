@@ -114,16 +114,13 @@ impl Traces {
         match event {
             Event::Job { job, phase, .. } if phase.is_final() => self.put(Note::Ended(*job)),
             Event::Task { change: TaskChange::Leased { .. } | TaskChange::Progress(_), .. } => {}
-            Event::Task { job, task, kind, ordinal, .. } => {
-                let task = Task { id: *task, kind: *kind, ordinal: *ordinal };
-                self.put(Note::Task { job: *job, task });
-            }
+            Event::Task { job, task, kind, ordinal, .. } => self.ended(*job, *task, *kind, *ordinal),
             Event::Job { .. } | Event::Planned { .. } => {}
         }
     }
 
-    /// An attempt has ended while another of the same task goes on.
-    pub(crate) fn given_up(&self, job: JobId, task: TaskId, kind: TaskKind, ordinal: u32) {
+    /// An attempt of a task may have ended, perhaps while another goes on.
+    pub(crate) fn ended(&self, job: JobId, task: TaskId, kind: TaskKind, ordinal: u32) {
         self.put(Note::Task { job, task: Task { id: task, kind, ordinal } });
     }
 
@@ -253,7 +250,7 @@ impl Hub {
     /// What could be said; what could not is lost.
     fn said(&self, spans: Result<Vec<Span>>) -> Vec<Span> {
         spans.unwrap_or_else(|error| {
-            self.metrics().spans().lost(1);
+            self.traces().count.lost(1);
             tracing::debug!("what happened cannot be traced: {error}");
             Vec::new()
         })
@@ -275,7 +272,7 @@ impl Hub {
         }
         if let Err(error) = batches.try_send(spans) {
             let lost = error.into_inner().len();
-            self.metrics().spans().lost(lost);
+            self.traces().count.lost(lost);
             tracing::debug!(lost, "traces are lost: the collector is too slow");
         }
     }
@@ -293,12 +290,12 @@ impl Hub {
                 self.attempt_spans(job, new.map(|made| (task, made))).await?
             }
             Note::Worked { job, task, attempt, node, steps } => {
-                let attempts = self.store().attempts(task).await?;
-                let found = attempts.into_iter().find(|made| made.lease.attempt == attempt);
-                let began_us = found.map(|made| made.started_ms * 1000);
                 if !told.is_first(job, Part::Worked, task, attempt) {
                     return Ok(Vec::new());
                 }
+                let attempts = self.store().attempts(task).await?;
+                let found = attempts.into_iter().find(|made| made.lease.attempt == attempt);
+                let began_us = found.map(|made| made.started_ms * 1000);
                 let place = self.place_of(&node).await?;
                 began_us
                     .map(|began| span::steps(job, (task, attempt), began, &steps, &place))

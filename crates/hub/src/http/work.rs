@@ -23,12 +23,10 @@ async fn authorised(hub: &Hub, caller: &Caller, capability: &str) -> Result<Clai
         Ok(capability) => hub.authorised(&capability).await?,
         Err(()) => Err(Denied::Forged),
     };
-    let its_own =
-        claimed.and_then(
-            |claimed| {
-                if caller.is_node(&claimed.lease.node) { Ok(claimed) } else { Err(Denied::Forged) }
-            },
-        );
+    let its_own = match claimed {
+        Ok(claimed) if !caller.is_node(&claimed.lease.node) => Err(Denied::Forged),
+        claimed => claimed,
+    };
     noted(hub, caller, its_own).await
 }
 

@@ -26,11 +26,11 @@ pub async fn run(args: &HealthArgs) -> Result<(), Failure> {
         }
         say!("machines: {}", view.nodes);
     });
-    let failing = parts(&view).into_iter().filter(|(_, health)| **health != Health::Ok);
-    let failing: Vec<String> = failing.map(|(part, health)| format!("{part}: {}", words(health))).collect();
     if view.ready {
         return Ok(());
     }
+    let failing = parts(&view).into_iter().filter(|(_, health)| **health != Health::Ok);
+    let failing: Vec<String> = failing.map(|(part, health)| format!("{part}: {}", words(health))).collect();
     Err(Failure::new(ErrorCode::Unreachable, format!("the hub is not ready: {}", failing.join("; "))))
 }
 

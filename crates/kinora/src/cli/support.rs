@@ -1,14 +1,13 @@
 //! `kinora support-bundle`: one file with what somebody has to know who is to find out why something does not work.
 
-use std::fs::OpenOptions;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kinora_protocol::api::EventView;
+use kinora_access::private;
+use kinora_protocol::api::{EventView, JobView, Page, SystemView};
 use kinora_protocol::client::Client;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::{ErrorCode, Failure, JobId};
@@ -106,21 +105,23 @@ pub async fn run(args: &SupportArgs, config: &Config) -> Result<(), Failure> {
     let reached = in_time(stranger(&args.hub.hub)?.readiness()).await;
     if bundle.json("hub/health", reached).is_some() {
         let client = args.hub.client()?;
-        gather_numbers(&mut bundle, &client).await;
-        if args.names {
-            gather_texts(&mut bundle, &client, args.jobs).await;
-        } else {
-            // Their names have to be known so that they can be taken out.
-            match names(&client, args.jobs).await {
-                Ok(known) => {
-                    redaction = known;
-                    gather_texts(&mut bundle, &client, args.jobs).await;
-                }
-                Err(failure) => bundle.missing.push(format!(
-                    "jobs and log: the names in them are not known ({failure}); --names leaves them in"
-                )),
+        let system = in_time(client.system()).await;
+        let jobs = in_time(client.jobs(None, args.jobs)).await;
+        // Their names have to be known so that they can be taken out.
+        let known = if args.names { Ok(redaction) } else { names(&client, &system, &jobs).await };
+        gather_numbers(&mut bundle, &client, system).await;
+        redaction = match known {
+            Ok(known) => {
+                gather_texts(&mut bundle, &client, jobs).await;
+                known
             }
-        }
+            Err(failure) => {
+                bundle.missing.push(format!(
+                    "jobs and log: the names in them are not known ({failure}); --names leaves them in"
+                ));
+                Redaction::of_secrets()
+            }
+        };
     }
     let written = write(&args.output, bundle, (&redaction, !args.names))?;
     args.hub.show(&written, |written| {
@@ -144,9 +145,9 @@ fn program() -> String {
 }
 
 /// What the hub is and does, in which nobody's files are named.
-async fn gather_numbers(bundle: &mut Bundle, client: &Client) {
+async fn gather_numbers(bundle: &mut Bundle, client: &Client, system: Result<SystemView, Failure>) {
     bundle.text("hub/metrics", in_time(client.metrics()).await);
-    bundle.json("hub/system", in_time(client.system()).await);
+    bundle.json("hub/system", system);
     bundle.json("hub/cluster", in_time(client.cluster()).await);
     bundle.json("hub/nodes", in_time(client.nodes()).await);
     bundle.json("hub/scrub", in_time(client.scrub()).await);
@@ -154,9 +155,9 @@ async fn gather_numbers(bundle: &mut Bundle, client: &Client) {
 }
 
 /// What it says of jobs.
-async fn gather_texts(bundle: &mut Bundle, client: &Client, jobs: u32) {
+async fn gather_texts(bundle: &mut Bundle, client: &Client, jobs: Result<Page<JobView>, Failure>) {
     bundle.text("hub/log", in_time(client.log_lines()).await);
-    let Some(page) = bundle.json("hub/jobs", in_time(client.jobs(None, jobs)).await) else { return };
+    let Some(page) = bundle.json("hub/jobs", jobs) else { return };
     let wrong = page.items.iter().filter(|job| job.phase == JobPhase::Failed || job.stuck.is_some());
     for job in wrong {
         let place = format!("hub/jobs/{}", job.id);
@@ -182,12 +183,17 @@ async fn events(client: &Client, job: JobId) -> Result<Vec<EventView>, Failure> 
 }
 
 /// What people called things in the hub.
-async fn names(client: &Client, jobs: u32) -> Result<Redaction, Failure> {
+async fn names(
+    client: &Client,
+    system: &Result<SystemView, Failure>,
+    jobs: &Result<Page<JobView>, Failure>,
+) -> Result<Redaction, Failure> {
+    let (system, jobs) = (system.as_ref().map_err(Clone::clone)?, jobs.as_ref().map_err(Clone::clone)?);
     let mut names: Vec<String> =
         in_time(client.media()).await?.items.into_iter().map(|media| media.name).collect();
-    names.extend(in_time(client.jobs(None, jobs)).await?.items.into_iter().map(|job| job.name));
-    let allowed = in_time(client.system()).await?.allowed_folders;
-    let mut folders: Vec<String> = allowed.iter().map(|folder| folder.display().to_string()).collect();
+    names.extend(jobs.items.iter().map(|job| job.name.clone()));
+    let mut folders: Vec<String> =
+        system.allowed_folders.iter().map(|folder| folder.display().to_string()).collect();
     match in_time(client.folders()).await {
         Ok(watched) => {
             for one in watched.items {
@@ -210,16 +216,7 @@ fn write<'a>(
     (redaction, hides): (&Redaction, bool),
 ) -> Result<Written<'a>, Failure> {
     let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()));
-    let mut part = path.as_os_str().to_owned();
-    part.push(".part");
-    let part = Path::new(&part);
-    let _ = std::fs::remove_file(part);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(part).map_err(disk)?;
-    let mut archive = tar::Builder::new(GzEncoder::new(file, Compression::default()));
+    let mut archive = tar::Builder::new(GzEncoder::new(Vec::new(), Compression::default()));
     let mut entries = Vec::new();
     let missing: Vec<String> = bundle.missing.iter().map(|why| redaction.text(why)).collect();
     let listed = Content::Text(missing.iter().fold(String::new(), |all, why| all + why + "\n"));
@@ -236,8 +233,8 @@ fn write<'a>(
         append(&mut archive, &name, text.as_bytes()).map_err(disk)?;
         entries.push(name);
     }
-    let mut file = archive.into_inner().and_then(GzEncoder::finish).map_err(disk)?;
-    file.flush().and_then(|()| std::fs::rename(part, path)).map_err(disk)?;
+    let bytes = archive.into_inner().and_then(GzEncoder::finish).map_err(disk)?;
+    private::write(path, bytes).map_err(disk)?;
     Ok(Written { file: path, entries, missing })
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use super::otlp;
 use super::span::Span;
 use crate::app::metrics::Spans;
-use crate::app::outgoing::{builder, innermost};
+use crate::app::outgoing::{self, innermost};
 
 /// A collector has to answer within this.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -121,8 +121,7 @@ impl Sender {
 
     /// Sends what comes, until nothing does.
     pub(super) async fn run(mut self, mut batches: mpsc::Receiver<Vec<Span>>) {
-        let client = builder().timeout(PATIENCE).build();
-        let client = client.or_else(|_| builder().timeout(PATIENCE).tls_certs_only([]).build());
+        let client = outgoing::client(PATIENCE);
         let Ok(client) = client.inspect_err(|error| tracing::error!("traces cannot be sent: {error}")) else {
             return;
         };

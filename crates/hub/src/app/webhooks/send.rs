@@ -13,7 +13,7 @@ use kinora_store::{DeliveryRow, Tried, WebhookRow};
 use sha2::Sha256;
 use tokio_util::sync::CancellationToken;
 
-use crate::app::outgoing::{builder, innermost};
+use crate::app::outgoing::{self, innermost};
 use crate::{Hub, Result, now_ms};
 
 /// A receiver has to answer within this.
@@ -63,8 +63,7 @@ fn judge(answer: std::result::Result<u16, String>, tries: u32, now_ms: i64) -> T
 
 /// What sends.
 pub(crate) fn client() -> reqwest::Result<reqwest::Client> {
-    // Without certificates of authorities on this machine receivers with plain HTTP are told all the same.
-    builder().timeout(PATIENCE).build().or_else(|_| builder().timeout(PATIENCE).tls_certs_only([]).build())
+    outgoing::client(PATIENCE)
 }
 
 async fn post(
