@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -11,7 +13,7 @@ use kinora_protocol::client::{Client, Shared};
 use kinora_protocol::{ErrorCode, routes};
 use support::cluster::{Hub, local_key};
 use support::random::Random;
-use support::{Place, kinora, run, wire};
+use support::{Place, kinora, run, until, wire};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 
@@ -38,24 +40,44 @@ fn bytes(random: &mut Random, size: usize) -> Vec<u8> {
     (0..size).map(|_| random.below(256) as u8).collect()
 }
 
+/// A form with a file on its way.
+struct Form {
+    stream: TcpStream,
+    rest: Vec<u8>,
+}
+
+impl Form {
+    /// Announces all of it and sends its beginning.
+    fn begin(hub: &Hub, key: &str, name: &str, content: &[u8], beginning: usize) -> Result<Self> {
+        let mut body =
+            format!("--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
+                .into_bytes();
+        body.extend(content);
+        body.extend(b"\r\n--b--\r\n");
+        let (length, bearer) = (body.len().to_string(), format!("Bearer {key}"));
+        let headers = [
+            ("content-type", "multipart/form-data; boundary=b"),
+            ("content-length", &*length),
+            ("authorization", &*bearer),
+        ];
+        let mut stream = wire::open(&hub.address, "POST", routes::MEDIA, &headers)?;
+        let rest = body.split_off(beginning.min(body.len()));
+        // Who is refused early is not heard to the end.
+        let _ = stream.write_all(&body);
+        Ok(Self { stream, rest })
+    }
+
+    /// Sends the rest; gives the status and what was said.
+    fn end(mut self) -> Result<(u16, String)> {
+        let _ = self.stream.write_all(&self.rest);
+        let answer = wire::read(self.stream)?;
+        Ok((answer.status, answer.text()))
+    }
+}
+
 /// Posts a form with a file; gives the status and what was said.
 fn post(hub: &Hub, key: &str, name: &str, content: &[u8]) -> Result<(u16, String)> {
-    let mut body =
-        format!("--b\r\ncontent-disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\r\n")
-            .into_bytes();
-    body.extend(content);
-    body.extend(b"\r\n--b--\r\n");
-    let (length, bearer) = (body.len().to_string(), format!("Bearer {key}"));
-    let headers = [
-        ("content-type", "multipart/form-data; boundary=b"),
-        ("content-length", &*length),
-        ("authorization", &*bearer),
-    ];
-    let mut stream = wire::open(&hub.address, "POST", routes::MEDIA, &headers)?;
-    // Who is refused early is not heard to the end.
-    let _ = std::io::Write::write_all(&mut stream, &body);
-    let answer = wire::read(stream)?;
-    Ok((answer.status, answer.text()))
+    Form::begin(hub, key, name, content, 0)?.end()
 }
 
 async fn emil(hub: &Hub) -> Result<UserView> {
@@ -78,7 +100,7 @@ async fn a_user_keeps_so_much_and_no_more() -> Result<()> {
         let length = body.len().to_string();
         let own = [("authorization", &*bearer), ("tus-resumable", "1.0.0"), ("content-length", &*length)];
         let mut stream = wire::open(&hub.address, method, path, &[&own, headers].concat())?;
-        let _ = std::io::Write::write_all(&mut stream, body);
+        let _ = stream.write_all(body);
         wire::read(stream)
     };
     let refused = tus("POST", routes::UPLOADS, &[("upload-length", "600000")], &[])?;
@@ -153,6 +175,31 @@ async fn of_those_that_come_at_once_as_many_as_fit() -> Result<()> {
     ensure!(statuses.iter().filter(|status| **status == 201).count() == 2, "{statuses:?}");
     ensure!(statuses.iter().all(|status| [201, 507].contains(status)), "{statuses:?}");
     ensure!(emil(&hub).await?.used == 2 * MEGABYTE as u64);
+    Ok(())
+}
+
+/// How many files are coming.
+fn incoming(place: &Place) -> usize {
+    let names = std::fs::read_dir(place.at("data").join("media")).into_iter().flatten().flatten();
+    names.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".incoming-")).count()
+}
+
+/// One that will not fit, and is still coming, takes no room from those that came before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_let_in_is_not_turned_away_at_the_end() -> Result<()> {
+    let (place, hub, key) = studio(&[]).await?;
+    let quota = UserChange { quota: Some(Quota::Bytes(2_500_000)), ..UserChange::default() };
+    hub.client.change_user("emil", &quota).await?;
+    let mut random = Random(3);
+    let files: Vec<Vec<u8>> = (0..3).map(|_| bytes(&mut random, MEGABYTE)).collect();
+    let mut forms = Vec::new();
+    for (nth, file) in files.iter().enumerate() {
+        forms.push(Form::begin(&hub, &key, "a.mp4", file, MEGABYTE / 4)?);
+        // The hub writes into one file for each that it has let in.
+        until("it to be let in", || incoming(&place) == nth + 1)?;
+    }
+    let statuses: Vec<u16> = forms.into_iter().map(|form| Ok(form.end()?.0)).collect::<Result<_>>()?;
+    ensure!(statuses == [201, 201, 507], "{statuses:?}");
     Ok(())
 }
 

@@ -149,7 +149,8 @@ impl Hub {
             return Err(allowance.unfit());
         }
         let left = allowance.map_or(u64::MAX, Allowance::left);
-        let bytes = if announced == 0 { left } else { announced };
+        // Never more than there is, or who has no room would take it from those who have.
+        let bytes = if announced == 0 { left } else { announced.min(left) };
         let room = allowance.and_then(|_| self.inner.coming.keep(owner, bytes));
         Ok(MadeRoom { most, takes: most.min(left), allowance, room })
     }
