@@ -215,7 +215,9 @@ async fn what_is_asked_wrongly_is_refused() -> Result<()> {
     let text = hub.upload(&place.file("text.mp4", "no video at all")?).await?;
     let id = hub.client.submit(&job(text), None).await?.id;
     let ended = hub.ends(id).await?;
-    ensure!(ended.phase == JobPhase::Failed && ended.failure.is_some(), "{ended:?}");
+    ensure!(ended.phase == JobPhase::Failed, "{ended:?}");
+    let why = ended.failure.context("no reason")?.to_string();
+    ensure!(why.contains("text.mp4") && !why.contains(&place.marker()), "{why}");
     let (_, why) = told(hub.client.tell_job(id, JobVerb::Pause).await)?;
     ensure!(why.contains("Failed cannot be told to pause"), "{why}");
     let good = hub.client.submit(&from_path(allowed.join("good.mp4")), None).await?.id;

@@ -1,5 +1,7 @@
 //! What nodes say about their tasks: done, failed, still at it. Each answer is decided first, then stored in one change.
 
+use std::path::Path;
+
 use kinora_jobs::judge::{self, Verdict};
 use kinora_jobs::retry::{self, DEFAULT_DELAY_MS, Then, Tries, Where};
 use kinora_protocol::event::{Event, TaskChange};
@@ -183,7 +185,9 @@ impl Hub {
     pub(crate) async fn failed(&self, claimed: &Claimed, failure: Failure) -> Result<()> {
         let shares = self.inner.nodes.with(&claimed.lease.node, |n| n.shares_files).unwrap_or(false);
         let place = if shares { Where::Here } else { Where::Elsewhere };
-        let delay = self.request_of(claimed).await?.recipe.chunks.retry_delay;
+        let request = self.request_of(claimed).await?;
+        let failure = self.by_name(&request.input, failure).await?;
+        let delay = request.recipe.chunks.retry_delay;
         let delay_ms = delay.map_or(DEFAULT_DELAY_MS, |seconds| (seconds * 1000.0) as i64);
         let tries = Tries { made: claimed.tries, most: claimed.max_attempts, delay_ms };
         let (then, failure) = match retry::after(&failure, place, tries) {
@@ -215,6 +219,15 @@ impl Hub {
         }
         self.ring();
         Ok(())
+    }
+
+    /// A failure that tells of media of the hub's by the name that people know it by, and not by its place here.
+    async fn by_name(&self, input: &Path, failure: Failure) -> Result<Failure> {
+        let Some(media) = self.media_at(input) else { return Ok(failure) };
+        let Some(row) = self.media_row(&media).await? else { return Ok(failure) };
+        let place = input.display().to_string();
+        let told = |text: &str| text.replace(&place, &row.name);
+        Ok(Failure { message: told(&failure.message), detail: told(&failure.detail), ..failure })
     }
 
     /// Nodes that failed a task, not those that only fell silent with it: a power cut is no fault of theirs.
