@@ -50,7 +50,9 @@ pub fn chunk(spec: &ChunkSpec, out: &ChunkOutput) -> Verdict {
     }
     let wanted_times = if spec.resample.is_some() || as_indexed { &spec.expect.times } else { &out.times_in };
     if out.packets > 0 && out.times != *wanted_times {
-        let reason = format!("chunk {}: its packets do not have the times of its frames", spec.ordinal);
+        // Frames that go back in time are one reason; at a constant rate each has its place.
+        let hint = if spec.resample.is_some() { "" } else { "; a constant frame rate (--fps) may help" };
+        let reason = format!("chunk {}: its packets do not have the times of its frames{hint}", spec.ordinal);
         return Verdict::Broken { reason };
     }
     for (n, other) in (1..).zip(&out.others) {
