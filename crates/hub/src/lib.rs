@@ -152,7 +152,7 @@ pub struct Settings {
     pub cluster: ClusterDefaults,
     /// Longest file that is taken over the network, in bytes; [`LONGEST_UPLOAD`] when absent.
     pub longest_upload: Option<u64>,
-    /// Requests that a user may make in a second, for long; any number when absent.
+    /// Requests that a key or a login may make in a second, for long; any number when absent.
     pub requests_per_second: Option<NonZeroU32>,
     /// Bytes of media that are kept for a user that has no number of its own; any number when absent.
     pub quota: Option<u64>,

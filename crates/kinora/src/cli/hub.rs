@@ -81,8 +81,8 @@ pub struct HubArgs {
     /// [default: 50G]
     #[arg(long, value_name = "SIZE", value_parser = size::parse)]
     pub max_upload: Option<u64>,
-    /// Requests that each user may make in a second, for long: ten times as many at once, and from one address (0 for any number).
-    /// Who is at the hub's machine and workers are not counted
+    /// Requests that each key and each login may make in a second, for long: ten times as many at once, and from one address; a user
+    /// with all of its own four times as many (0 for any number). Who is at the hub's machine and workers are not counted
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub requests_per_second: u32,
     /// Media that is kept for each user, for example 500G; kinora users quota sets another number for one [default: any]
