@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::command::Line;
 use crate::error::MediaError;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Around, Ended, Sandbox};
 use ending::{Stop, failed, stopped, unusable};
 
 mod ending;
@@ -169,7 +169,7 @@ pub async fn run_bytes(
     if control.cancel.is_cancelled() {
         return Err(MediaError::Cancelled { what: invocation.what.clone() });
     }
-    let mut group = Group::new(spawn(invocation).await?);
+    let mut group = spawn(invocation).await?;
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     let stderr_done =
         group.child.stderr.take().map(|pipe| tokio::spawn(collect_tail(pipe, Arc::clone(&tail))));
@@ -206,7 +206,11 @@ pub async fn run_bytes(
         End::Exited(Ok(status)) if status.success() => {
             Ok(Finished { cpu_seconds: reading.cpu_seconds, tail, written: None })
         }
-        End::Exited(Ok(status)) => Err(failed(invocation, status, tail, reading.cpu_seconds)),
+        End::Exited(Ok(status)) => {
+            let out_of_memory = group.confines.as_ref().is_some_and(kinora_sandbox::Group::was_out_of_memory);
+            let ended = Ended { status, tail: &tail, cpu_seconds: reading.cpu_seconds, out_of_memory };
+            Err(failed(invocation, &ended))
+        }
         End::Exited(Err(error)) => Err(unusable(invocation, &error.to_string())),
     }
 }
@@ -231,7 +235,7 @@ impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
     async fn read(
         &mut self,
         mut stdout: impl AsyncRead + Unpin,
-        group: &Group,
+        group: &Group<'_>,
         control: &Control,
     ) -> Option<Stop> {
         let mut piece = vec![0; 1 << 16];
@@ -296,7 +300,7 @@ async fn collect_tail(pipe: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
 impl<F> Reading<F> {
     /// Decoding up to a late chunk, or moving the index of a large file to its front, says nothing for minutes; but a program
     /// that still reads is alive.
-    fn wind_up_if_it_reads(&mut self, group: &Group, control: &Control) {
+    fn wind_up_if_it_reads(&mut self, group: &Group<'_>, control: &Control) {
         if let Some(read) = group.bytes_read().filter(|read| *read != self.bytes_read) {
             self.bytes_read = read;
             self.deadline = Instant::now() + control.stall;
@@ -305,19 +309,22 @@ impl<F> Reading<F> {
 }
 
 /// A process group; dropping it kills what is left of it.
-struct Group {
+struct Group<'a> {
     child: Child,
+    /// The control group, which goes when the processes are gone.
+    confines: Option<kinora_sandbox::Group<'a>>,
     #[cfg(unix)]
     leader: Option<rustix::process::Pid>,
 }
 
-impl Group {
-    fn new(child: Child) -> Self {
+impl<'a> Group<'a> {
+    fn new(child: Child, confines: Option<kinora_sandbox::Group<'a>>) -> Self {
         #[cfg(unix)]
         let leader =
             child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
         Self {
             child,
+            confines,
             #[cfg(unix)]
             leader,
         }
@@ -386,7 +393,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
         // The leader may be gone while something that it forked lives on in the group.
         self.kill();
@@ -416,19 +423,22 @@ fn spawner() -> &'static mpsc::Sender<Request> {
     })
 }
 
-async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
+async fn spawn(invocation: &Invocation) -> Result<Group<'_>, MediaError> {
     let Invocation { what, program, line, sandbox } = invocation;
     tracing::trace!(what, program = %program.display(), args = ?line, "runs");
-    let mut command = match sandbox.as_ref().and_then(|sandbox| sandbox.around(program, line)) {
-        Some((helper, words)) => {
+    let around = sandbox.as_ref().map(|sandbox| sandbox.around(program, line)).transpose();
+    let around =
+        around.map_err(|error| unusable(invocation, &format!("no control group for it: {error}")))?;
+    let (mut command, confines) = match around.flatten() {
+        Some(Around { helper, words, group }) => {
             let mut command = std::process::Command::new(helper);
             command.args(words);
-            command
+            (command, group)
         }
         None => {
             let mut command = std::process::Command::new(program);
             command.args(line.iter());
-            command
+            (command, None)
         }
     };
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -444,12 +454,13 @@ async fn spawn(invocation: &Invocation) -> Result<Child, MediaError> {
     let request = Request { command, runtime: tokio::runtime::Handle::current(), answer };
     let gone = || unusable(invocation, "the thread that starts programs is gone");
     spawner().send(request).map_err(|_| gone())?;
-    answered.await.map_err(|_| gone())?.map_err(|error| match error.kind() {
+    let child = answered.await.map_err(|_| gone())?.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
             MediaError::ToolMissing { program: invocation.program.display().to_string() }
         }
         _ => unusable(invocation, &error.to_string()),
-    })
+    })?;
+    Ok(Group::new(child, confines))
 }
 
 #[cfg(target_os = "linux")]

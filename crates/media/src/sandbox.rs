@@ -4,10 +4,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinora_protocol::node::Sandboxing;
-use kinora_sandbox::{Limits, Policy, Strength, WORD};
+use kinora_sandbox::{Branch, Group, Limits, Policy, Strength, WORD};
 
 use crate::command::Line;
 use crate::error::MediaError;
@@ -15,6 +16,9 @@ use crate::process::{self, Control, Invocation, LineMeans};
 
 /// How long the helper may take to say what it can do.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why there are no control groups.
+const NOT_CONFINED: &str = "programs are not confined";
 
 /// Whether programs are to be confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,13 +40,58 @@ pub struct Sandbox {
     wall: Option<Duration>,
     read: Vec<PathBuf>,
     state: Sandboxing,
+    /// Why there are none, else.
+    groups: Result<Groups, String>,
+}
+
+/// Control groups for programs, and what each may use.
+#[derive(Debug, Clone)]
+struct Groups {
+    branch: Arc<Branch>,
+    room: Room,
+}
+
+/// What a program may really use, where it has a control group of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory.
+    pub memory: Option<u64>,
+    /// Threads.
+    pub threads: Option<u64>,
+}
+
+/// What is started in a program's place: the helper, with what the program may touch, and the program.
+pub(crate) struct Around<'a> {
+    pub(crate) helper: &'a Path,
+    pub(crate) words: Vec<OsString>,
+    /// Lives as long as the program.
+    pub(crate) group: Option<Group<'a>>,
+}
+
+/// What is known of a program that has ended.
+pub(crate) struct Ended<'a> {
+    pub(crate) status: ExitStatus,
+    /// Its last words.
+    pub(crate) tail: &'a str,
+    /// As of a moment before its end.
+    pub(crate) cpu_seconds: f64,
+    /// Whether its control group had no memory for it.
+    pub(crate) out_of_memory: bool,
 }
 
 impl Sandbox {
     /// Nothing is confined.
     pub fn off(reason: impl Into<String>) -> Self {
         let state = Sandboxing::Off { reason: reason.into() };
-        Self { helper: None, required: false, limits: Limits::default(), wall: None, read: Vec::new(), state }
+        Self {
+            helper: None,
+            required: false,
+            limits: Limits::default(),
+            wall: None,
+            read: Vec::new(),
+            state,
+            groups: Err(NOT_CONFINED.to_owned()),
+        }
     }
 
     /// Asks `helper`, a binary that enters the sandbox when its first argument is [`WORD`], what this system can do.
@@ -70,7 +119,8 @@ impl Sandbox {
             Sandboxing::Partial { .. } => Some(helper.to_owned()),
             Sandboxing::Off { .. } => None,
         };
-        Ok(Self { helper, required, limits, wall: None, read: Vec::new(), state })
+        let groups = Err(NOT_CONFINED.to_owned());
+        Ok(Self { helper, required, limits, wall: None, read: Vec::new(), state, groups })
     }
 
     /// The same with a limit on how long a program runs, however much it moves. It holds without a sandbox, too.
@@ -83,6 +133,20 @@ impl Sandbox {
         Self { read: more.to_vec(), ..self }
     }
 
+    /// The same with a control group for each program, where the system has given this process some: it moves into one below its own.
+    pub fn grouped(self, room: Room) -> Self {
+        if self.helper.is_none() {
+            return self;
+        }
+        let groups = Branch::take().map(|branch| Groups { branch: Arc::new(branch), room });
+        Self { groups, ..self }
+    }
+
+    /// Whether each program has a control group, else why not, in words.
+    pub fn groups(&self) -> Result<(), &str> {
+        self.groups.as_ref().map(|_| ()).map_err(String::as_str)
+    }
+
     pub(crate) fn wall(&self) -> Option<Duration> {
         self.wall
     }
@@ -92,9 +156,14 @@ impl Sandbox {
         &self.state
     }
 
-    /// What is started in a program's place, if anything: the helper, with what the program may touch, and the program.
-    pub(crate) fn around(&self, program: &Path, line: &Line) -> Option<(&Path, Vec<OsString>)> {
-        let helper = self.helper.as_deref()?;
+    /// What is started in a program's place, if anything.
+    ///
+    /// # Errors
+    /// When the system makes no control group for it.
+    pub(crate) fn around(&self, program: &Path, line: &Line) -> std::io::Result<Option<Around<'_>>> {
+        let Some(helper) = self.helper.as_deref() else { return Ok(None) };
+        let groups = self.groups.as_ref().ok();
+        let group = groups.map(|all| all.branch.group(all.room.memory, all.room.threads)).transpose()?;
         // Drivers map more than there is.
         let memory = self.limits.memory.filter(|_| !line.hardware);
         let policy = Policy {
@@ -102,18 +171,20 @@ impl Sandbox {
             write: line.writes.clone(),
             hardware: line.hardware,
             limits: Limits { memory, ..self.limits },
+            group: group.as_ref().map(|group| group.folder().to_owned()),
             required: self.required,
         };
         let mut words = vec![OsString::from(WORD)];
         words.extend(policy.arguments());
         words.push(program.into());
         words.extend_from_slice(line);
-        Some((helper, words))
+        Ok(Some(Around { helper, words, group }))
     }
 
     /// Why a program ended, if that was not its own doing: the helper's last words, or what the system ended it for.
-    pub(crate) fn reason(&self, status: ExitStatus, tail: &str, cpu_seconds: f64) -> Option<String> {
+    pub(crate) fn reason(&self, ended: &Ended<'_>) -> Option<String> {
         self.helper.as_ref()?;
+        let Ended { status, tail, cpu_seconds, out_of_memory } = *ended;
         if status.code() == Some(i32::from(kinora_sandbox::FAILED)) {
             return tail.lines().find_map(|line| line.strip_prefix(kinora_sandbox::MARK)).map(str::to_owned);
         }
@@ -121,42 +192,43 @@ impl Sandbox {
         let no_memory =
             said.contains("cannot allocate memory") || (said.contains("alloc") && said.contains("fail"));
         // ffmpeg says the same of too many streams.
-        if self.limits.memory.is_some() && no_memory && !said.contains("max_streams") {
+        let no_space = self.limits.memory.is_some() && no_memory && !said.contains("max_streams");
+        if out_of_memory || no_space {
             return Some("it asked for more memory than it may (--sandbox-memory)".to_owned());
         }
         // It was last looked at a moment before its end.
         let used_up = self.limits.cpu_seconds.is_some_and(|limit| cpu_seconds * 2.0 >= limit as f64);
-        let reason = match ended_by(status)? {
-            Ended::Call => "it made a system call that no decoder makes, and was stopped",
-            Ended::Output => "it wrote more than it may (--sandbox-output)",
-            Ended::Killed if used_up => "it used more processor time than it may (--sandbox-cpu)",
-            Ended::Killed => return None,
+        let reason = match end_of(status)? {
+            End::Call => "it made a system call that no decoder makes, and was stopped",
+            End::Output => "it wrote more than it may (--sandbox-output)",
+            End::Killed if used_up => "it used more processor time than it may (--sandbox-cpu)",
+            End::Killed => return None,
         };
         Some(reason.to_owned())
     }
 }
 
 /// What the system ends a program for.
-enum Ended {
+enum End {
     Call,
     Output,
     Killed,
 }
 
 #[cfg(target_os = "linux")]
-fn ended_by(status: ExitStatus) -> Option<Ended> {
+fn end_of(status: ExitStatus) -> Option<End> {
     use rustix::process::Signal;
     use std::os::unix::process::ExitStatusExt as _;
     match Signal::from_named_raw(status.signal()?)? {
-        Signal::SYS => Some(Ended::Call),
-        Signal::XFSZ => Some(Ended::Output),
-        Signal::KILL => Some(Ended::Killed),
+        Signal::SYS => Some(End::Call),
+        Signal::XFSZ => Some(End::Output),
+        Signal::KILL => Some(End::Killed),
         _ => None,
     }
 }
 
 #[cfg(not(target_os = "linux"))]
-fn ended_by(_status: ExitStatus) -> Option<Ended> {
+fn end_of(_status: ExitStatus) -> Option<End> {
     None
 }
 

@@ -33,6 +33,9 @@ pub struct Capabilities {
     /// How the programs that open media are confined.
     #[serde(default)]
     pub sandbox: Sandboxing,
+    /// Whether each of them has a control group of its own, which bounds its memory and its threads.
+    #[serde(default)]
+    pub control_groups: bool,
 }
 
 /// How the programs that open media are confined on a machine.

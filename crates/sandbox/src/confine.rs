@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use crate::{Policy, Strength, calls, files};
+use crate::{Policy, Strength, calls, files, groups};
 
 /// What of the environment reaches the program: how it finds its libraries and speaks, and nothing that might be a secret.
 const KEPT: [&str; 4] = ["PATH", "LD_LIBRARY_PATH", "LC_ALL", "TZ"];
@@ -59,6 +59,10 @@ fn confine(policy: &Policy, program: &Path) -> Result<Strength, String> {
     let written: Result<Vec<File>, String> =
         policy.write.iter().map(|path| make(path).map_err(|e| format!("{}: {e}", path.display()))).collect();
     go_first();
+    if let Some(group) = &policy.group {
+        groups::enter(group)
+            .map_err(|e| format!("its control group {} cannot be entered: {e}", group.display()))?;
+    }
     let mut missing = Vec::new();
     missing.extend(limit(policy).err());
     missing.extend(drop_capabilities().err().map(|e| format!("capabilities are kept ({e})")));

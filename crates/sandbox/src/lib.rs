@@ -23,9 +23,15 @@ mod calls;
 mod confine;
 #[cfg(target_os = "linux")]
 mod files;
+#[cfg(target_os = "linux")]
+mod groups;
+#[cfg(not(target_os = "linux"))]
+#[path = "no_groups.rs"]
+mod groups;
 
 use std::ffi::OsString;
 
+pub use groups::{Branch, Group};
 pub use policy::{Limits, Policy};
 
 /// First argument of the helper.

@@ -14,6 +14,8 @@ pub struct Policy {
     pub hardware: bool,
     /// What it may use.
     pub limits: Limits,
+    /// The control group that it runs in, if it has one of its own: see [`crate::Branch`].
+    pub group: Option<PathBuf>,
     /// Whether it is not to run at all where the system cannot do all of this.
     pub required: bool,
 }
@@ -51,6 +53,9 @@ impl Policy {
                 say(flag, OsStr::new(&limit.to_string()));
             }
         }
+        if let Some(group) = &self.group {
+            say("--group", group.as_os_str());
+        }
         if self.hardware {
             words.push("--hardware".into());
         }
@@ -82,6 +87,7 @@ impl Policy {
                 "--cpu" => policy.limits.cpu_seconds = Some(number(&value()?)?),
                 "--file" => policy.limits.file_bytes = Some(number(&value()?)?),
                 "--open" => policy.limits.open_files = Some(number(&value()?)?),
+                "--group" => policy.group = Some(value()?.into()),
                 "--hardware" => policy.hardware = true,
                 "--required" => policy.required = true,
                 _ => return Err(format!("{flag:?} is not a flag of it")),
@@ -108,6 +114,7 @@ mod tests {
             write: vec!["/out".into()],
             hardware: true,
             limits,
+            group: Some("/sys/fs/cgroup/a/run-1".into()),
             required: true,
         };
         let program: Vec<OsString> = vec!["ffmpeg".into(), "--".into(), "-i".into()];

@@ -260,6 +260,11 @@ fn more_than_there_is_for_it() -> Result<()> {
     let gibibytes = (4_u64 << 30).to_string();
     denied(&policy, &["memory", &gibibytes])?;
     denied(&policy, &["files"])?;
+    // Where it has no control group, each thread takes of what it may map.
+    let limits = Limits { memory: Some(128 << 20), ..policy.limits };
+    // One that has begun and is given no more stops all of them.
+    let (said, signal) = tried(&Policy { limits, ..policy.clone() }, &["bomb", "100000"])?;
+    ensure!(!said.contains("ESCAPED") && matches!(signal, None | Some(libc::SIGABRT)), "{said} ({signal:?})");
     let (said, signal) = tried(&policy, &["fill", &output.display().to_string()])?;
     ensure!(signal == Some(libc::SIGXFSZ) || said.starts_with("denied"), "{said} ({signal:?})");
     ensure!(std::fs::metadata(&output)?.len() <= 8 << 20);

@@ -1400,6 +1400,8 @@ export interface components {
         Bytes: string;
         /** @description What a machine can do. */
         Capabilities: {
+            /** @description Whether each of them has a control group of its own, which bounds its memory and its threads. */
+            control_groups?: boolean;
             /**
              * Format: int32
              * @description Logical processors it may use.

@@ -53,6 +53,8 @@ struct System {
     render_devices: Vec<String>,
     dies_with_parent: bool,
     sandbox: Sandboxing,
+    /// Why ffmpeg has no control group of its own, as a command that was started like this one.
+    without_control_groups: Option<String>,
 }
 
 pub async fn run(args: &DoctorArgs, config: &Config) -> ExitCode {
@@ -88,6 +90,7 @@ pub async fn examine(config: &Config) -> Report {
     };
     report.ffmpeg = Some(tools.banner.clone());
     report.system.sandbox = tools.sandbox.state().clone();
+    report.system.without_control_groups = tools.sandbox.groups().err().map(str::to_owned);
     encoders(&tools, &mut report).await;
     if tools.version < (5, 1) {
         report.advice.push("ffmpeg 5.1 or newer keeps more colour metadata; this one still works".to_owned());
@@ -137,6 +140,7 @@ fn system() -> System {
         render_devices,
         dies_with_parent: cfg!(target_os = "linux"),
         sandbox: Sandboxing::default(),
+        without_control_groups: None,
     }
 }
 
@@ -182,6 +186,9 @@ fn print(report: &Report) {
     match &system.sandbox {
         Sandboxing::Full => say!("  ok       sandbox: ffmpeg sees its own files alone and has no network"),
         weaker => say!("  no       sandbox: {}", weaker.words()),
+    }
+    if let Some(reason) = &system.without_control_groups {
+        say!("  note     no control group for each ffmpeg: {reason}");
     }
     if !system.dies_with_parent {
         say!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");

@@ -1,9 +1,8 @@
 //! What it means that a program ended, in words for people.
 
-use std::process::ExitStatus;
-
 use super::{Control, Invocation};
 use crate::error::MediaError;
+use crate::sandbox::Ended;
 
 /// Why a program was stopped.
 #[derive(Debug, Clone, Copy)]
@@ -29,22 +28,20 @@ pub(super) fn stopped(invocation: &Invocation, control: &Control, stop: Stop, ta
     }
 }
 
-pub(super) fn failed(
-    invocation: &Invocation,
-    status: ExitStatus,
-    tail: String,
-    cpu_seconds: f64,
-) -> MediaError {
+pub(super) fn failed(invocation: &Invocation, ended: &Ended<'_>) -> MediaError {
     let (what, program) = (invocation.what.clone(), invocation.program.display().to_string());
-    let refused = refused_codec(&tail)
+    let refused = refused_codec(ended.tail)
         .map(|name| format!("{name} is not decoded here: its decoder is rare (docs/security.md)"));
-    let reason = refused.or_else(|| {
-        invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(status, &tail, cpu_seconds))
-    });
+    let reason = refused.or_else(|| invocation.sandbox.as_ref().and_then(|sandbox| sandbox.reason(ended)));
     match reason {
         Some(reason) if reason.contains("no such program") => MediaError::ToolMissing { program },
         Some(reason) => MediaError::Sandbox { what: format!("{what}: {program}"), reason },
-        None => MediaError::ToolFailed { what, program, status: status.to_string(), tail },
+        None => MediaError::ToolFailed {
+            what,
+            program,
+            status: ended.status.to_string(),
+            tail: ended.tail.to_owned(),
+        },
     }
 }
 

@@ -132,6 +132,7 @@ mod linux {
                 let threads: Vec<_> = (0..8).map(|_| std::thread::spawn(|| 1)).collect();
                 Ok(threads.into_iter().flat_map(std::thread::JoinHandle::join).sum::<i32>().to_string())
             }
+            "bomb" => bomb(target.parse().unwrap_or(usize::MAX)),
             _ => Err(Error::other("unknown attack")),
         }
     }
@@ -155,6 +156,16 @@ mod linux {
             }
         }
         Ok("64 children".to_owned())
+    }
+
+    /// Threads with as little as they can have, all at once.
+    fn bomb(most: usize) -> Result<String> {
+        let wait = std::sync::Arc::new(std::sync::Barrier::new(usize::MAX));
+        for _ in 0..most {
+            let wait = std::sync::Arc::clone(&wait);
+            std::thread::Builder::new().stack_size(16 << 10).spawn(move || wait.wait())?;
+        }
+        Ok(format!("{most} threads"))
     }
 
     /// Takes memory and writes to it.
