@@ -4,7 +4,9 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
@@ -14,7 +16,7 @@ use kinora_protocol::node::Sandboxing;
 use kinora_testkit::ffmpeg;
 use support::cluster::{Hub, job};
 use support::processes::children;
-use support::{PATIENCE, Place, eight, kinora, loud, run, short};
+use support::{BINARY, PATIENCE, Place, eight, kinora, kinora_at, loud, run, short};
 
 /// Whether this system has all of it; if not, that is said aloud.
 fn there() -> Result<bool> {
@@ -93,16 +95,49 @@ fn a_program_that_wants_more_gets_nothing() -> Result<()> {
     }
     for (mode, reaches) in [("required", false), ("off", true)] {
         let place = Place::new()?;
-        let canary = place.at("canary");
-        let tool = greedy(&place, &canary)?;
-        let mut command = place.encode(&short()?, "o.mp4", &["--sandbox", mode]);
-        let made = run(command.arg("--ffmpeg").arg(&tool))?;
-        ensure!(made.code == Some(0) && place.at("o.mp4").is_file(), "{mode}: {made:?}");
-        let written = std::fs::read_to_string(&canary).unwrap_or_default();
-        ensure!(written.contains("root:") == reaches && canary.exists() == reaches, "{mode}: {written:?}");
+        wants_more(&place, mode, reaches, place.encode(&short()?, "o.mp4", &[]))?;
     }
     Ok(())
 }
+
+fn wants_more(place: &Place, mode: &str, reaches: bool, mut command: Command) -> Result<()> {
+    let canary = place.at("canary");
+    let tool = greedy(place, &canary)?;
+    let made = run(command.args(["--sandbox", mode, "--ffmpeg"]).arg(&tool))?;
+    ensure!(made.code == Some(0) && place.at("o.mp4").is_file(), "{mode}: {made:?}");
+    let written = std::fs::read_to_string(&canary).unwrap_or_default();
+    ensure!(written.contains("root:") == reaches && canary.exists() == reaches, "{mode}: {written:?}");
+    Ok(())
+}
+
+/// Where tests run as root, one looks whether an ordinary user is as confined; elsewhere all of them do.
+#[test]
+fn an_ordinary_user_is_as_confined() -> Result<()> {
+    if !(there()? && rustix::process::geteuid().is_root()) {
+        return Ok(());
+    }
+    for (mode, reaches) in [("required", false), ("off", true)] {
+        let place = Place::new()?;
+        let (binary, film) = (place.at("kinora"), place.at("film.mp4"));
+        // Where the sources lie may be closed to others.
+        std::fs::copy(BINARY, &binary)?;
+        std::fs::copy(short()?, &film)?;
+        let all = std::fs::Permissions::from_mode(0o777);
+        for path in [place.path(), &binary] {
+            std::fs::set_permissions(path, all.clone())?;
+        }
+        let mut command = kinora_at(&binary);
+        command.arg("encode").arg(&film).arg(place.at("o.mp4"));
+        command.env("HOME", place.path()).uid(NOBODY).gid(NOBODY);
+        wants_more(&place, mode, reaches, command)?;
+        let made = std::fs::metadata(place.at("o.mp4"))?;
+        ensure!(std::os::unix::fs::MetadataExt::uid(&made) == NOBODY, "{made:?}");
+    }
+    Ok(())
+}
+
+/// By convention.
+const NOBODY: u32 = 65534;
 
 #[test]
 fn limits_are_told_by_their_name() -> Result<()> {

@@ -38,7 +38,15 @@ pub const CHUNK: &str = "-chunk-";
 
 /// The binary, untouched by the environment of whoever runs the tests.
 pub fn kinora() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kinora"));
+    kinora_at(Path::new(BINARY))
+}
+
+/// Where the binary is.
+pub const BINARY: &str = env!("CARGO_BIN_EXE_kinora");
+
+/// The same of a copy.
+pub fn kinora_at(binary: &Path) -> Command {
+    let mut command = Command::new(binary);
     for name in [
         "KINORA_KEY",
         "KINORA_CA",
