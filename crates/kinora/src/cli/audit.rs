@@ -9,6 +9,8 @@ use kinora_access::chain::Chain;
 use kinora_protocol::access::AuditView;
 use kinora_protocol::client::Client;
 use kinora_protocol::{ErrorCode, Failure};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::print_json;
 use super::remote::HubAddress;
@@ -49,8 +51,9 @@ pub enum AuditCommand {
 
 fn line(entry: &AuditView) {
     let AuditView { seq, at_ms, actor, address, action, outcome, detail, .. } = entry;
-    let seconds = at_ms / 1000;
-    say!("{seq:>6}  {seconds}  {outcome:<6} {actor:<24} {address:<15} {action}  {detail}");
+    let at = OffsetDateTime::from_unix_timestamp(at_ms / 1000).ok().and_then(|at| at.format(&Rfc3339).ok());
+    let at = at.unwrap_or_else(|| at_ms.to_string());
+    say!("{seq:>6}  {at}  {outcome:<6} {actor:<24} {address:<15} {action}  {detail}");
 }
 
 /// Each entry of a hub's record from a position on.
