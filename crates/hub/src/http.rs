@@ -115,6 +115,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))
         .routes(routes!(nodes::act))
+        .routes(routes!(nodes::change_log))
         .merge(of_access())
 }
 

@@ -103,6 +103,8 @@ impl Local {
             reach,
             stall: Some(self.stall),
             benchmark: Some(Duration::ZERO),
+            // Its process is the hub's.
+            log: None,
         }
     }
 

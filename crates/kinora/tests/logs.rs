@@ -3,11 +3,13 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::process::ChildStderr;
 use std::thread::JoinHandle;
 
 use anyhow::{Context as _, Result, ensure};
+use kinora_protocol::api::NodeVerb;
 use kinora_protocol::job::JobPhase;
 use serde_json::Value;
 use support::cluster::{Hub, Worker, job};
@@ -25,6 +27,49 @@ fn read(stderr: Option<ChildStderr>) -> Result<JoinHandle<String>> {
 fn lines(text: &str) -> Result<Vec<Value>> {
     let lines = text.lines().filter(|line| line.starts_with('{'));
     lines.map(|line| serde_json::from_str(line).with_context(|| line.to_owned())).collect()
+}
+
+/// What a worker says is changed from afar.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_says_more_and_less_when_it_is_told() -> Result<()> {
+    let place = Place::new()?;
+    let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0"])?;
+    let flags = ["--log-format", "json"];
+    let mut worker = Worker::start_with(&place, "one", &hub.address, &flags, &[("KINORA_LOG", "warn")])?;
+    let told = read(worker.child.stderr.take())?;
+    hub.connected(2).await?;
+    let nodes = hub.client.nodes().await?.items;
+    let id = |name: &str| nodes.iter().find(|node| node.name == name).map(|node| node.id.to_string());
+    let one = id("one").context("no worker")?;
+    let own = nodes.iter().map(|node| node.id.to_string()).find(|id| *id != one).context("no own")?;
+    let log =
+        |node: &str, filter: &str| run(kinora().args(["log", filter, "--node", node, "--hub", &hub.address]));
+    for (node, filter, why) in [
+        (own.as_str(), "debug", "the hub's own"),
+        ("nobody", "debug", "nobody connected"),
+        (&one, "kinora_worker=loud", "no filter"),
+    ] {
+        let refused = log(node, filter)?;
+        ensure!(refused.code == Some(1) && refused.stderr.contains(why), "{node} {filter}: {refused:?}");
+    }
+    hub.client.tell_node(&own.clone().into(), NodeVerb::Drain).await?;
+    for filter in ["kinora_media=trace,kinora_worker=info", "off"] {
+        let changed = log(&one, filter)?;
+        ensure!(changed.code == Some(0), "{changed:?}");
+        let id = hub.client.submit(&job(hub.upload(&eight()?).await?), None).await?.id;
+        ensure!(hub.ends(id).await?.phase == JobPhase::Completed);
+    }
+    signal(&worker.child, "TERM")?;
+    worker.child.wait()?;
+    let said = told.join().unwrap_or_default();
+    let lines = lines(&said)?;
+    let count = |message: &str| {
+        lines.iter().filter(|line| line["message"].as_str().is_some_and(|m| m.starts_with(message))).count()
+    };
+    ensure!(count("the log says") == 1 && count("runs") >= 4, "{said}");
+    let jobs: BTreeSet<&str> = lines.iter().filter_map(|line| line["span"]["job"].as_str()).collect();
+    ensure!(jobs.len() == 1, "it says nothing any more, or said nothing before: {said}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -61,6 +61,7 @@ impl Between {
             reach: Reach::Apart(Remote::new(hub.client.clone(), cache, false)),
             stall: None,
             benchmark: Some(Duration::ZERO),
+            log: None,
         };
         let (to_hub, mut from_hub) = hub.client.connect_node().await?;
         let (to_test, said) = mpsc::channel(64);

@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tokio::io::AsyncWriteExt as _;
 
 use crate::api::{
-    EventView, Import, JobView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView, Problem,
-    TaskView,
+    EventView, Import, JobView, LogView, MediaView, MetadataView, NewJob, NodeView, Page, PresetView,
+    Problem, TaskView,
 };
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, JobId, NodeId};
@@ -409,6 +409,14 @@ impl Client {
     /// As all calls.
     pub async fn tell_node(&self, node: &NodeId, verb: NodeVerb) -> Answer<()> {
         self.send(self.request(Method::POST, &routes::of_node(node, verb.name()))).await.map(|_| ())
+    }
+
+    /// Changes what a node that is connected says in its log.
+    ///
+    /// # Errors
+    /// It is no filter, the node is the hub's own or not connected, or as all calls.
+    pub async fn change_node_log(&self, node: &NodeId, view: &LogView) -> Answer<()> {
+        self.send(self.request(Method::PUT, &routes::of_node(node, "log")).json(view)).await.map(|_| ())
     }
 
     /// Writes the result of a completed job into a file; nothing is at its name before all of it is there.

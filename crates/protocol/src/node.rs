@@ -213,7 +213,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 7;
+pub const PROTOCOL: u32 = 8;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -342,6 +342,11 @@ pub enum ToNode {
     },
     /// Take no more work; finish what runs.
     Drain,
+    /// Say this in your log from now on.
+    Log {
+        /// In the words of the log's own filter.
+        filter: String,
+    },
     /// Go away, and do not come back by yourself.
     Disconnect,
 }

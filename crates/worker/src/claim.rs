@@ -60,6 +60,8 @@ pub struct Worker {
     pub stall: Option<Duration>,
     /// How long each encoder is measured, not at all when zero; as the hub says when absent.
     pub benchmark: Option<Duration>,
+    /// Changes what its process says in its log, by a filter, where the hub may.
+    pub log: Option<fn(&str) -> Result<(), String>>,
 }
 
 /// A program that makes no progress for so long is stopped, when nobody says otherwise.
@@ -281,6 +283,11 @@ impl Conversation<'_> {
             ToNode::Noted { task, attempt } => drop(self.desk.untold.remove(&(task, attempt))),
             // Grants stop coming; what runs is finished.
             ToNode::Drain => {}
+            ToNode::Log { filter } => match self.worker.log.map(|change| change(&filter)) {
+                None => {}
+                Some(Ok(())) => tracing::info!("the log says {filter:?} from now on, as the hub was told"),
+                Some(Err(why)) => tracing::warn!("the log stays as it is: {why}"),
+            },
             ToNode::Refused(failure) => return Err(Ended::Refused(failure)),
             ToNode::Disconnect => {
                 // What runs is stopped, and the hub need not wait for its leases to end.

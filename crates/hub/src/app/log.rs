@@ -5,7 +5,8 @@ use std::fmt;
 use kinora_protocol::api::LogView;
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
-use kinora_protocol::{ErrorCode, Failure};
+use kinora_protocol::node::ToNode;
+use kinora_protocol::{ErrorCode, Failure, NodeId};
 
 use crate::Hub;
 use crate::app::media::Asked;
@@ -17,6 +18,12 @@ pub trait Log: fmt::Debug + Send + Sync {
 
     /// What was said last, as far as it is kept, in order.
     fn lines(&self) -> Vec<String>;
+
+    /// Whether it is a filter.
+    ///
+    /// # Errors
+    /// Why it is none.
+    fn check(&self, filter: &str) -> Result<(), String>;
 
     /// Says this from now on.
     ///
@@ -82,14 +89,37 @@ impl Hub {
 
     /// Changes what the log says; the error says why it is no filter.
     pub(crate) fn change_log(&self, view: &LogView) -> Asked<LogView> {
-        let bad = |why: String| Failure::new(ErrorCode::BadInput, why);
         let log = self.inner.settings.log.as_ref();
         let log = log.ok_or_else(|| bad("the log of this hub cannot be changed".to_owned()))?;
-        if view.filter.len() > LONGEST {
-            return Err(bad(format!("a filter has {LONGEST} bytes at the most")));
-        }
+        short_enough(view)?;
         log.change(&view.filter).map_err(bad)?;
         tracing::info!("the log says {:?} from now on", view.filter);
         Ok(self.log_view())
     }
+
+    /// Tells a node what to say in its log. Whether it is connected.
+    pub(crate) fn change_log_of(&self, node: &NodeId, view: &LogView) -> Asked<bool> {
+        if self.inner.settings.own_node.as_ref() == Some(node) {
+            return Err(bad(format!(
+                "node {node} is the hub's own, and its log the hub's: kinora log FILTER"
+            )));
+        }
+        short_enough(view)?;
+        if let Some(log) = &self.inner.settings.log {
+            log.check(&view.filter).map_err(bad)?;
+        }
+        let filter = view.filter.clone();
+        Ok(self.inner.nodes.with(node, |one| one.tell(ToNode::Log { filter })).is_some())
+    }
+}
+
+fn bad(why: String) -> Failure {
+    Failure::new(ErrorCode::BadInput, why)
+}
+
+fn short_enough(view: &LogView) -> Asked<()> {
+    if view.filter.len() > LONGEST {
+        return Err(bad(format!("a filter has {LONGEST} bytes at the most")));
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -9,12 +10,13 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use futures_util::stream::SplitSink;
 use futures_util::{SinkExt as _, Stream, StreamExt as _};
-use kinora_protocol::api::{NodeVerb, NodeView, Page};
+use kinora_protocol::api::{LogView, NodeVerb, NodeView, Page};
 use kinora_protocol::node::{ToHub, ToNode};
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
+use super::asked;
 use super::problem::Refusal;
 use super::sockets::NODE;
 use crate::Hub;
@@ -108,6 +110,29 @@ pub(super) async fn forget(State(hub): State<Hub>, Path(node): Path<String>) -> 
             let why = format!("node {node} is connected: disconnect it first");
             Err(Refusal::new(StatusCode::CONFLICT, ErrorCode::Busy, why))
         }
+    }
+}
+
+/// Changes what a node that is connected says in its log, until it is started again. The hub's own node says what the hub says.
+#[utoipa::path(
+    put,
+    path = "/api/v1/nodes/{node}/log",
+    operation_id = "changeNodeLog",
+    tag = "nodes",
+    params(("node" = String, Path, description = "Id of the node")),
+    request_body = LogView,
+    responses((status = 204, description = "It was told"), Refusal),
+)]
+pub(super) async fn change_log(
+    State(hub): State<Hub>,
+    Path(node): Path<String>,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let wanted: LogView = asked::json(&body, "the log", ErrorCode::BadInput)?;
+    if hub.change_log_of(&NodeId::from(node.clone()), &wanted)? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Refusal::not_found(format!("node {node} connected")))
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/nodes/{node}", see(Area::Nodes)),
     delete("/api/v1/nodes/{node}", run(Area::Nodes)),
     post("/api/v1/nodes/{node}/{verb}", run(Area::Nodes)),
+    put("/api/v1/nodes/{node}/log", run(Area::System)),
     get("/api/v1/nodes/connect", Rule::Node),
     get("/api/v1/nodes/hub", Rule::Public),
     // Whoever signs shows by that who it is.

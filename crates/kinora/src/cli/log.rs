@@ -1,8 +1,8 @@
 //! `kinora log`: what a hub says in its log, while it runs.
 
 use clap::Args;
-use kinora_protocol::Failure;
 use kinora_protocol::api::LogView;
+use kinora_protocol::{Failure, NodeId};
 
 use super::print_json;
 use super::remote::HubAddress;
@@ -15,6 +15,9 @@ use super::remote::HubAddress;
 pub struct LogArgs {
     /// What it is to say from now on, until it is started again; without it, what it says is shown
     pub filter: Option<String>,
+    /// Not the hub's log but that of this node, by its id (kinora nodes ls); it has to be connected
+    #[arg(long, value_name = "NODE", requires = "filter")]
+    pub node: Option<String>,
     /// Which hub
     #[command(flatten)]
     pub hub: HubAddress,
@@ -23,6 +26,10 @@ pub struct LogArgs {
 /// Runs it.
 pub async fn run(args: &LogArgs) -> Result<(), Failure> {
     let client = args.hub.client()?;
+    if let (Some(node), Some(filter)) = (&args.node, &args.filter) {
+        let (node, view) = (NodeId::from(node.clone()), LogView { filter: filter.clone() });
+        return client.change_node_log(&node, &view).await;
+    }
     let view = match &args.filter {
         None => client.log().await?,
         Some(filter) => client.change_log(&LogView { filter: filter.clone() }).await?,

@@ -20,7 +20,7 @@ use kinora_worker::{Folders, Worker};
 use super::remote::client as remote_client;
 use super::values::{seconds, tags};
 use super::{interrupt, size};
-use crate::config::{Config, authorities, credentials, supervisor};
+use crate::config::{Config, authorities, credentials, log, supervisor};
 use crate::tools;
 
 /// Light tasks at once.
@@ -166,6 +166,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
         reach: Reach::Apart(Remote::new(client.clone(), cache, !args.copy)),
         stall: args.stall_timeout.map(Duration::from_secs),
         benchmark: args.benchmark_seconds.map(Duration::from_secs_f64),
+        log: Some(log::change),
     };
     let how = Reconnect { delay: Duration::from_secs_f64(args.reconnect_delay), persistent: args.persistent };
     let (name, node) = (worker.name.clone(), worker.node.clone());

@@ -106,6 +106,18 @@ pub fn start(filter: &str, format: Format) {
     }
 }
 
+/// Says this from now on.
+///
+/// # Errors
+/// Why it is no filter.
+pub fn change(filter: &str) -> Result<(), String> {
+    let read = read(filter)?;
+    let handle = FILTER.get().ok_or("this process has another log")?;
+    handle.reload(read).map_err(|error| error.to_string())?;
+    ask(filter);
+    Ok(())
+}
+
 /// The log, as a hub shows it to whoever runs it.
 #[derive(Debug)]
 pub struct Log;
@@ -119,12 +131,12 @@ impl kinora_hub::log::Log for Log {
         last().iter().cloned().collect()
     }
 
+    fn check(&self, filter: &str) -> Result<(), String> {
+        read(filter).map(|_| ())
+    }
+
     fn change(&self, filter: &str) -> Result<(), String> {
-        let read = read(filter)?;
-        let handle = FILTER.get().ok_or("this process has another log")?;
-        handle.reload(read).map_err(|error| error.to_string())?;
-        ask(filter);
-        Ok(())
+        change(filter)
     }
 }
 
