@@ -61,8 +61,11 @@ pub struct Worker {
     /// How long each encoder is measured, not at all when zero; as the hub says when absent.
     pub benchmark: Option<Duration>,
     /// Changes what its process says in its log, by a filter, where the hub may.
-    pub log: Option<fn(&str) -> Result<(), String>>,
+    pub log: Option<ChangeLog>,
 }
+
+/// Takes a filter, and says why it is none.
+pub type ChangeLog = fn(&str) -> Result<(), String>;
 
 /// A program that makes no progress for so long is stopped, when nobody says otherwise.
 const STALL: Duration = Duration::from_secs(300);
