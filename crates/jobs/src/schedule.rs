@@ -126,7 +126,7 @@ mod tests {
             cores: 2,
             machine: None,
             sandbox: Default::default(),
-            control_groups: false,
+            without_control_groups: None,
             speeds: vec![],
         };
         let build = build_name(&can.ffmpeg);

@@ -225,7 +225,7 @@ fn hello(name: &str, chunks: u32, holding: Vec<(TaskId, Attempt)>) -> ToHub {
         name: name.to_owned(),
         version: String::new(),
         capabilities: Capabilities {
-            control_groups: false,
+            without_control_groups: None,
             ffmpeg: BUILD.to_owned(),
             encoders: ENCODERS.to_vec(),
             cores: 4,

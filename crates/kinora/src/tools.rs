@@ -3,7 +3,7 @@
 use kinora_media::sandbox::{Mode, Room};
 use kinora_media::{MediaError, Sandbox, Tools};
 use kinora_protocol::machine::Machine;
-use kinora_sandbox::Limits;
+use kinora_sandbox::{Limits, NoBranch};
 use kinora_worker::machine;
 
 use crate::config::Config;
@@ -32,7 +32,8 @@ pub async fn find(config: &Config) -> Result<Tools, MediaError> {
     let sandbox = sandbox.ends_after(wanted.wall).reads(&wanted.read).grouped(room);
     match sandbox.groups() {
         Ok(()) => tracing::debug!(?room, "each ffmpeg has a control group"),
-        Err(reason) => tracing::debug!(reason, "no control groups: address space is bounded alone"),
+        Err(NoBranch::NotGiven(reason)) => tracing::debug!("ffmpeg has no control groups: {reason}"),
+        Err(NoBranch::Failed(reason)) => tracing::warn!("ffmpeg has no control groups: {reason}"),
     }
     Tools::find(&config.ffmpeg, &config.ffprobe, sandbox, config.media).await
 }

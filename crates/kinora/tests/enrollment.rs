@@ -306,7 +306,7 @@ fn hello(node: NodeId) -> Hello {
             speeds: Vec::new(),
             machine: None,
             sandbox: Sandboxing::default(),
-            control_groups: false,
+            without_control_groups: None,
         },
         slots: Slots { chunks: 1, other: 1 },
         tags: Tags::NONE,

@@ -207,8 +207,8 @@ pub async fn run_bytes(
             Ok(Finished { cpu_seconds: reading.cpu_seconds, tail, written: None })
         }
         End::Exited(Ok(status)) => {
-            let out_of_memory = group.confines.as_ref().is_some_and(kinora_sandbox::Group::was_out_of_memory);
-            let ended = Ended { status, tail: &tail, cpu_seconds: reading.cpu_seconds, out_of_memory };
+            let exceeded = group.confines.as_ref().and_then(kinora_sandbox::Group::exceeded);
+            let ended = Ended { status, tail: &tail, cpu_seconds: reading.cpu_seconds, exceeded };
             Err(failed(invocation, &ended))
         }
         End::Exited(Err(error)) => Err(unusable(invocation, &error.to_string())),
@@ -426,10 +426,7 @@ fn spawner() -> &'static mpsc::Sender<Request> {
 async fn spawn(invocation: &Invocation) -> Result<Group<'_>, MediaError> {
     let Invocation { what, program, line, sandbox } = invocation;
     tracing::trace!(what, program = %program.display(), args = ?line, "runs");
-    let around = sandbox.as_ref().map(|sandbox| sandbox.around(program, line)).transpose();
-    let around =
-        around.map_err(|error| unusable(invocation, &format!("no control group for it: {error}")))?;
-    let (mut command, confines) = match around.flatten() {
+    let (mut command, confines) = match sandbox.as_ref().and_then(|sandbox| sandbox.around(program, line)) {
         Some(Around { helper, words, group }) => {
             let mut command = std::process::Command::new(helper);
             command.args(words);

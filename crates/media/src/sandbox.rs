@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinora_protocol::node::Sandboxing;
-use kinora_sandbox::{Branch, Group, Limits, Policy, Strength, WORD};
+use kinora_sandbox::{Branch, Exceeded, Group, Limits, NoBranch, Policy, Strength, WORD};
 
 use crate::command::Line;
 use crate::error::MediaError;
@@ -16,9 +16,6 @@ use crate::process::{self, Control, Invocation, LineMeans};
 
 /// How long the helper may take to say what it can do.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
-
-/// Why there are no control groups.
-const NOT_CONFINED: &str = "programs are not confined";
 
 /// Whether programs are to be confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +38,7 @@ pub struct Sandbox {
     read: Vec<PathBuf>,
     state: Sandboxing,
     /// Why there are none, else.
-    groups: Result<Groups, String>,
+    groups: Result<Groups, NoBranch>,
 }
 
 /// Control groups for programs, and what each may use.
@@ -75,8 +72,8 @@ pub(crate) struct Ended<'a> {
     pub(crate) tail: &'a str,
     /// As of a moment before its end.
     pub(crate) cpu_seconds: f64,
-    /// Whether its control group had no memory for it.
-    pub(crate) out_of_memory: bool,
+    /// What its control group had no more of.
+    pub(crate) exceeded: Option<Exceeded>,
 }
 
 impl Sandbox {
@@ -90,7 +87,7 @@ impl Sandbox {
             wall: None,
             read: Vec::new(),
             state,
-            groups: Err(NOT_CONFINED.to_owned()),
+            groups: Err(not_confined()),
         }
     }
 
@@ -119,7 +116,7 @@ impl Sandbox {
             Sandboxing::Partial { .. } => Some(helper.to_owned()),
             Sandboxing::Off { .. } => None,
         };
-        let groups = Err(NOT_CONFINED.to_owned());
+        let groups = Err(not_confined());
         Ok(Self { helper, required, limits, wall: None, read: Vec::new(), state, groups })
     }
 
@@ -135,16 +132,17 @@ impl Sandbox {
 
     /// The same with a control group for each program, where the system has given this process some: it moves into one below its own.
     pub fn grouped(self, room: Room) -> Self {
-        if self.helper.is_none() {
+        // Programs that reach the files of their groups set their bounds themselves.
+        if self.state != Sandboxing::Full {
             return self;
         }
         let groups = Branch::take().map(|branch| Groups { branch: Arc::new(branch), room });
         Self { groups, ..self }
     }
 
-    /// Whether each program has a control group, else why not, in words.
-    pub fn groups(&self) -> Result<(), &str> {
-        self.groups.as_ref().map(|_| ()).map_err(String::as_str)
+    /// Whether each program has a control group, else why not.
+    pub fn groups(&self) -> Result<(), &NoBranch> {
+        self.groups.as_ref().map(|_| ())
     }
 
     pub(crate) fn wall(&self) -> Option<Duration> {
@@ -157,13 +155,13 @@ impl Sandbox {
     }
 
     /// What is started in a program's place, if anything.
-    ///
-    /// # Errors
-    /// When the system makes no control group for it.
-    pub(crate) fn around(&self, program: &Path, line: &Line) -> std::io::Result<Option<Around<'_>>> {
-        let Some(helper) = self.helper.as_deref() else { return Ok(None) };
-        let groups = self.groups.as_ref().ok();
-        let group = groups.map(|all| all.branch.group(all.room.memory, all.room.threads)).transpose()?;
+    pub(crate) fn around(&self, program: &Path, line: &Line) -> Option<Around<'_>> {
+        let helper = self.helper.as_deref()?;
+        let group = self.groups.as_ref().ok().and_then(|all| {
+            let made = all.branch.group(all.room.memory, all.room.threads);
+            // What it may map is bounded without one, too.
+            made.inspect_err(|error| tracing::warn!("ffmpeg runs without a control group: {error}")).ok()
+        });
         // Drivers map more than there is.
         let memory = self.limits.memory.filter(|_| !line.hardware);
         let policy = Policy {
@@ -178,13 +176,13 @@ impl Sandbox {
         words.extend(policy.arguments());
         words.push(program.into());
         words.extend_from_slice(line);
-        Ok(Some(Around { helper, words, group }))
+        Some(Around { helper, words, group })
     }
 
     /// Why a program ended, if that was not its own doing: the helper's last words, or what the system ended it for.
     pub(crate) fn reason(&self, ended: &Ended<'_>) -> Option<String> {
         self.helper.as_ref()?;
-        let Ended { status, tail, cpu_seconds, out_of_memory } = *ended;
+        let Ended { status, tail, cpu_seconds, exceeded } = *ended;
         if status.code() == Some(i32::from(kinora_sandbox::FAILED)) {
             return tail.lines().find_map(|line| line.strip_prefix(kinora_sandbox::MARK)).map(str::to_owned);
         }
@@ -193,8 +191,11 @@ impl Sandbox {
             said.contains("cannot allocate memory") || (said.contains("alloc") && said.contains("fail"));
         // ffmpeg says the same of too many streams.
         let no_space = self.limits.memory.is_some() && no_memory && !said.contains("max_streams");
-        if out_of_memory || no_space {
+        if exceeded == Some(Exceeded::Memory) || no_space {
             return Some("it asked for more memory than it may (--sandbox-memory)".to_owned());
+        }
+        if exceeded == Some(Exceeded::Threads) && status.code().is_some() {
+            return Some("it wanted more threads than it may have".to_owned());
         }
         // It was last looked at a moment before its end.
         let used_up = self.limits.cpu_seconds.is_some_and(|limit| cpu_seconds * 2.0 >= limit as f64);
@@ -206,6 +207,10 @@ impl Sandbox {
         };
         Some(reason.to_owned())
     }
+}
+
+fn not_confined() -> NoBranch {
+    NoBranch::NotGiven("programs are not confined, or not by all there is".to_owned())
 }
 
 /// What the system ends a program for.

@@ -33,9 +33,10 @@ pub struct Capabilities {
     /// How the programs that open media are confined.
     #[serde(default)]
     pub sandbox: Sandboxing,
-    /// Whether each of them has a control group of its own, which bounds its memory and its threads.
+    /// Why not each of them has a control group of its own, which bounds the memory that it really uses and its threads; nothing where
+    /// each has.
     #[serde(default)]
-    pub control_groups: bool,
+    pub without_control_groups: Option<String>,
 }
 
 /// How the programs that open media are confined on a machine.

@@ -8,10 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::{Exceeded, NoBranch};
+
 /// The group of this process itself: what has groups below it must hold no process.
 const OWN: &str = "kinora";
 /// What names of programs' groups begin with.
 const PROGRAM: &str = "run-";
+/// Where processes are in a group's folder.
+const MEMBERS: &str = "cgroup.procs";
 /// What says that a branch was given away to be divided (systemd.exec(5), <https://systemd.io/CGROUP_DELEGATION>).
 const DELEGATED: &str = "user.delegate";
 
@@ -25,38 +29,44 @@ pub struct Branch {
 }
 
 impl Branch {
-    /// Takes the branch over that was given to this process, which moves into a group below it.
+    /// Takes the branch over that was given to this process, which moves into a group below it, with whatever else is in it.
     ///
     /// # Errors
-    /// Why there is none, in words.
-    pub fn take() -> Result<Self, String> {
-        let read = |path: &str| fs::read_to_string(path).map_err(|e| format!("{path}: {e}"));
-        let folder = branch(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?)?;
-        Self::divide(folder)
+    /// Why there is none.
+    pub fn take() -> Result<Self, NoBranch> {
+        let read =
+            |path: &str| fs::read_to_string(path).map_err(|e| NoBranch::NotGiven(format!("{path}: {e}")));
+        let folder = branch(&read("/proc/self/cgroup")?, &read("/proc/self/mountinfo")?);
+        Self::divide(folder.map_err(NoBranch::NotGiven)?)
     }
 
-    fn divide(folder: PathBuf) -> Result<Self, String> {
-        let in_words = |e: io::Error| format!("{}: {e}", folder.display());
+    fn divide(folder: PathBuf) -> Result<Self, NoBranch> {
         let mut said = [0; 8];
         let length = rustix::fs::getxattr(&folder, DELEGATED, &mut said).unwrap_or(0);
         if said.get(..length) != Some(b"1") {
-            return Err(format!("{} was not given to it (Delegate=memory pids)", folder.display()));
+            let why = format!(
+                "{} was not given to it to be divided (Delegate=memory pids, systemd 251 or newer)",
+                folder.display()
+            );
+            return Err(NoBranch::NotGiven(why));
         }
+        let in_words =
+            |e: io::Error| NoBranch::Failed(format!("{} cannot be divided: {e}", folder.display()));
         let given = fs::read_to_string(folder.join("cgroup.controllers")).map_err(in_words)?;
         if let Some(missing) =
             ["memory", "pids"].iter().find(|one| !given.split_whitespace().any(|g| g == **one))
         {
-            return Err(format!("{} has no control of {missing}", folder.display()));
-        }
-        let members = fs::read_to_string(folder.join("cgroup.procs")).map_err(in_words)?;
-        if members.trim() != std::process::id().to_string() {
-            return Err(format!("there are other processes in {}", folder.display()));
+            return Err(NoBranch::NotGiven(format!("{} has no control of {missing}", folder.display())));
         }
         let branch = Self { folder: folder.clone(), next: AtomicU64::new(1), dying: Mutex::default() };
         branch.clear();
         let own = folder.join(OWN);
         fs::create_dir(&own).or_else(unless_there).map_err(in_words)?;
-        enter(&own).map_err(in_words)?;
+        // All that runs in a branch that was given away is its service's: a program that brought a key, and stayed.
+        for member in fs::read_to_string(folder.join(MEMBERS)).map_err(in_words)?.lines() {
+            // Others may have ended meanwhile; that nobody is left shows in what follows.
+            let _ = fs::write(own.join(MEMBERS), member);
+        }
         fs::write(folder.join("cgroup.subtree_control"), "+memory +pids").map_err(in_words)?;
         Ok(branch)
     }
@@ -77,20 +87,27 @@ impl Branch {
     pub fn group(&self, memory: Option<u64>, threads: Option<u64>) -> io::Result<Group<'_>> {
         let before = std::mem::take(&mut *self.dying.lock().unwrap_or_else(PoisonError::into_inner));
         before.into_iter().for_each(|folder| remove(folder, &self.dying));
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let folder = self.folder.join(format!("{PROGRAM}{number}"));
-        fs::create_dir(&folder)?;
-        let group = Group { branch: self, folder };
+        let group = Group { branch: self, folder: self.new_folder()? };
         if let Some(memory) = memory {
             group.set("memory.max", &memory.to_string())?;
-            // Where there is no swap there is nothing to be set.
-            let _ = group.set("memory.swap.max", "0");
             group.set("memory.oom.group", "1")?;
         }
         if let Some(threads) = threads {
             group.set("pids.max", &threads.to_string())?;
         }
         Ok(group)
+    }
+
+    fn new_folder(&self) -> io::Result<PathBuf> {
+        loop {
+            let number = self.next.fetch_add(1, Ordering::Relaxed);
+            let folder = self.folder.join(format!("{PROGRAM}{number}"));
+            match fs::create_dir(&folder) {
+                // What an earlier process has left is still dying.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| folder),
+            }
+        }
     }
 }
 
@@ -107,10 +124,10 @@ impl Group<'_> {
         &self.folder
     }
 
-    /// Whether its program was stopped because it wanted more memory than it may use.
-    pub fn was_out_of_memory(&self) -> bool {
-        let events = fs::read_to_string(self.folder.join("memory.events")).unwrap_or_default();
-        events.lines().filter_map(|line| line.strip_prefix("oom_kill ")).any(|times| times.trim() != "0")
+    /// What of its bounds its program ran into.
+    pub fn exceeded(&self) -> Option<Exceeded> {
+        let read = |name: &str| fs::read_to_string(self.folder.join(name)).unwrap_or_default();
+        exceeded(&read("memory.events"), &read("pids.events"))
     }
 
     fn set(&self, name: &str, value: &str) -> io::Result<()> {
@@ -124,9 +141,23 @@ impl Drop for Group<'_> {
     }
 }
 
+/// From `memory.events` and `pids.events` of a group.
+fn exceeded(memory: &str, threads: &str) -> Option<Exceeded> {
+    let happened = |events: &str, name: &str| {
+        let times = events.lines().filter_map(|line| line.split_once(' '));
+        times.into_iter().any(|(what, times)| what == name && times.trim() != "0")
+    };
+    // It may also have been killed because there was no more for its service or on the machine: then its own bound was not met.
+    if happened(memory, "oom") && happened(memory, "oom_kill") {
+        Some(Exceeded::Memory)
+    } else {
+        happened(threads, "max").then_some(Exceeded::Threads)
+    }
+}
+
 /// Moves this process into a group.
 pub(crate) fn enter(folder: &Path) -> io::Result<()> {
-    fs::write(folder.join("cgroup.procs"), "0")
+    fs::write(folder.join(MEMBERS), "0")
 }
 
 /// Kills what is in a group and removes it, or remembers it for later: processes take a moment to die.
@@ -186,10 +217,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_program_ran_into_is_told_from_what_happened_to_it() {
+        let events =
+            |oom, killed| format!("low 0\nhigh 0\nmax 7\noom {oom}\noom_kill {killed}\noom_group_kill 0\n");
+        assert_eq!(exceeded(&events(1, 1), "max 0\n"), Some(Exceeded::Memory));
+        assert_eq!(exceeded(&events(0, 1), "max 0\n"), None);
+        assert_eq!(exceeded(&events(0, 0), "max 3\n"), Some(Exceeded::Threads));
+        assert_eq!(exceeded("", ""), None);
+    }
+
+    #[test]
     fn what_was_not_given_is_not_divided() {
         let folder = tempfile::tempdir().unwrap();
         let refused = Branch::divide(folder.path().to_owned());
-        assert!(refused.is_err_and(|why| why.contains("Delegate=")));
+        assert!(matches!(refused, Err(NoBranch::NotGiven(why)) if why.contains("Delegate=")));
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

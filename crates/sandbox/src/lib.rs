@@ -30,6 +30,7 @@ mod groups;
 mod groups;
 
 use std::ffi::OsString;
+use std::fmt;
 
 pub use groups::{Branch, Group};
 pub use policy::{Limits, Policy};
@@ -52,6 +53,31 @@ pub enum Strength {
     Partial(Vec<String>),
     /// Nothing; why.
     Nothing(String),
+}
+
+/// Why there is no branch of control groups.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoBranch {
+    /// The system has given none away; why, in words.
+    NotGiven(String),
+    /// It has, and it cannot be divided.
+    Failed(String),
+}
+
+impl fmt::Display for NoBranch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Self::NotGiven(why) | Self::Failed(why)) = self;
+        f.write_str(why)
+    }
+}
+
+/// What a program wanted more of than its control group may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exceeded {
+    /// Memory, and it was stopped for that.
+    Memory,
+    /// Threads, of which it was given no more.
+    Threads,
 }
 
 impl Strength {

@@ -4,6 +4,8 @@ use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
 
+use crate::{Exceeded, NoBranch};
+
 /// There is none.
 #[derive(Debug)]
 pub enum Branch {}
@@ -13,8 +15,8 @@ impl Branch {
     ///
     /// # Errors
     /// Always.
-    pub fn take() -> Result<Self, String> {
-        Err("this system has no control groups".to_owned())
+    pub fn take() -> Result<Self, NoBranch> {
+        Err(NoBranch::NotGiven("this system has no control groups".to_owned()))
     }
 
     /// None can be made.
@@ -39,8 +41,8 @@ impl Group<'_> {
         match self.none {}
     }
 
-    /// It was not.
-    pub fn was_out_of_memory(&self) -> bool {
+    /// Nothing.
+    pub fn exceeded(&self) -> Option<Exceeded> {
         match self.none {}
     }
 }

@@ -795,7 +795,7 @@ async fn media_nodes_and_names_are_kept(store: Store) {
         name: "kitchen".to_owned(),
         id: NodeId::generate(),
         capabilities: Capabilities {
-            control_groups: false,
+            without_control_groups: None,
             ffmpeg: "5.1".into(),
             encoders: vec![],
             cores: 2,

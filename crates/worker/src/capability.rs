@@ -37,6 +37,6 @@ pub async fn detect(tools: &Tools, trials: &Trials) -> Capabilities {
         speeds: Vec::new(),
         machine: Some(machine),
         sandbox: tools.sandbox.state().clone(),
-        control_groups: tools.sandbox.groups().is_ok(),
+        without_control_groups: tools.sandbox.groups().err().map(ToString::to_string),
     }
 }

@@ -1417,8 +1417,6 @@ export interface components {
         Bytes: string;
         /** @description What a machine can do. */
         Capabilities: {
-            /** @description Whether each of them has a control group of its own, which bounds its memory and its threads. */
-            control_groups?: boolean;
             /**
              * Format: int32
              * @description Logical processors it may use.
@@ -1433,6 +1431,11 @@ export interface components {
             sandbox?: components["schemas"]["Sandboxing"];
             /** @description What its encoders were measured to make; empty before. */
             speeds?: components["schemas"]["Speed"][];
+            /**
+             * @description Why not each of them has a control group of its own, which bounds the memory that it really uses and its threads; nothing where
+             *     each has.
+             */
+            without_control_groups?: string | null;
         };
         /** @description Something to sign, once. */
         Challenge: {

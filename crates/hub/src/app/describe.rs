@@ -159,7 +159,7 @@ impl Hub {
         if !of_file {
             return Ok(false);
         }
-        let why = self.named_for_people(&media, &failure.message).await?;
+        let why = failure.message.clone();
         match &claimed.spec {
             TaskSpec::Describe(task) => {
                 let found = Found::Nothing { of: task.work.part(), why };
@@ -172,12 +172,6 @@ impl Hub {
             }
             _ => Ok(false),
         }
-    }
-
-    /// A message with the name that people gave in place of the hub's own.
-    async fn named_for_people(&self, media: &Digest, message: &str) -> Result<String> {
-        let Some(row) = self.media_row(media).await? else { return Ok(message.to_owned()) };
-        Ok(message.replace(&row.path.display().to_string(), &row.name))
     }
 
     /// All that is known about media; `None` when there is no such media.

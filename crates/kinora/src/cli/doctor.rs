@@ -90,7 +90,7 @@ pub async fn examine(config: &Config) -> Report {
     };
     report.ffmpeg = Some(tools.banner.clone());
     report.system.sandbox = tools.sandbox.state().clone();
-    report.system.without_control_groups = tools.sandbox.groups().err().map(str::to_owned);
+    report.system.without_control_groups = tools.sandbox.groups().err().map(ToString::to_string);
     encoders(&tools, &mut report).await;
     if tools.version < (5, 1) {
         report.advice.push("ffmpeg 5.1 or newer keeps more colour metadata; this one still works".to_owned());
@@ -188,7 +188,7 @@ fn print(report: &Report) {
         weaker => say!("  no       sandbox: {}", weaker.words()),
     }
     if let Some(reason) = &system.without_control_groups {
-        say!("  note     no control group for each ffmpeg: {reason}");
+        say!("  note     started like this, ffmpeg has no control group of its own: {reason}");
     }
     if !system.dies_with_parent {
         say!("  note     a killed kinora leaves its running ffmpeg to finish by itself on this system");

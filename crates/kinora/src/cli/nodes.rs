@@ -100,6 +100,9 @@ fn details(node: &NodeView) {
         }
     }
     say!("    sandbox: {}", node.capabilities.sandbox.words());
+    if let Some(reason) = &node.capabilities.without_control_groups {
+        say!("    no control group for each ffmpeg: {reason}");
+    }
     if !node.tags.is_empty() {
         say!("    tags: {}", node.tags);
     }

@@ -9,14 +9,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut next = || words.next().ok_or("a word is missing");
     let (memory, threads) = (next()?.parse()?, next()?.parse()?);
     let (helper, attacker) = (next()?, next()?);
-    let branch = Branch::take()?;
+    let branch = Branch::take().map_err(|why| why.to_string())?;
     let group = branch.group(Some(memory), Some(threads))?;
     let folder = group.folder().to_owned();
     let policy = Policy { group: Some(folder.clone()), required: true, ..Policy::default() };
     let mut command = std::process::Command::new(helper);
     let output = command.args(policy.arguments()).arg(attacker).args(words).output()?;
     print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    println!("{} out of memory: {}", output.status, group.was_out_of_memory());
+    println!("{} exceeded: {:?}", output.status, group.exceeded());
     drop(group);
     println!("left: {}", folder.exists());
     Ok(())

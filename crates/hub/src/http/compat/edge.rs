@@ -49,7 +49,7 @@ pub(in crate::http) async fn register(
             speeds: Vec::new(),
             machine: None,
             sandbox: Sandboxing::default(),
-            control_groups: false,
+            without_control_groups: None,
         },
         slots: Slots { chunks: 0, other: 0 },
         last_seen_ms: now_ms(),
