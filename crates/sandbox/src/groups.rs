@@ -90,6 +90,8 @@ impl Branch {
         let group = Group { branch: self, folder: self.new_folder()? };
         if let Some(memory) = memory {
             group.set("memory.max", &memory.to_string())?;
+            // As much again where there is swap: small machines need it, and without an end it would be no bound.
+            let _ = group.set("memory.swap.max", &memory.to_string());
             group.set("memory.oom.group", "1")?;
         }
         if let Some(threads) = threads {
