@@ -1,9 +1,9 @@
 //! The programs that open media on this machine, and what they are confined by.
 
-use kinora_media::sandbox::{Mode, Room};
+use kinora_media::sandbox::Mode;
 use kinora_media::{MediaError, Sandbox, Tools};
 use kinora_protocol::machine::Machine;
-use kinora_sandbox::{Limits, NoBranch};
+use kinora_sandbox::{Limits, NoBranch, Room};
 use kinora_worker::machine;
 
 use crate::config::Config;
@@ -26,7 +26,7 @@ pub async fn find(config: &Config) -> Result<Tools, MediaError> {
     let limits = Limits { memory: wanted.limits.memory.or(mapped), ..wanted.limits };
     let room = Room {
         memory: wanted.limits.memory.or(known.map(|memory| memory / 4 * 3)),
-        threads: Some(LEAST_THREADS.max(u64::from(machine.cores) * THREADS_OF_A_CORE)),
+        threads: LEAST_THREADS.max(u64::from(machine.cores) * THREADS_OF_A_CORE),
     };
     let sandbox = Sandbox::find(wanted.mode, limits, &wanted.helper).await?;
     let sandbox = sandbox.ends_after(wanted.wall).reads(&wanted.read).grouped(room);

@@ -39,9 +39,11 @@ async fn a_worker_says_more_and_less_when_it_is_told() -> Result<()> {
     let told = read(worker.child.stderr.take())?;
     hub.connected(2).await?;
     let nodes = hub.client.nodes().await?.items;
-    let id = |name: &str| nodes.iter().find(|node| node.name == name).map(|node| node.id.to_string());
-    let one = id("one").context("no worker")?;
-    let own = nodes.iter().map(|node| node.id.to_string()).find(|id| *id != one).context("no own")?;
+    let id = |is_one: bool| {
+        let node = nodes.iter().find(|node| (node.name == "one") == is_one);
+        node.map(|node| node.id.to_string()).context("it is not there")
+    };
+    let (one, own) = (id(true)?, id(false)?);
     let log =
         |node: &str, filter: &str| run(kinora().args(["log", filter, "--node", node, "--hub", &hub.address]));
     for (node, filter, why) in [

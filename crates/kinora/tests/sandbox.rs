@@ -126,7 +126,7 @@ fn an_ordinary_user_is_as_confined() -> Result<()> {
         for path in [place.path(), &binary] {
             std::fs::set_permissions(path, all.clone())?;
         }
-        let mut reached = Command::new(&binary);
+        let mut reached = kinora_at(&binary);
         let reached = reached.args(["probe", "--json"]).arg(&film).uid(NOBODY).gid(NOBODY).output();
         if !reached.as_ref().is_ok_and(|output| output.status.success()) {
             loud(&format!(

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kinora_protocol::node::Sandboxing;
-use kinora_sandbox::{Branch, Exceeded, Group, Limits, NoBranch, Policy, Strength, WORD};
+use kinora_sandbox::{Branch, Exceeded, Group, Limits, NoBranch, Policy, Room, Strength, WORD};
 
 use crate::command::Line;
 use crate::error::MediaError;
@@ -48,15 +48,6 @@ struct Groups {
     room: Room,
 }
 
-/// What a program may really use, where it has a control group of its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Bytes of memory.
-    pub memory: Option<u64>,
-    /// Threads.
-    pub threads: Option<u64>,
-}
-
 /// What is started in a program's place: the helper, with what the program may touch, and the program.
 pub(crate) struct Around<'a> {
     pub(crate) helper: &'a Path,
@@ -79,16 +70,12 @@ pub(crate) struct Ended<'a> {
 impl Sandbox {
     /// Nothing is confined.
     pub fn off(reason: impl Into<String>) -> Self {
-        let state = Sandboxing::Off { reason: reason.into() };
-        Self {
-            helper: None,
-            required: false,
-            limits: Limits::default(),
-            wall: None,
-            read: Vec::new(),
-            state,
-            groups: Err(not_confined()),
-        }
+        Self::new(None, false, Limits::default(), Sandboxing::Off { reason: reason.into() })
+    }
+
+    fn new(helper: Option<PathBuf>, required: bool, limits: Limits, state: Sandboxing) -> Self {
+        let groups = Err(NoBranch::NotGiven("programs are not confined, or not by all there is".to_owned()));
+        Self { helper, required, limits, wall: None, read: Vec::new(), state, groups }
     }
 
     /// Asks `helper`, a binary that enters the sandbox when its first argument is [`WORD`], what this system can do.
@@ -116,8 +103,7 @@ impl Sandbox {
             Sandboxing::Partial { .. } => Some(helper.to_owned()),
             Sandboxing::Off { .. } => None,
         };
-        let groups = Err(not_confined());
-        Ok(Self { helper, required, limits, wall: None, read: Vec::new(), state, groups })
+        Ok(Self::new(helper, required, limits, state))
     }
 
     /// The same with a limit on how long a program runs, however much it moves. It holds without a sandbox, too.
@@ -158,7 +144,7 @@ impl Sandbox {
     pub(crate) fn around(&self, program: &Path, line: &Line) -> Option<Around<'_>> {
         let helper = self.helper.as_deref()?;
         let group = self.groups.as_ref().ok().and_then(|all| {
-            let made = all.branch.group(all.room.memory, all.room.threads);
+            let made = all.branch.group(all.room);
             // What it may map is bounded without one, too.
             made.inspect_err(|error| tracing::warn!("ffmpeg runs without a control group: {error}")).ok()
         });
@@ -207,10 +193,6 @@ impl Sandbox {
         };
         Some(reason.to_owned())
     }
-}
-
-fn not_confined() -> NoBranch {
-    NoBranch::NotGiven("programs are not confined, or not by all there is".to_owned())
 }
 
 /// What the system ends a program for.

@@ -6,9 +6,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::{Exceeded, NoBranch};
+use crate::{Exceeded, NoBranch, Room};
 
 /// The group of this process itself: what has groups below it must hold no process.
 const OWN: &str = "kinora";
@@ -75,29 +75,42 @@ impl Branch {
     fn clear(&self) {
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             if entry.file_name().to_string_lossy().starts_with(PROGRAM) {
-                remove(entry.path(), &self.dying);
+                self.remove(entry.path());
             }
         }
     }
 
-    /// A group for one program that may use so many bytes of memory and have so many threads; [`crate::Policy::group`] is its folder.
+    /// A group for one program; [`crate::Policy::group`] is its folder.
     ///
     /// # Errors
     /// When the system makes none.
-    pub fn group(&self, memory: Option<u64>, threads: Option<u64>) -> io::Result<Group<'_>> {
-        let before = std::mem::take(&mut *self.dying.lock().unwrap_or_else(PoisonError::into_inner));
-        before.into_iter().for_each(|folder| remove(folder, &self.dying));
+    pub fn group(&self, room: Room) -> io::Result<Group<'_>> {
+        let before = std::mem::take(&mut *self.dying());
+        before.into_iter().for_each(|folder| self.remove(folder));
         let group = Group { branch: self, folder: self.new_folder()? };
-        if let Some(memory) = memory {
+        if let Some(memory) = room.memory {
             group.set("memory.max", &memory.to_string())?;
             // As much again where there is swap: small machines need it, and without an end it would be no bound.
             let _ = group.set("memory.swap.max", &memory.to_string());
             group.set("memory.oom.group", "1")?;
         }
-        if let Some(threads) = threads {
-            group.set("pids.max", &threads.to_string())?;
-        }
+        group.set("pids.max", &room.threads.to_string())?;
         Ok(group)
+    }
+
+    fn dying(&self) -> MutexGuard<'_, Vec<PathBuf>> {
+        self.dying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Kills what is in a group and removes it, or remembers it for later: processes take a moment to die.
+    fn remove(&self, folder: PathBuf) {
+        if fs::remove_dir(&folder).is_ok() {
+            return;
+        }
+        let _ = fs::write(folder.join("cgroup.kill"), "1");
+        if fs::remove_dir(&folder).is_err() && folder.exists() {
+            self.dying().push(folder);
+        }
     }
 
     fn new_folder(&self) -> io::Result<PathBuf> {
@@ -139,15 +152,15 @@ impl Group<'_> {
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
-        remove(std::mem::take(&mut self.folder), &self.branch.dying);
+        self.branch.remove(std::mem::take(&mut self.folder));
     }
 }
 
 /// From `memory.events` and `pids.events` of a group.
 fn exceeded(memory: &str, threads: &str) -> Option<Exceeded> {
     let happened = |events: &str, name: &str| {
-        let times = events.lines().filter_map(|line| line.split_once(' '));
-        times.into_iter().any(|(what, times)| what == name && times.trim() != "0")
+        let mut counted = events.lines().filter_map(|line| line.split_once(' '));
+        counted.any(|(what, times)| what == name && times.trim() != "0")
     };
     // It may also have been killed because there was no more for its service or on the machine: then its own bound was not met.
     if happened(memory, "oom") && happened(memory, "oom_kill") {
@@ -160,17 +173,6 @@ fn exceeded(memory: &str, threads: &str) -> Option<Exceeded> {
 /// Moves this process into a group.
 pub(crate) fn enter(folder: &Path) -> io::Result<()> {
     fs::write(folder.join(MEMBERS), "0")
-}
-
-/// Kills what is in a group and removes it, or remembers it for later: processes take a moment to die.
-fn remove(folder: PathBuf, dying: &Mutex<Vec<PathBuf>>) {
-    if fs::remove_dir(&folder).is_ok() {
-        return;
-    }
-    let _ = fs::write(folder.join("cgroup.kill"), "1");
-    if fs::remove_dir(&folder).is_err() && folder.exists() {
-        dying.lock().unwrap_or_else(PoisonError::into_inner).push(folder);
-    }
 }
 
 fn unless_there(error: io::Error) -> io::Result<()> {

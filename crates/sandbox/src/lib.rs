@@ -33,7 +33,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 pub use groups::{Branch, Group};
-pub use policy::{Limits, Policy};
+pub use policy::{Limits, Policy, Room};
 
 /// First argument of the helper.
 pub const WORD: &str = "confined-run";

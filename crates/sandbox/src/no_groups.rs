@@ -4,7 +4,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::path::Path;
 
-use crate::{Exceeded, NoBranch};
+use crate::{Exceeded, NoBranch, Room};
 
 /// There is none.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Branch {
     ///
     /// # Errors
     /// There is nothing that this could be asked of.
-    pub fn group(&self, _memory: Option<u64>, _threads: Option<u64>) -> io::Result<Group<'_>> {
+    pub fn group(&self, _room: Room) -> io::Result<Group<'_>> {
         match *self {}
     }
 }

@@ -33,6 +33,15 @@ pub struct Limits {
     pub open_files: Option<u64>,
 }
 
+/// What a program may really use where it has a control group of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Bytes of memory; `None` is no limit.
+    pub memory: Option<u64>,
+    /// Threads.
+    pub threads: u64,
+}
+
 impl Policy {
     /// The one argument that asks the helper what the system can do.
     pub const CHECK: &str = "--check";

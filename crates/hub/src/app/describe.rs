@@ -149,13 +149,13 @@ impl Hub {
 
     /// A task of a description failed for good. What it was to find out stays unknown, and the reason is known; `false` for a
     /// failure that ends its job. Media that cannot be probed is refused.
-    pub(super) async fn do_without(&self, claimed: &Claimed, failure: &Failure) -> Result<bool> {
+    pub(super) async fn do_without(&self, claimed: &Claimed, work: &Work, failure: &Failure) -> Result<bool> {
         // What is wrong with a machine says nothing about the file.
         let of_file = matches!(
             failure.code,
             ErrorCode::BadInput | ErrorCode::ToolFailed | ErrorCode::Confined | ErrorCode::NotExact
         );
-        let Work::Describe(media) = self.request_of(claimed).await?.work else { return Ok(false) };
+        let Work::Describe(media) = work else { return Ok(false) };
         if !of_file {
             return Ok(false);
         }
@@ -167,7 +167,7 @@ impl Hub {
                 Ok(true)
             }
             TaskSpec::Probe { .. } => {
-                self.store().put_verdict(&media, &Verdict::Refused(why)).await?;
+                self.store().put_verdict(media, &Verdict::Refused(why)).await?;
                 Ok(false)
             }
             _ => Ok(false),

@@ -13,7 +13,7 @@ use kinora_protocol::recipe::{Container, Verify};
 use kinora_protocol::{ErrorCode, Failure, FolderId, UserId};
 use kinora_store::{FolderFileRow, FolderRow};
 
-use super::media::{Asked, check_recipe};
+use super::media::{Asked, bad, check_recipe};
 use crate::{Hub, Result, now_ms};
 
 mod deliver;
@@ -34,10 +34,6 @@ const LONGEST_EXTENSION: usize = 16;
 
 /// What is known of folders besides what is stored.
 pub(crate) type Looks = Mutex<BTreeMap<FolderId, Look>>;
-
-fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadInput, why)
-}
 
 fn bad_recipe(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadRecipe, why)

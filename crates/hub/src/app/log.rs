@@ -2,14 +2,14 @@
 
 use std::fmt;
 
+use kinora_protocol::NodeId;
 use kinora_protocol::api::LogView;
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::node::ToNode;
-use kinora_protocol::{ErrorCode, Failure, NodeId};
 
 use crate::Hub;
-use crate::app::media::Asked;
+use crate::app::media::{Asked, bad};
 
 /// The log of the process.
 pub trait Log: fmt::Debug + Send + Sync {
@@ -111,10 +111,6 @@ impl Hub {
         let filter = view.filter.clone();
         Ok(self.inner.nodes.with(node, |one| one.tell(ToNode::Log { filter })).is_some())
     }
-}
-
-fn bad(why: String) -> Failure {
-    Failure::new(ErrorCode::BadInput, why)
 }
 
 fn short_enough(view: &LogView) -> Asked<()> {

@@ -31,7 +31,8 @@ const LONGEST_EXTENSION: usize = 5;
 /// A decision of the hub's about what it was asked for.
 pub(super) type Asked<T> = std::result::Result<T, Failure>;
 
-fn bad(why: impl Into<String>) -> Failure {
+/// What it was asked for makes no sense.
+pub(super) fn bad(why: impl Into<String>) -> Failure {
     Failure::new(ErrorCode::BadInput, why)
 }
 

@@ -197,7 +197,7 @@ impl Hub {
             }
             Then::Never => {
                 let failure = self.with_earlier(claimed, failure).await?;
-                if self.do_without(claimed, &failure).await? {
+                if self.do_without(claimed, &request.work, &failure).await? {
                     return Ok(());
                 }
                 (AfterFailure::Fatal, failure)

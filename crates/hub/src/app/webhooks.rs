@@ -4,11 +4,11 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use kinora_protocol::access::Sight;
 use kinora_protocol::webhook::{DeliveryState, DeliveryView, NewWebhook, Payload, WebhookEvent, WebhookView};
-use kinora_protocol::{DeliveryId, ErrorCode, Failure, JobId, UserId, WebhookId};
+use kinora_protocol::{DeliveryId, JobId, UserId, WebhookId};
 use kinora_store::{DeliveryRow, WebhookRow};
 use serde_json::{Value, json};
 
-use super::media::Asked;
+use super::media::{Asked, bad};
 use crate::{Hub, HubError, Result, now_ms};
 
 pub(crate) mod send;
@@ -27,10 +27,6 @@ const SHOWN: u32 = 100;
 const AT_ONCE: u32 = 500;
 /// Deliveries are forgotten after so long.
 const KEPT_MS: i64 = 30 * 24 * 3600 * 1000;
-
-fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadInput, why)
-}
 
 fn view(row: WebhookRow, secret: Option<String>) -> WebhookView {
     let WebhookRow { id, url, events, enabled, created_ms, .. } = row;

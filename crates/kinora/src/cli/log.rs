@@ -1,4 +1,4 @@
-//! `kinora log`: what a hub says in its log, while it runs.
+//! `kinora log`: what a hub or a worker says in its log, while it runs.
 
 use clap::Args;
 use kinora_protocol::api::LogView;
@@ -26,13 +26,12 @@ pub struct LogArgs {
 /// Runs it.
 pub async fn run(args: &LogArgs) -> Result<(), Failure> {
     let client = args.hub.client()?;
-    if let (Some(node), Some(filter)) = (&args.node, &args.filter) {
-        let (node, view) = (NodeId::from(node.clone()), LogView { filter: filter.clone() });
-        return client.change_node_log(&node, &view).await;
-    }
-    let view = match &args.filter {
-        None => client.log().await?,
-        Some(filter) => client.change_log(&LogView { filter: filter.clone() }).await?,
+    let view = match (args.filter.clone().map(|filter| LogView { filter }), &args.node) {
+        (None, _) => client.log().await?,
+        (Some(wanted), None) => client.change_log(&wanted).await?,
+        (Some(wanted), Some(node)) => {
+            return client.change_node_log(&NodeId::from(node.clone()), &wanted).await;
+        }
     };
     if args.hub.json {
         print_json(&view);

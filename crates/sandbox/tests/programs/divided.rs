@@ -4,13 +4,13 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    use kinora_sandbox::{Branch, Policy};
+    use kinora_sandbox::{Branch, Policy, Room};
     let mut words = std::env::args().skip(1);
     let mut next = || words.next().ok_or("a word is missing");
     let (memory, threads) = (next()?.parse()?, next()?.parse()?);
     let (helper, attacker) = (next()?, next()?);
     let branch = Branch::take().map_err(|why| why.to_string())?;
-    let group = branch.group(Some(memory), Some(threads))?;
+    let group = branch.group(Room { memory: Some(memory), threads })?;
     let folder = group.folder().to_owned();
     let policy = Policy { group: Some(folder.clone()), required: true, ..Policy::default() };
     let mut command = std::process::Command::new(helper);

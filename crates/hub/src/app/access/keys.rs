@@ -7,17 +7,13 @@ use kinora_store::KeyRow;
 use uuid::Uuid;
 
 use super::secret;
-use crate::app::media::Asked;
+use crate::app::media::{Asked, bad};
 use crate::{Hub, Result, now_ms};
 
 /// Keys of a user at the most.
 const MOST: usize = 100;
 /// Longest name.
 const LONGEST_NAME: usize = 100;
-
-fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadInput, why)
-}
 
 fn forbidden(why: &str) -> Failure {
     Failure::new(ErrorCode::Forbidden, why)

@@ -11,15 +11,11 @@ use kinora_store::{UserChanged, UserFacts, UserRow, UserUpdate};
 use super::Caller;
 use super::audit::Outcome;
 use super::sessions::Entered;
-use crate::app::media::Asked;
+use crate::app::media::{Asked, bad};
 use crate::{Hub, HubError, Result, now_ms};
 
 /// Longest name of a user or a team.
 const LONGEST_NAME: usize = 64;
-
-fn bad(why: impl Into<String>) -> Failure {
-    Failure::new(ErrorCode::BadInput, why)
-}
 
 /// Whether somebody or something may be called that.
 pub(super) fn check_name(name: &str) -> Asked<()> {
