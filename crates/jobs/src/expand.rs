@@ -10,6 +10,7 @@ use kinora_plan::sizing::{self, Capacity, Sizing};
 use kinora_plan::time;
 use kinora_plan::window::Planner;
 use kinora_protocol::encode::{Settled, VideoSettings};
+use kinora_protocol::enhance::Support;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::AudioCodec;
 use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Window};
@@ -42,7 +43,7 @@ pub struct Expansion {
 
 /// A source that is to be cut for the encoder, how that is sized, and where cuts are wished.
 fn layout(known: &Known<'_>, video: &VideoSettings) -> (Timeline, Sizing, Vec<i64>) {
-    let timeline = Timeline::new(known.index, video.fps);
+    let timeline = Timeline::new(known.index, video.fps).supported(Support::of(&video.enhance));
     let sizing = sizing::size(video.encode.encoder, timeline.seconds(), known.capacity);
     let mut wished = timeline.wished(sizing.chunks);
     let mut keys = encoder::key_frames(&video.encode);
@@ -137,7 +138,8 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         .map(|(ordinal, chunk)| {
             // Nothing before the first chunk, nothing after the last: alone, it is an unsplit run.
             let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
-            let window = planner.window(chunk.a, chunk.b, preroll);
+            let (from, to) = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
+            let window = planner.window(from, to, preroll);
             let work = spec(known, video, ordinal, chunk, window, preroll, sizing.threads);
             SourceTask { source: known.source.to_owned(), size, work }
         })
@@ -167,6 +169,8 @@ fn spec(
         window,
         preroll,
         encode: video.encode.clone(),
+        enhance: video.enhance.clone(),
+        context: chunk.context,
         filters: video.filters.clone(),
         resample: chunk.resample,
         ladder: video.ladder.clone(),
@@ -178,7 +182,8 @@ fn spec(
 
 /// The same chunk, decoded from further back.
 pub fn deeper(spec: &ChunkSpec, index: &PacketIndex, preroll: Preroll) -> ChunkSpec {
-    let window = Planner::new(index).window(spec.a, spec.b, preroll);
+    let (from, to) = spec.seen();
+    let window = Planner::new(index).window(from, to, preroll);
     ChunkSpec { window, preroll, ..spec.clone() }
 }
 

@@ -91,7 +91,15 @@ pub fn seam(left: Neighbour<'_>, right: Neighbour<'_>) -> Option<bool> {
         return None;
     }
     let seen_enough = left.out.tail.len() >= right.out.head.len();
-    Some(seen_enough && left.out.tail.iter().zip(&right.out.head).all(|(a, b)| a == b))
+    let after = left.out.tail.iter().zip(&right.out.head).all(|(a, b)| a == b);
+    let wanted = right.spec.context.map_or(0, |context| context.before as usize);
+    Some(seen_enough && after && saw_the_same(&left.out.end, &right.out.before, wanted))
+}
+
+/// Whether the frames that filters saw before a chunk (`seen`, of `wanted`) are the last ones of the chunk before it.
+fn saw_the_same(ends: &[u32], seen: &[u32], wanted: usize) -> bool {
+    // A chunk that is shorter than what is looked at has only that much to compare with.
+    seen.len() >= wanted.min(ends.len()) && seen.iter().rev().zip(ends.iter().rev()).all(|(a, b)| a == b)
 }
 
 /// What the seams of a whole job come to.
@@ -158,4 +166,18 @@ pub fn lost_sound(facts: &MediaFacts, counted: &[SoundCheck]) -> Vec<String> {
         ));
     }
     lost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::saw_the_same;
+
+    #[test]
+    fn what_filters_saw_before_a_chunk_are_the_last_frames_of_the_one_before() {
+        assert!(saw_the_same(&[1, 2, 3], &[2, 3], 2), "it need not see all of them");
+        assert!(saw_the_same(&[3], &[2, 3], 2), "a short chunk has no more");
+        assert!(saw_the_same(&[], &[], 0), "nothing is looked at");
+        assert!(!saw_the_same(&[1, 2, 3], &[1, 3], 2));
+        assert!(!saw_the_same(&[1, 2, 3], &[3], 2), "one did not decode");
+    }
 }

@@ -40,6 +40,9 @@ impl<'a> Keys<'a> {
         if let Some(ladder) = &spec.ladder {
             part(&serde_json::to_vec(ladder).ok()?);
         }
+        if !spec.enhance.is_empty() {
+            part(&serde_json::to_vec(&(&spec.enhance, &spec.context)).ok()?);
+        }
         part(&self.index.config);
         for tick in [spec.a, spec.b, spec.seam_end, spec.shift] {
             part(&tick.to_le_bytes());
@@ -54,7 +57,7 @@ impl<'a> Keys<'a> {
 
     fn gops(&self, spec: &ChunkSpec) -> &[kinora_plan::index::Gop] {
         let before = |limit: i64| self.shown.partition_point(|&n| self.index.packets[n as usize].pts < limit);
-        let (from, to) = (before(spec.a), before(spec.seam_end));
+        let (from, to) = (before(spec.seen().0), before(spec.seam_end));
         let own = self.shown.get(from..to).unwrap_or_default();
         let first = own.iter().copied().min().unwrap_or(0);
         let last = own.iter().copied().max().unwrap_or(0);

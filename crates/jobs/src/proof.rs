@@ -119,6 +119,7 @@ pub fn planned(video: &VideoWork, indexed: u64, chunks: impl Iterator<Item = u64
 pub fn check_of(spec: &ChunkSpec, out: &ChunkOutput, source_format: &str) -> ChunkCheck {
     let untouched = spec.encode.rate == Rate::Lossless
         && spec.filters.scale.is_none()
+        && spec.enhance.is_empty()
         && spec.filters.keep_samples()
         && spec.resample.is_none()
         && spec.encode.pix_fmt == source_format;

@@ -27,6 +27,7 @@ mod audit;
 mod backup;
 mod doctor;
 mod encode;
+mod enhance;
 mod folders;
 mod health;
 mod hub;
@@ -172,6 +173,8 @@ impl From<SandboxMode> for Mode {
 pub enum Command {
     /// Split, encode in parallel, join and prove
     Encode(Box<encode::EncodeArgs>),
+    /// Make a video better: less noise, more detail, other dynamic ranges, smoother motion, clearer sound
+    Enhance(Box<enhance::EnhanceArgs>),
     /// Serve jobs over HTTP, with a worker of its own
     Hub(Box<hub::HubArgs>),
     /// Let this machine work for a hub
@@ -254,6 +257,7 @@ impl Command {
 pub async fn run(command: Command, config: &Config) -> ExitCode {
     match command {
         Command::Encode(args) => encode::run(*args, config).await,
+        Command::Enhance(args) => enhance::run(*args, config).await,
         Command::Hub(args) => report(hub::run(&args, config).await),
         Command::Worker(args) => report(worker::run(&args, config).await),
         Command::Submit(args) => answer(submit::run(&args, config).await, args.hub.json),

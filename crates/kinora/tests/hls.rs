@@ -54,7 +54,7 @@ fn recipe(codec: VideoCodec, seconds: f64) -> Recipe {
             preset: Some("ultrafast".to_owned()),
             ..VideoRecipe::default()
         },
-        audio: AudioRecipe { codec: Some(AudioCodec::Aac), bitrate: Some(64_000) },
+        audio: AudioRecipe { codec: Some(AudioCodec::Aac), bitrate: Some(64_000), ..AudioRecipe::default() },
         container: Some(Container::Hls),
         ladder: Some(ladder),
         chunks: ChunkRecipe { seconds: Some(seconds), ..ChunkRecipe::default() },

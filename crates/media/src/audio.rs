@@ -10,19 +10,31 @@ use crate::encode::{is_written, settle};
 use crate::error::MediaError;
 use crate::process::{self, Control};
 use crate::tools::Tools;
+use enhance::Work;
 
-/// Encodes all audio streams into `out`; gives size, BLAKE3 and processor seconds.
+mod denoise;
+mod enhance;
+mod limit;
+
+/// Encodes all audio streams into `out`, with `scratch` for what is made on the way; gives size, BLAKE3 and processor seconds.
 ///
 /// # Errors
 /// See [`MediaError`].
 pub async fn encode(
     tools: &Tools,
     spec: &AudioSpec,
-    source: &Path,
+    (source, scratch): (&Path, &Path),
     out: &Path,
     control: &Control,
 ) -> Result<(u64, Digest, f64), MediaError> {
-    let args = audio::encode(spec, source, out);
+    let (prepared, before) = match spec.settings.enhance.is_none() {
+        true => (Vec::new(), 0.0),
+        false => enhance::prepare(&Work { tools, spec, scratch, control }, source).await?,
+    };
+    let args = match prepared.is_empty() {
+        true => audio::encode(spec, source, out),
+        false => audio::encode_prepared(spec, &prepared, out),
+    };
     let what = "encoding the sound".to_owned();
     let finished = process::run(&tools.ffmpeg(what.as_str(), args), control).await?;
     if !is_written(out) {
@@ -33,5 +45,5 @@ pub async fn encode(
         let reason = format!("its file has {size} bytes where ffmpeg wrote {written}");
         return Err(MediaError::not_exact(what, reason));
     }
-    Ok((size, digest, finished.cpu_seconds))
+    Ok((size, digest, before + finished.cpu_seconds))
 }

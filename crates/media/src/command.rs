@@ -9,6 +9,7 @@ pub mod audio;
 pub mod chunk;
 pub mod describe;
 pub mod encoder;
+mod enhance;
 pub mod hls;
 pub mod input;
 pub mod inspect;

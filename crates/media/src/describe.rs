@@ -10,6 +10,7 @@ use kinora_protocol::node::Progress;
 
 use crate::error::MediaError;
 use crate::hash;
+use crate::loudness::Sound;
 use crate::process::Control;
 use crate::tools::Tools;
 
@@ -97,8 +98,7 @@ pub async fn describe(
             scenes::find(&work, *stream, (*frames, *duration_us), layout).await?
         }
         DescribeSpec::Sound { stream, sample_rate, channels, layout, samples_per_point, .. } => {
-            let sound =
-                sound::Sound { sample_rate: *sample_rate, channels: *channels, layout: layout.as_deref() };
+            let sound = Sound { sample_rate: *sample_rate, channels: *channels, layout: layout.as_deref() };
             sound::find(&work, *stream, sound, *samples_per_point).await?
         }
     };

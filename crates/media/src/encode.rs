@@ -58,7 +58,7 @@ pub async fn encode(
     if !is_written(out) || !is_written(&frames) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
-    let source_frames = inspect::source_frames(&frames, spec.b, spec.shift)?;
+    let source_frames = inspect::source_frames(&frames, spec)?;
     let (checked, settled, others) = match others.is_empty() {
         // Counting and hashing both read the new file: side by side.
         true => {

@@ -1,11 +1,13 @@
 //! Looking at finished files: the frames that went in, the packets that came out. Facts only; whether they are right is
 //! judged in `jobs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use kinora_plan::digest::TimesDigest;
+use kinora_protocol::enhance::Support;
+use kinora_protocol::task::ChunkSpec;
 use kinora_protocol::{Digest, Rational};
 
 use crate::command::inspect;
@@ -73,18 +75,30 @@ pub struct SourceFrames {
     pub head: Vec<u32>,
     /// Checksums of the frames past the end.
     pub tail: Vec<u32>,
+    /// Checksums of the frames before the first that filters saw.
+    pub before: Vec<u32>,
+    /// Checksums of the last frames, where filters see frames of their neighbours.
+    pub end: Vec<u32>,
 }
 
-/// Reads a chunk's `framecrc` file; `b` is the chunk's end, `shift` what its packets' times are later.
+/// Reads a chunk's `framecrc` file: counts and sums of the frames in `[a, b)`, and what is around them.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn source_frames(path: &Path, b: i64, shift: i64) -> Result<SourceFrames, MediaError> {
+pub fn source_frames(path: &Path, spec: &ChunkSpec) -> Result<SourceFrames, MediaError> {
+    let ChunkSpec { a, b, shift, .. } = *spec;
+    // The next chunk's filters see as much before it as this one's would before its own.
+    let ends = if spec.context.is_some() { Support::of(&spec.enhance).before } else { 0 };
+    let (mut before, mut end) = (Vec::new(), VecDeque::new());
     let mut count = 0;
     let (mut times, mut shifted) = (TimesDigest::default(), TimesDigest::default());
     let mut pictures = PicturesDigest::default();
     let (mut head, mut tail) = (Vec::new(), Vec::new());
     each_frame(path, |frame| {
+        if frame.pts < a {
+            before.push(frame.checksum);
+            return;
+        }
         if frame.pts >= b {
             if tail.len() < SEAM_FRAMES {
                 tail.push(frame.checksum);
@@ -98,6 +112,10 @@ pub fn source_frames(path: &Path, b: i64, shift: i64) -> Result<SourceFrames, Me
         if head.len() < SEAM_FRAMES {
             head.push(frame.checksum);
         }
+        end.push_back(frame.checksum);
+        if end.len() > ends {
+            end.pop_front();
+        }
     })?;
     Ok(SourceFrames {
         count,
@@ -106,6 +124,8 @@ pub fn source_frames(path: &Path, b: i64, shift: i64) -> Result<SourceFrames, Me
         pictures: pictures.finish(),
         head,
         tail,
+        before,
+        end: end.into(),
     })
 }
 

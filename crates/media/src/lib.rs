@@ -13,6 +13,7 @@ pub mod index;
 pub mod inspect;
 pub mod join;
 pub mod layout;
+mod loudness;
 pub mod package;
 pub mod probe;
 pub mod process;

@@ -20,7 +20,11 @@ use crate::error::MediaError;
 use crate::sandbox::{Around, Ended, Sandbox};
 use ending::{Stop, failed, stopped, unusable};
 
+mod between;
 mod ending;
+
+use between::Takes;
+pub use between::between;
 
 /// How long a program may take to obey a TERM before it gets a KILL.
 const TERM_GRACE: Duration = Duration::from_millis(1000);
@@ -166,10 +170,24 @@ pub async fn run_bytes(
     control: &Control,
     on_bytes: impl FnMut(&[u8]) -> LineMeans + Send,
 ) -> Result<Finished, MediaError> {
+    run_into(invocation, control, None, on_bytes).await
+}
+
+/// Runs a program that is given bytes on its standard input, if there are any to give.
+async fn run_into(
+    invocation: &Invocation,
+    control: &Control,
+    input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>,
+    takes: impl Takes,
+) -> Result<Finished, MediaError> {
     if control.cancel.is_cancelled() {
         return Err(MediaError::Cancelled { what: invocation.what.clone() });
     }
-    let mut group = spawn(invocation).await?;
+    let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
+    let mut group = spawn(invocation, stdin).await?;
+    if let Some((input, pipe)) = input.zip(group.child.stdin.take()) {
+        tokio::spawn(between::feed(input, pipe));
+    }
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     let stderr_done =
         group.child.stderr.take().map(|pipe| tokio::spawn(collect_tail(pipe, Arc::clone(&tail))));
@@ -178,7 +196,7 @@ pub async fn run_bytes(
     };
     let wall = invocation.sandbox.as_ref().and_then(|sandbox| sandbox.wall());
     let mut reading = Reading {
-        on_bytes,
+        takes,
         deadline: Instant::now() + control.stall,
         ends_by: wall.and_then(|wall| Instant::now().checked_add(wall)),
         cpu_seconds: 0.0,
@@ -221,8 +239,8 @@ enum End {
 }
 
 /// Standard output being read, with the clock that a moving program winds up.
-struct Reading<F> {
-    on_bytes: F,
+struct Reading<T> {
+    takes: T,
     deadline: Instant,
     /// However much it moves.
     ends_by: Option<Instant>,
@@ -230,7 +248,7 @@ struct Reading<F> {
     bytes_read: u64,
 }
 
-impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
+impl<T: Takes> Reading<T> {
     /// Reads to the end (`None`), or until the program has to be stopped.
     async fn read(
         &mut self,
@@ -270,7 +288,7 @@ impl<F: FnMut(&[u8]) -> LineMeans> Reading<F> {
                 return None;
             };
             silent_since_its_end = false;
-            if (self.on_bytes)(piece.get(..length).unwrap_or_default()) == LineMeans::Movement {
+            if self.takes.take(piece.get(..length).unwrap_or_default()).await == LineMeans::Movement {
                 self.deadline = Instant::now() + control.stall;
             }
         }
@@ -297,7 +315,7 @@ async fn collect_tail(pipe: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
     }
 }
 
-impl<F> Reading<F> {
+impl<T> Reading<T> {
     /// Decoding up to a late chunk, or moving the index of a large file to its front, says nothing for minutes; but a program
     /// that still reads is alive.
     fn wind_up_if_it_reads(&mut self, group: &Group<'_>, control: &Control) {
@@ -423,7 +441,7 @@ fn spawner() -> &'static mpsc::Sender<Request> {
     })
 }
 
-async fn spawn(invocation: &Invocation) -> Result<Group<'_>, MediaError> {
+async fn spawn(invocation: &Invocation, stdin: Stdio) -> Result<Group<'_>, MediaError> {
     let Invocation { what, program, line, sandbox } = invocation;
     tracing::trace!(what, program = %program.display(), args = ?line, "runs");
     let (mut command, confines) = match sandbox.as_ref().and_then(|sandbox| sandbox.around(program, line)) {
@@ -438,7 +456,7 @@ async fn spawn(invocation: &Invocation) -> Result<Group<'_>, MediaError> {
             (command, None)
         }
     };
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(stdin).stdout(Stdio::piped()).stderr(Stdio::piped());
     // Messages are matched on and shown: they must not depend on the user's language.
     command.env("LC_ALL", "C").env_remove("FFREPORT").env_remove("AV_LOG_FORCE_COLOR");
     for secret in kinora_protocol::SECRETS {

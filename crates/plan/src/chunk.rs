@@ -1,7 +1,8 @@
 //! Where a video is cut: chunks `[a, b)` in ticks that cover every frame exactly once. Pure and exact.
 
 use kinora_protocol::Rational;
-use kinora_protocol::task::{Clock, Expect, FrameRange, Resample};
+use kinora_protocol::enhance::Support;
+use kinora_protocol::task::{Clock, Context, Expect, FrameRange, Resample};
 
 use crate::digest;
 use crate::encoder::KeyFrames;
@@ -43,6 +44,7 @@ pub struct Timeline {
     keys: Vec<i64>,
     clock: Clock,
     fps: Option<Rational>,
+    support: Support,
     places: Places,
 }
 
@@ -57,6 +59,8 @@ pub struct PlannedChunk {
     pub b: i64,
     /// End of the frames hashed for the seam check.
     pub seam_end: i64,
+    /// What its filters look at around it.
+    pub context: Option<Context>,
     /// Frame rate conversion.
     pub resample: Option<Resample>,
     /// What must come out.
@@ -68,7 +72,19 @@ impl Timeline {
     pub fn new(index: &PacketIndex, fps: Option<Rational>) -> Self {
         let mut keys: Vec<i64> = index.packets.iter().filter(|p| p.is_key()).map(|p| p.pts).collect();
         keys.sort_unstable();
-        Self { times: index.times(), keys, clock: index.clock, fps, places: Places::Near }
+        Self {
+            times: index.times(),
+            keys,
+            clock: index.clock,
+            fps,
+            support: Support::NONE,
+            places: Places::Near,
+        }
+    }
+
+    /// The same for filters that look at so many source frames around each one.
+    pub fn supported(self, support: Support) -> Self {
+        Self { support, ..self }
     }
 
     /// The same to be cut at `wished` for an encoder that puts key frames there. Chunks come out unequal by that, so it is for
@@ -303,9 +319,18 @@ impl Timeline {
         let own = self.times.get(start..end)?;
         let (a, last) = (*own.first()?, *own.last()?);
         let b = self.times.get(end).copied().unwrap_or(last + 1);
-        let seam_end = match self.times.get(end + SEAM_FRAMES) {
-            Some(time) => *time,
-            None => self.times.last()? + 1,
+        let end_after = |frames: usize| match self.times.get(end + frames) {
+            Some(time) => Some(*time),
+            None => Some(self.times.last()? + 1),
+        };
+        let seam_end = end_after(SEAM_FRAMES.max(self.support.after))?;
+        let context = match self.support {
+            Support::NONE => None,
+            Support { before, after } => {
+                let from = start.saturating_sub(before);
+                let before = u32::try_from(start - from).ok()?;
+                Some(Context { from: *self.times.get(from)?, before, to: end_after(after)? })
+            }
         };
         let source_times = digest::times(own.iter().copied());
         let source_frames = own.len() as u64;
@@ -314,7 +339,7 @@ impl Timeline {
             let times = digest::times(own.iter().map(|t| t + shift));
             let frames = FrameRange { start: start as u64, end: end as u64 };
             let expect = Expect { source_frames, source_times, frames: source_frames, times };
-            return Some(PlannedChunk { frames, a, b, seam_end, resample: None, expect });
+            return Some(PlannedChunk { frames, a, b, seam_end, context, resample: None, expect });
         };
         let zero = self.output(*self.times.first()?, rate);
         let first = self.output(a, rate);
@@ -328,7 +353,7 @@ impl Timeline {
             FrameRange { start: u64::try_from(first - zero).ok()?, end: u64::try_from(past - zero).ok()? };
         let expect = Expect { source_frames, source_times, frames: frames.count(), times };
         let resample = Some(Resample { rate, frames, origin: self.origin() });
-        Some(PlannedChunk { frames, a, b, seam_end, resample, expect })
+        Some(PlannedChunk { frames, a, b, seam_end, context, resample, expect })
     }
 }
 

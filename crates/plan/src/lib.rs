@@ -4,10 +4,13 @@
 pub mod chunk;
 pub mod digest;
 pub mod encoder;
+mod enhance;
 mod filters;
 pub mod index;
 mod ladder;
 pub mod layout;
+#[cfg(test)]
+mod made;
 pub mod params;
 pub mod pixel;
 pub mod presets;

@@ -19,7 +19,11 @@ pub fn all() -> Vec<PresetView> {
         PresetView { name: name.to_owned(), title: title.to_owned(), recipe }
     };
     let video = |codec: VideoCodec| VideoRecipe { codec: Some(codec), ..VideoRecipe::default() };
-    let audio = |codec: AudioCodec, bitrate: Option<u32>| AudioRecipe { codec: Some(codec), bitrate };
+    let audio = |codec: AudioCodec, bitrate: Option<u32>| AudioRecipe {
+        codec: Some(codec),
+        bitrate,
+        ..AudioRecipe::default()
+    };
     let told = |text: &str| Some(text.to_owned());
     vec![
         preset(

@@ -19,7 +19,7 @@ const MOST_HEIGHT: u32 = 1080;
 pub fn recipe(kind: ProxyKind, sound_alone: bool) -> Result<Recipe, String> {
     let alone = |codec, bitrate, container| Recipe {
         video: VideoRecipe { codec: Some(VideoCodec::None), ..VideoRecipe::default() },
-        audio: AudioRecipe { codec: Some(codec), bitrate: Some(bitrate) },
+        audio: AudioRecipe { codec: Some(codec), bitrate: Some(bitrate), ..AudioRecipe::default() },
         container: Some(container),
         ..Recipe::default()
     };
@@ -49,7 +49,11 @@ fn of_video(kind: ProxyKind) -> Recipe {
                 ffmpeg_params: Some("-pix_fmt yuv420p".to_owned()),
                 ..VideoRecipe::default()
             },
-            audio: AudioRecipe { codec: Some(AudioCodec::Opus), bitrate: Some(128_000) },
+            audio: AudioRecipe {
+                codec: Some(AudioCodec::Opus),
+                bitrate: Some(128_000),
+                ..AudioRecipe::default()
+            },
             container: Some(Container::Webm),
             ..Recipe::default()
         },

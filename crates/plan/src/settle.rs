@@ -9,6 +9,7 @@ use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, Vid
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
+use crate::enhance::{self, Enhanced};
 use crate::filters;
 use crate::ladder;
 use crate::params::{self, Parsed};
@@ -59,13 +60,31 @@ pub fn settle(
     container: Container,
     available: &[Encoder],
 ) -> Result<Outcome, Failure> {
-    match container {
-        Container::Hls => ladder::settle(recipe, facts, available),
+    let enhanced = enhance::settle(recipe, facts)?;
+    let outcome = match container {
+        Container::Hls => ladder::settle(recipe, &enhanced.facts, available),
         _ if recipe.ladder.is_some() => {
             Err(refuse(format!("a ladder makes an HLS package (.tar), not a .{}", container.extension())))
         }
-        _ => one(recipe, facts, container, available),
+        _ => one(recipe, &enhanced.facts, container, available),
+    }?;
+    with_enhancements(outcome, enhanced)
+}
+
+/// What a recipe comes to for pictures as they are after their enhancements, with these before it.
+fn with_enhancements(outcome: Outcome, enhanced: Enhanced) -> Result<Outcome, Failure> {
+    let Outcome { mut settled, mut notes } = outcome;
+    let Enhanced { chain, notes: told, .. } = enhanced;
+    match &mut settled.video {
+        VideoWork::Encode(video) => video.enhance = chain,
+        VideoWork::Copy | VideoWork::None if chain.is_empty() => {}
+        VideoWork::Copy => return Err(refuse("a copy has the source's pictures: enhancements need a codec")),
+        VideoWork::None => {
+            return Err(refuse("the result is sound alone: leave out enhancements of the picture"));
+        }
     }
+    notes.extend(told);
+    Ok(Outcome { settled, notes })
 }
 
 /// Settles a recipe for one size.
@@ -81,6 +100,7 @@ pub(crate) fn one(
     let audio = sound::settle(&recipe.audio, &expert, facts, container)?;
     let settled = |video| Settled { video, audio, container, verify: recipe.verify };
     let mut notes = streams::left_out(facts, container, alone);
+    notes.extend(sound::unheard(&recipe.audio, facts));
     if alone {
         return match (facts.audio().next(), recipe.audio.codec) {
             (Some(_), Some(AudioCodec::None)) => Err(refuse("the recipe leaves out picture and sound")),
@@ -121,10 +141,10 @@ pub(crate) fn one(
     let sample_aspect = aspect_after(video, (width, height), size);
     let filters = filters::settle(&recipe.video, pix_fmt, size.unwrap_or((width, height)))?;
     let filters = PictureFilters { scale: size, sample_aspect, ..filters };
-    if filters.sharpen.is_some() && scan(video) != Scan::Progressive {
+    if filters.sharpen.is_some() && is_interlaced(video) {
         notes.push("interlaced pictures are sharpened as whole frames".to_owned());
     }
-    let video = VideoSettings { encode: settings, filters, fps: wish.fps, ladder: None };
+    let video = VideoSettings { encode: settings, filters, fps: wish.fps, enhance: Vec::new(), ladder: None };
     Ok(Outcome { settled: settled(VideoWork::Encode(Box::new(video))), notes })
 }
 
@@ -140,8 +160,7 @@ fn check_rate(fps: Option<Rational>, video: &VideoFacts) -> Result<Option<String
     if !fps.is_positive() || fps.approx() > 1000.0 || fps.num() > 100_000_000 {
         return Err(refuse("the frame rate must be above 0 and at most 1000"));
     }
-    let interlaced = scan(video) != Scan::Progressive;
-    Ok(interlaced
+    Ok(is_interlaced(video)
         .then(|| "the frame rate of interlaced pictures is changed without deinterlacing them".to_owned()))
 }
 
@@ -182,6 +201,11 @@ fn scan(video: &VideoFacts) -> Scan {
         Some("bb" | "tb") => Scan::BottomFirst,
         _ => Scan::Progressive,
     }
+}
+
+/// Whether frames are made of two fields.
+pub(crate) fn is_interlaced(video: &VideoFacts) -> bool {
+    scan(video) != Scan::Progressive
 }
 
 fn resolve(scale: Scale, width: u32, height: u32) -> (u32, u32) {
@@ -238,6 +262,15 @@ fn wishes(recipe: &Recipe, parsed: Parsed) -> Result<Wish, Failure> {
     if given.next().is_some() {
         return Err(refuse("give only one of a CRF, a bit rate and a quality"));
     }
+    let repeated = parsed.fps.or(video.fps);
+    let fps = match (repeated, recipe.enhance.interpolate) {
+        (Some(_), Some(_)) => {
+            return Err(refuse(
+                "give one frame rate: either for interpolation, or for frames that are repeated (fps)",
+            ));
+        }
+        (repeated, interpolated) => repeated.or(interpolated),
+    };
     Ok(Wish {
         codec,
         encoder,
@@ -245,7 +278,7 @@ fn wishes(recipe: &Recipe, parsed: Parsed) -> Result<Wish, Failure> {
         preset: parsed.preset.or_else(|| video.preset.clone()),
         pix_fmt: parsed.pix_fmt,
         scale: parsed.scale.or(video.scale),
-        fps: parsed.fps.or(video.fps),
+        fps,
         params: parsed.params,
     })
 }

@@ -2,6 +2,7 @@
 
 use kinora_protocol::Failure;
 use kinora_protocol::encode::AudioSettings;
+use kinora_protocol::enhance::SoundEnhancements;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{AudioCodec, AudioRecipe, Container, VideoCodec, VideoRecipe};
 
@@ -53,7 +54,11 @@ pub(crate) fn settle(
         Some(other) => return Err(refuse(format!("unknown audio codec {other:?}: aac, opus or copy"))),
     };
     if facts.audio().next().is_none() {
-        return Ok(AudioSettings { codec: AudioCodec::None, bitrate: None });
+        return Ok(AudioSettings {
+            codec: AudioCodec::None,
+            bitrate: None,
+            enhance: SoundEnhancements::default(),
+        });
     }
     let codec = asked.unwrap_or(match container {
         Container::Webm | Container::Opus => AudioCodec::Opus,
@@ -69,7 +74,41 @@ pub(crate) fn settle(
     if bitrate.is_some_and(|b| !(6_000..=1_024_000).contains(&b)) {
         return Err(refuse("the audio bit rate must be from 6k to 1024k"));
     }
-    Ok(AudioSettings { codec, bitrate })
+    let enhance = enhancements(recipe)?;
+    if !enhance.is_none() && matches!(codec, AudioCodec::Copy | AudioCodec::None) {
+        let (what, done) = match codec {
+            AudioCodec::None => ("is left out", "what would become better about it"),
+            _ => ("is copied", "enhancements need aac or opus"),
+        };
+        return Err(refuse(format!("the sound {what}: {done}")));
+    }
+    Ok(AudioSettings { codec, bitrate, enhance })
+}
+
+/// What should be known where sound is to become better and there is none.
+pub(crate) fn unheard(recipe: &AudioRecipe, facts: &MediaFacts) -> Option<String> {
+    let asks = enhancements(recipe).is_ok_and(|asked| !asked.is_none());
+    (asks && facts.audio().next().is_none()).then(|| "there is no sound that could be enhanced".to_owned())
+}
+
+/// Frequencies of mains, in Hz.
+const MAINS: [u32; 2] = [50, 60];
+/// What can be asked of loudness, in LUFS.
+const LOUDNESS: std::ops::RangeInclusive<f64> = -70.0..=-5.0;
+
+fn enhancements(recipe: &AudioRecipe) -> Result<SoundEnhancements, Failure> {
+    if let Some(hum) = recipe.hum.filter(|hum| !MAINS.contains(hum)) {
+        return Err(refuse(format!("mains hum at 50 or 60 Hz, not at {hum} Hz")));
+    }
+    if let Some(loudness) = recipe.loudness.filter(|loudness| !LOUDNESS.contains(loudness)) {
+        return Err(refuse(format!("a loudness of {loudness} LUFS is out of range: -70 to -5")));
+    }
+    Ok(SoundEnhancements {
+        hum: recipe.hum,
+        denoise: recipe.denoise.unwrap_or(false),
+        speech: recipe.speech.unwrap_or(false),
+        loudness: recipe.loudness.map(|lufs| (lufs * 10.0).round() as i32),
+    })
 }
 
 fn check_fit(codec: AudioCodec, facts: &MediaFacts, container: Container) -> Result<(), Failure> {

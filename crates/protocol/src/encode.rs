@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::enhance::{Enhancement, SoundEnhancements};
 use crate::media::{Color, HdrStatic};
 use crate::rational::Rational;
 use crate::recipe::{AudioCodec, Container, Verify, VideoCodec};
@@ -228,6 +229,9 @@ pub struct AudioSettings {
     pub codec: AudioCodec,
     /// Bit/s per stream.
     pub bitrate: Option<u32>,
+    /// What becomes better about it.
+    #[serde(default, skip_serializing_if = "SoundEnhancements::is_none")]
+    pub enhance: SoundEnhancements,
 }
 
 /// A recipe settled for one file and one ffmpeg build.
@@ -304,6 +308,9 @@ pub struct VideoSettings {
     pub filters: PictureFilters,
     /// Constant output frame rate, if the recipe asks for one.
     pub fps: Option<Rational>,
+    /// What becomes better about the pictures of the source, in this order, before anything else is done with them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enhance: Vec<Enhancement>,
     /// Other sizes of the same frames.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ladder: Option<Ladder>,
@@ -346,7 +353,13 @@ mod tests {
             hdr: None,
             params: Vec::new(),
         };
-        let settings = VideoSettings { encode, filters: PictureFilters::default(), fps: None, ladder: None };
+        let settings = VideoSettings {
+            encode,
+            filters: PictureFilters::default(),
+            fps: None,
+            enhance: Vec::new(),
+            ladder: None,
+        };
         let before = serde_json::to_value(&settings).unwrap();
         let encoded = VideoWork::Encode(Box::new(settings));
         assert_eq!(serde_json::from_value::<VideoWork>(before).unwrap(), encoded);

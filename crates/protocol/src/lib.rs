@@ -12,6 +12,7 @@ pub mod class;
 pub mod client;
 pub mod describe;
 pub mod encode;
+pub mod enhance;
 pub mod error;
 pub mod event;
 pub mod fault;

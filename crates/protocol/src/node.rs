@@ -214,7 +214,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 8;
+pub const PROTOCOL: u32 = 9;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::rational::Rational;
 
+mod enhance;
+
+pub use enhance::{Denoise, EnhanceRecipe, HdrChange};
+
 /// What to do with one media file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -14,6 +18,9 @@ pub struct Recipe {
     pub video: VideoRecipe,
     /// The sound.
     pub audio: AudioRecipe,
+    /// What is to become better about the picture.
+    #[serde(skip_serializing_if = "EnhanceRecipe::is_empty")]
+    pub enhance: EnhanceRecipe,
     /// Container; from the output's extension when absent.
     pub container: Option<Container>,
     /// What an HLS package is made of.
@@ -52,7 +59,12 @@ impl Recipe {
             audio: AudioRecipe {
                 codec: self.audio.codec.or(base.audio.codec),
                 bitrate: self.audio.bitrate.or(base.audio.bitrate),
+                denoise: self.audio.denoise.or(base.audio.denoise),
+                hum: self.audio.hum.or(base.audio.hum),
+                speech: self.audio.speech.or(base.audio.speech),
+                loudness: self.audio.loudness.or(base.audio.loudness),
             },
+            enhance: self.enhance.over(base.enhance),
             container: self.container.or(base.container),
             ladder: self.ladder.or(base.ladder),
             chunks: ChunkRecipe {
@@ -236,6 +248,18 @@ pub struct AudioRecipe {
     pub codec: Option<AudioCodec>,
     /// Bit rate per stream in bit/s; the encoder's default for the channels when absent.
     pub bitrate: Option<u32>,
+    /// Less noise around speech.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoise: Option<bool>,
+    /// Less hum of mains at this frequency in Hz, 50 or 60, and at its multiples.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hum: Option<u32>,
+    /// Quiet speech as loud as loud speech.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub speech: Option<bool>,
+    /// Loudness of each stream as a whole in LUFS (EBU R 128): -70 to -5.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loudness: Option<f64>,
 }
 
 /// Audio codec of the output.

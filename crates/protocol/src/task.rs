@@ -13,6 +13,7 @@ pub use output::{
 pub use crate::blob::{Blob, blob_name, is_part_of, part_name};
 use crate::describe::DescribeSpec;
 use crate::encode::{AudioSettings, EncodeSettings, Ladder, PictureFilters, Settled};
+use crate::enhance::Enhancement;
 use crate::id::Digest;
 use crate::media::{AudioFacts, MediaFacts};
 use crate::rational::Rational;
@@ -180,6 +181,17 @@ pub struct Resample {
     pub origin: i64,
 }
 
+/// Frames around a chunk that its filters look at and that it does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Context {
+    /// Time of the first frame that the filters see, in ticks: at or before the chunk's first.
+    pub from: i64,
+    /// Frames between it and the chunk's first.
+    pub before: u32,
+    /// End of what they see, in ticks: at or past the chunk's end.
+    pub to: i64,
+}
+
 /// What a chunk must come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expect {
@@ -218,6 +230,12 @@ pub struct ChunkSpec {
     pub preroll: Preroll,
     /// Encoder.
     pub encode: EncodeSettings,
+    /// What becomes better about the source's pictures, in this order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub enhance: Vec<Enhancement>,
+    /// What that looks at around the chunk; none where frames stand for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub context: Option<Context>,
     /// Filters.
     pub filters: PictureFilters,
     /// Frame rate conversion.
@@ -231,6 +249,13 @@ pub struct ChunkSpec {
     pub verify: Verify,
     /// Threads for the encoder; its own choice when absent.
     pub threads: Option<u32>,
+}
+
+impl ChunkSpec {
+    /// The times of the frames that its filters see: from, and the end, which is not included.
+    pub fn seen(&self) -> (i64, i64) {
+        self.context.map_or((self.a, self.b), |context| (context.from, context.to))
+    }
 }
 
 /// Work for a node.

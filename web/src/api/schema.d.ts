@@ -1374,6 +1374,28 @@ export interface components {
             bitrate: number | null;
             /** @default null */
             codec: components["schemas"]["AudioCodec"] | null;
+            /**
+             * @description Less noise around speech.
+             * @default null
+             */
+            denoise: boolean | null;
+            /**
+             * Format: int32
+             * @description Less hum of mains at this frequency in Hz, 50 or 60, and at its multiples.
+             * @default null
+             */
+            hum: number | null;
+            /**
+             * Format: double
+             * @description Loudness of each stream as a whole in LUFS (EBU R 128): -70 to -5.
+             * @default null
+             */
+            loudness: number | null;
+            /**
+             * @description Quiet speech as loud as loud speech.
+             * @default null
+             */
+            speech: boolean | null;
         };
         /** @description What is done with the sound. */
         AudioSettings: {
@@ -1384,6 +1406,8 @@ export interface components {
             bitrate?: number | null;
             /** @description Codec of the output; `Copy` and `None` need no encoding task. */
             codec: components["schemas"]["AudioCodec"];
+            /** @description What becomes better about it. */
+            enhance?: components["schemas"]["SoundEnhancements"];
         };
         /** @description What somebody did, or tried to do. */
         AuditView: {
@@ -1561,6 +1585,19 @@ export interface components {
             /** @description Transfer characteristics. */
             transfer?: string | null;
         };
+        /** @description How samples stand for colours. */
+        Colors: {
+            /** @description Whether samples use all values. */
+            full_range: boolean;
+            /** @description From R'G'B' to luma and chroma. */
+            matrix: components["schemas"]["Matrix"];
+            /** @description Whether a side has an odd number of samples, so that halved chroma does not cover it evenly. */
+            odd: boolean;
+            /** @description Which red, green and blue. */
+            primaries: components["schemas"]["Primaries"];
+            /** @description Samples to light. */
+            transfer: components["schemas"]["Transfer"];
+        };
         /**
          * @description Container of the output.
          * @enum {string}
@@ -1641,6 +1678,11 @@ export interface components {
              */
             tries: number;
         };
+        /**
+         * @description How much noise is taken away.
+         * @enum {string}
+         */
+        Denoise: "light" | "strong";
         /** @description BLAKE3 of the content, in hexadecimal digits */
         Digest: string;
         /** @description The encoder and all that its bitstream depends on. */
@@ -1677,6 +1719,74 @@ export interface components {
              * @description Files that no master key opens.
              */
             unreadable: number;
+        };
+        /** @description What is to become better about the picture. The order is always the same, whatever the order in which it is written. */
+        EnhanceRecipe: {
+            /**
+             * @description Whole frames from fields. What cannot be done with fields does it by itself.
+             * @default null
+             */
+            deinterlace: boolean | null;
+            /** @default null */
+            denoise: components["schemas"]["Denoise"] | null;
+            /** @default null */
+            hdr: components["schemas"]["HdrChange"] | null;
+            /** @default null */
+            interpolate: components["schemas"]["Rational"] | null;
+            /**
+             * Format: int32
+             * @description So many times the width and the height: 2 to 4.
+             * @default null
+             */
+            upscale: number | null;
+        };
+        /** @description One of them. They stand in the order in which they are done. */
+        Enhancement: {
+            /** @enum {string} */
+            enhancement: "deinterlace";
+        } | {
+            /** @enum {string} */
+            enhancement: "denoise_light";
+        } | {
+            /** @description Whether samples have more than 8 bits. */
+            deep: boolean;
+            /** @enum {string} */
+            enhancement: "denoise_strong";
+        } | {
+            /** @enum {string} */
+            enhancement: "tone_map";
+            /** @description Format that comes out. */
+            format: string;
+            /** @description Colours that come in. */
+            from: components["schemas"]["Colors"];
+            /**
+             * Format: int32
+             * @description Luminance that becomes white, in cd/m².
+             */
+            peak: number;
+        } | {
+            /** @enum {string} */
+            enhancement: "interpolate";
+        } | {
+            /** @enum {string} */
+            enhancement: "upscale";
+            /**
+             * Format: int32
+             * @description Height that comes out, in samples.
+             */
+            height: number;
+            /**
+             * Format: int32
+             * @description Width that comes out, in samples.
+             */
+            width: number;
+        } | {
+            /** @enum {string} */
+            enhancement: "expand";
+            /** @description Format that comes out. */
+            format: string;
+            /** @description Colours that come in. */
+            from: components["schemas"]["Colors"];
         };
         /** @description A machine that wants to be let in. */
         Enroll: {
@@ -1882,6 +1992,11 @@ export interface components {
              */
             start: number;
         };
+        /**
+         * @description Between dynamic ranges.
+         * @enum {string}
+         */
+        HdrChange: "sdr2hdr" | "hdr2sdr";
         /** @description HDR10 static metadata (SMPTE ST 2086 and CTA-861.3). */
         HdrStatic: {
             light?: components["schemas"]["ContentLight"] | null;
@@ -2151,6 +2266,11 @@ export interface components {
             /** @description Least luminance in cd/m². */
             min_luminance: components["schemas"]["Rational"];
         };
+        /**
+         * @description Matrix coefficients (ITU-T H.273).
+         * @enum {string}
+         */
+        Matrix: "rgb" | "bt709" | "bt601" | "bt2020";
         /** @description Whom the hub takes a request to be from. */
         Me: "local" | {
             /** @description A user. */
@@ -2956,6 +3076,11 @@ export interface components {
             /** @description What it is for. */
             title: string;
         };
+        /**
+         * @description Colour primaries (ITU-T H.273).
+         * @enum {string}
+         */
+        Primaries: "bt709" | "smpte170" | "bt470_bg" | "bt2020" | "display_p3";
         /** @description An error as RFC 9457 has it, with our code. */
         Problem: {
             /** @description Stable code. */
@@ -3112,6 +3237,11 @@ export interface components {
             chunks: components["schemas"]["ChunkRecipe"];
             /** @default null */
             container: components["schemas"]["Container"] | null;
+            /**
+             * @description What is to become better about the picture.
+             * @default {}
+             */
+            enhance: components["schemas"]["EnhanceRecipe"];
             /** @default null */
             ladder: components["schemas"]["LadderRecipe"] | null;
             /**
@@ -3396,6 +3526,31 @@ export interface components {
              */
             span_us: number;
         };
+        /** @description What becomes better about sound, in the order in which it is done: hum, noise, speech, loudness. */
+        SoundEnhancements: {
+            /**
+             * @description Less noise around speech.
+             * @default false
+             */
+            denoise: boolean;
+            /**
+             * Format: int32
+             * @description Frequency of the mains in Hz, whose hum goes.
+             * @default null
+             */
+            hum: number | null;
+            /**
+             * Format: int32
+             * @description Loudness of each stream as a whole, in tenths of LUFS.
+             * @default null
+             */
+            loudness: number | null;
+            /**
+             * @description Quiet speech as loud as loud speech.
+             * @default false
+             */
+            speech: boolean;
+        };
         /** @description Where the input of a job is. */
         Source: {
             /** @description Media that was uploaded. */
@@ -3645,6 +3800,11 @@ export interface components {
             /** @description Always `Bearer`. */
             token_type: string;
         };
+        /**
+         * @description Transfer characteristics (ITU-T H.273).
+         * @enum {string}
+         */
+        Transfer: "bt709" | "srgb" | "pq" | "hlg";
         /** @description What is to be different about a user. What is absent stays. */
         UserChange: {
             /**
@@ -3800,6 +3960,8 @@ export interface components {
         VideoSettings: {
             /** @description Encoder settings. */
             encode: components["schemas"]["EncodeSettings"];
+            /** @description What becomes better about the pictures of the source, in this order, before anything else is done with them. */
+            enhance?: components["schemas"]["Enhancement"][];
             /** @description Picture filters. */
             filters: components["schemas"]["PictureFilters"];
             fps?: components["schemas"]["Rational"] | null;

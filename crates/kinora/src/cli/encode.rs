@@ -27,6 +27,7 @@ use crate::local::{Engine, Local, Opened, Setup};
 use crate::tools;
 
 mod args;
+pub mod enhance;
 pub mod recipe;
 mod show;
 mod state;

@@ -61,6 +61,25 @@ pub struct SubmitArgs {
     pub idempotency_key: Option<String>,
 }
 
+impl SubmitArgs {
+    /// A job like any other, whose result is fetched.
+    pub fn fetched(input: PathBuf, hub: HubAddress, recipe: RecipeArgs, output: PathBuf) -> Self {
+        Self {
+            input,
+            hub,
+            recipe,
+            output: Some(output),
+            wait: true,
+            on_hub: false,
+            priority: 0,
+            required_nodes: None,
+            deadline: None,
+            tags: None,
+            idempotency_key: None,
+        }
+    }
+}
+
 /// Runs it.
 pub async fn run(args: &SubmitArgs, config: &Config) -> Result<(), Failure> {
     let recipe = recipe::build(&args.recipe, args.output.as_deref())?;

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
-use kinora_protocol::task::{ChunkSpec, Clock};
+use kinora_protocol::task::{ChunkSpec, Clock, Resample};
 
-use super::{Args, Line, encoder, input};
+use super::{Args, Line, encoder, enhance, input};
 use kinora_plan::pixel::PixelFormat;
 use kinora_plan::time;
 
@@ -151,38 +151,56 @@ pub fn clocked(clock: &Clock, a: i64) -> String {
     stage
 }
 
-/// Cuts to `[a, end)` and gives the frames their true times again, plus `shift`.
-pub fn cut(clock: &Clock, a: i64, end: i64, shift: i64) -> String {
+/// Cuts to `[from, end)` and gives the frames their true times again, plus `shift`. `a` is what [`clocked`] was told.
+pub fn cut(clock: &Clock, a: i64, (from, end): (i64, i64), shift: i64) -> String {
     if clock.wraps {
-        let (from, to) = (MIDDLE, MIDDLE + (end - a));
+        let (from, to) = (MIDDLE + (from - a), MIDDLE + (end - a));
         format!("trim=start_pts={from}:end_pts={to},setpts=PTS+({})", a + shift - MIDDLE)
     } else {
-        format!("trim=start_pts={a}:end_pts={end},setpts=PTS+({shift})")
+        format!("trim=start_pts={from}:end_pts={end},setpts=PTS+({shift})")
     }
 }
 
 fn graph(spec: &ChunkSpec) -> String {
-    let clock = &spec.clock;
+    let (clock, seen) = (&spec.clock, spec.seen());
     let mut graph = format!("[0:{}]{}split[x][y];[x]", spec.stream, clocked(clock, spec.a));
-    match spec.resample {
-        None => graph.push_str(&cut(clock, spec.a, spec.b, spec.shift)),
-        Some(resample) => {
-            graph.push_str(&cut(clock, spec.a, spec.b, -resample.origin));
-            let (rate, hz) = (resample.rate, resample.rate.num());
-            let first = time::frame_at(spec.a - resample.origin, clock.hz, rate);
-            // The last source frame is held until the plan's end; what is beyond it belongs to the next chunk.
-            let _ = write!(
-                graph,
-                ",fps=fps={rate}:round=near,tpad=stop=-1:stop_mode=clone,trim=end_frame={},settb=1/{hz},setpts={}+N*{}",
-                resample.frames.count(),
-                first * rate.den() + time::GUARD_SECONDS * hz,
-                rate.den(),
-            );
-        }
+    let (before, motion, after) = enhance::around_rate(&spec.enhance);
+    let zero = spec.resample.map_or(spec.shift, |resample| -resample.origin);
+    let (look, alone) = enhance::looking_around(before);
+    let _ = write!(graph, "{}{}", cut(clock, spec.a, seen, zero), enhance::filters(look, clock.hz));
+    if spec.context.is_some() && motion.is_none() {
+        // What was only looked at goes.
+        let _ = write!(graph, ",trim=start_pts={}:end_pts={}", spec.a + zero, spec.b + zero);
     }
+    graph.push_str(&enhance::filters(alone, clock.hz));
+    if let Some(resample) = spec.resample {
+        graph.push_str(&at_rate(spec, resample, motion.is_some()));
+    }
+    graph.push_str(&enhance::filters(after, out_hz(spec)));
     branches(&mut graph, spec);
-    let _ = write!(graph, ";[y]{}[h]", cut(clock, spec.a, spec.seam_end, 0));
+    let _ = write!(graph, ";[y]{}[h]", cut(clock, spec.a, (seen.0, spec.seam_end), 0));
     graph
+}
+
+/// The chunk's frames at a constant rate.
+fn at_rate(spec: &ChunkSpec, resample: Resample, motion: bool) -> String {
+    let (rate, hz, count) = (resample.rate, resample.rate.num(), resample.frames.count());
+    let first = time::frame_at(spec.a - resample.origin, spec.clock.hz, rate);
+    let mut stage = match motion {
+        // Its frames count from the job's first; those around the chunk go.
+        true => {
+            format!("{},trim=start_pts={first}:end_pts={}", enhance::interpolate(rate), first + count as i64)
+        }
+        false => format!(",fps=fps={rate}:round=near"),
+    };
+    // The last frame is held until the plan's end; what is beyond it belongs to the next chunk.
+    let _ = write!(
+        stage,
+        ",tpad=stop=-1:stop_mode=clone,trim=end_frame={count},settb=1/{hz},setpts={}+N*{}",
+        first * rate.den() + time::GUARD_SECONDS * hz,
+        rate.den(),
+    );
+    stage
 }
 
 /// The frames of the chunk on their ways to the encoders of its renditions.

@@ -24,7 +24,7 @@ pub fn detect(
     let graph = format!(
         "[0:{stream}]{}{},scale=320:-2:flags=fast_bilinear,select=gt(scene\\,{THRESHOLD})[s]",
         chunk::clocked(clock, stretch.a),
-        chunk::cut(clock, stretch.a, stretch.b, 0),
+        chunk::cut(clock, stretch.a, (stretch.a, stretch.b), 0),
     );
     args.option("-filter_complex", graph);
     args.words(["-map", "[s]"]).words(passthrough);

@@ -10,12 +10,13 @@ use kinora_protocol::encode::{
     AudioSettings, EncodeSettings, Encoder, ExpertParam, Ladder, PictureFilters, Rate, Rendition, Scan,
     Settled, VideoSettings, VideoWork,
 };
+use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, SoundEnhancements, Transfer};
 use kinora_protocol::media::{
     AudioFacts, Color, ContentLight, HdrStatic, Mastering, MediaFacts, Stream, StreamKind, VideoFacts,
 };
 use kinora_protocol::recipe::{AudioCodec, Container, Verify};
 use kinora_protocol::task::{
-    AudioSpec, ChunkSpec, Clock, FrameRange, PackageSpec, Preroll, Resample, Stretch, Window,
+    AudioSpec, ChunkSpec, Clock, Context, FrameRange, PackageSpec, Preroll, Resample, Stretch, Window,
 };
 use kinora_protocol::task::{Blob, Expect as Planned};
 use kinora_protocol::{Digest, Rational};
@@ -87,6 +88,8 @@ fn chunk_spec() -> ChunkSpec {
         window: Window { seek: Some(12_800), ..Window::whole(1000) },
         preroll: Preroll::Normal,
         encode: settings(Encoder::X264),
+        enhance: Vec::new(),
+        context: None,
         filters: PictureFilters::default(),
         resample: None,
         ladder: None,
@@ -101,6 +104,190 @@ fn chunk_command(spec: &ChunkSpec) -> Line {
         (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"), Path::new("/w/frames.crc"));
     let others = [PathBuf::from("/w/rendition1"), PathBuf::from("/w/rendition2")];
     chunk::encode(spec, PASSTHROUGH, ChunkPaths { input, chunk, others: &others, frames })
+}
+
+/// All enhancements, of a chunk with frames around it.
+fn enhanced_spec() -> ChunkSpec {
+    let from = Colors {
+        matrix: Matrix::Bt601,
+        transfer: Transfer::Bt709,
+        primaries: Primaries::Smpte170,
+        full_range: false,
+        odd: true,
+    };
+    ChunkSpec {
+        enhance: vec![
+            Enhancement::Deinterlace,
+            Enhancement::DenoiseLight,
+            Enhancement::DenoiseStrong { deep: false },
+            Enhancement::Upscale { width: 1280, height: 720 },
+            Enhancement::Expand { from, format: "yuv444p10le".to_owned() },
+        ],
+        context: Some(Context { from: 23_552, before: 4, to: 53_248 }),
+        ..chunk_spec()
+    }
+}
+
+#[test]
+fn enhanced_chunk() {
+    check(
+        &chunk_command(&enhanced_spec()),
+        expect![[r#"
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 1.000500
+            -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=23552:end_pts=53248,setpts=PTS+(204800),bwdif=mode=send_frame:parity=auto:deint=all,settb=1/12800,hqdn3d=4:3:0.0001:0.0001,atadenoise=0a=0.06:0b=0.12:1a=0.06:1b=0.12:2a=0.06:2b=0.12:s=5,trim=start_pts=230400:end_pts=256000,nlmeans=s=4:p=5:r=9,scale=1280:720:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1,format=yuv444p|yuv444p10le|yuv444p12le,setparams=range=limited:color_primaries=smpte170m:color_trc=bt709:colorspace=smpte170m,zscale=t=linear:npl=203:threads=1,format=gbrpf32le,zscale=p=bt2020:t=smpte2084:m=bt2020nc:r=limited:npl=203:threads=1,format=yuv444p10le,format=yuv420p[v];[y]trim=start_pts=23552:end_pts=54272,setpts=PTS+(0)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 12800
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/12800
+            -f framecrc file:/w/frames.crc
+        "#]],
+    );
+}
+
+#[test]
+fn enhanced_chunk_whose_clock_wraps() {
+    let clock = Clock { wraps: true, hz: 90_000, source: Rational::new(1, 90_000).unwrap(), ..clock() };
+    let from = Colors {
+        matrix: Matrix::Bt2020,
+        transfer: Transfer::Pq,
+        primaries: Primaries::Bt2020,
+        full_range: false,
+        odd: false,
+    };
+    let tone = Enhancement::ToneMap { from, peak: 1000, format: "yuv420p".to_owned() };
+    let enhance = vec![Enhancement::DenoiseStrong { deep: true }, tone];
+    check(
+        &chunk_command(&ChunkSpec { clock, enhance, ..enhanced_spec() }),
+        expect![[r#"
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -max_error_rate 1
+            -copyts
+            -noaccurate_seek
+            -seek_timestamp 1
+            -ss 0.142722
+            -threads 1
+            -max_pixels 35651584
+            -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+            -protocol_whitelist file
+            -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+            -max_streams 64
+            -i file:/w/in.mp4
+            -filter_complex [0:0]setpts=mod(PTS-(25600)+21474836480\,8589934592),split[x][y];[x]trim=start_pts=4294965248:end_pts=4294994944,setpts=PTS+(-4294736896),trim=start_pts=230400:end_pts=256000,vaguedenoiser=threshold=10,setparams=range=limited:color_primaries=bt2020:color_trc=smpte2084:colorspace=bt2020nc,zscale=t=linear:npl=203:threads=1,format=gbrpf32le,zscale=p=bt709:threads=1,tonemap=tonemap=mobius:param=0.3:desat=0:peak=4.9261,zscale=t=bt709:m=bt709:r=limited:d=error_diffusion:threads=1,format=yuv420p,format=yuv420p[v];[y]trim=start_pts=4294965248:end_pts=4294995968,setpts=PTS+(-4294941696)[h]
+            -map [v]
+            -fps_mode passthrough
+            -enc_time_base 1/90000
+            -c:v libx264
+            -crf 23.50
+            -preset fast
+            -x264-params fps=25/1
+            -map_metadata -1
+            -map_chapters -1
+            -write_tmcd 0
+            -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+            -use_editlist 0
+            -avoid_negative_ts disabled
+            -video_track_timescale 90000
+            -f mp4 file:/b/chunk.mp4
+            -map [h]
+            -fps_mode passthrough
+            -enc_time_base 1/90000
+            -f framecrc file:/w/frames.crc
+        "#]],
+    );
+}
+
+#[test]
+fn interpolated_chunk() {
+    let rate = Rational::new(60_000, 1001).unwrap();
+    let resample = Some(Resample { rate, frames: FrameRange { start: 120, end: 240 }, origin: 0 });
+    let enhance = vec![
+        Enhancement::DenoiseLight,
+        Enhancement::Interpolate,
+        Enhancement::Upscale { width: 64, height: 64 },
+    ];
+    check(
+        &chunk_command(&ChunkSpec { resample, enhance, ..enhanced_spec() }),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 1.000500
+        -max_pixels 35651584
+        -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]split[x][y];[x]trim=start_pts=23552:end_pts=53248,setpts=PTS+(0),hqdn3d=4:3:0.0001:0.0001,atadenoise=0a=0.06:0b=0.12:1a=0.06:1b=0.12:2a=0.06:2b=0.12:s=5,minterpolate=fps=60000/1001:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10,trim=start_pts=120:end_pts=240,tpad=stop=-1:stop_mode=clone,trim=end_frame=120,settb=1/60000,setpts=1080120+N*1001,scale=64:64:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1,format=yuv420p[v];[y]trim=start_pts=23552:end_pts=54272,setpts=PTS+(0)[h]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/60000
+        -c:v libx264
+        -crf 23.50
+        -preset fast
+        -x264-params fps=25/1
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 60000
+        -f mp4 file:/b/chunk.mp4
+        -map [h]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -f framecrc file:/w/frames.crc
+    "#]],
+    );
 }
 
 #[test]
@@ -700,12 +887,101 @@ fn audio_spec(codec: AudioCodec, bitrate: Option<u32>) -> AudioSpec {
         layout: Some(layout.to_owned()),
     };
     AudioSpec {
-        settings: AudioSettings { codec, bitrate },
+        settings: AudioSettings { codec, bitrate, enhance: SoundEnhancements::default() },
         start_us: 1_400_000,
         guard_seconds: 16,
         streams: vec![stream(2, "stereo"), stream(6, "5.1(side)")],
         generate: false,
     }
+}
+
+/// All that is done to a stream before it is encoded.
+#[test]
+fn enhanced_sound() {
+    let enhance = SoundEnhancements { hum: Some(60), denoise: true, speech: true, loudness: Some(-140) };
+    let plain = audio_spec(AudioCodec::Aac, None);
+    let mut spec = AudioSpec { settings: AudioSettings { enhance, ..plain.settings.clone() }, ..plain };
+    spec.streams[0].sample_rate = 44_100;
+    let surround = spec.streams[1].clone();
+    check(
+        &audio::samples(&spec, 1, &surround, Path::new("/in.ts")),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -max_alloc 536870912
+        -max_error_rate 1
+        -copyts
+        -max_pixels 35651584
+        -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/in.ts
+        -map 0:a:1
+        -af aresample=48000:async=1:first_pts=67200,bandreject=f=60:width_type=h:w=4,bandreject=f=120:width_type=h:w=4,bandreject=f=180:width_type=h:w=4,bandreject=f=240:width_type=h:w=4,bandreject=f=300:width_type=h:w=4,bandreject=f=360:width_type=h:w=4,bandreject=f=420:width_type=h:w=4,bandreject=f=480:width_type=h:w=4
+        -ac 6
+        -c:a pcm_f32le
+        -f f32le pipe:1
+    "#]],
+    );
+    check(
+        &audio::keep(&surround, true, Path::new("/w/sound1.wav")),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -y
+        -protocol_whitelist pipe
+        -f f32le
+        -ar 48000
+        -ac 6
+        -i pipe:0
+        -af aformat=channel_layouts=5.1(side),speechnorm=e=12.5:r=0.0001:l=1
+        -c:a pcm_f32le
+        -rf64 auto
+        -f wav file:/w/sound1.wav
+    "#]],
+    );
+    let streams = [PathBuf::from("/w/sound0.wav"), PathBuf::from("/w/sound1.wav")];
+    check(
+        &audio::encode_prepared(&spec, &streams, Path::new("/b/audio.mp4")),
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -itsoffset 16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/sound0.wav
+        -itsoffset 16.000000
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/sound1.wav
+        -map 0:a
+        -map 1:a
+        -c:a aac
+        -filter:a:0 aformat=sample_rates=44100
+        -filter:a:1 aformat=channel_layouts=5.1
+        -map_metadata -1
+        -map_chapters -1
+        -movflags +empty_moov+default_base_moof+frag_discont
+        -frag_duration 10000000
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -f mp4 file:/b/audio.mp4
+    "#]],
+    );
 }
 
 #[test]
@@ -839,7 +1115,7 @@ fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> Pa
         audio: if matches!(codec, AudioCodec::Aac | AudioCodec::Opus) { blob("audio.mp4") } else { None },
         settled: Settled {
             video,
-            audio: AudioSettings { codec, bitrate: None },
+            audio: AudioSettings { codec, bitrate: None, enhance: SoundEnhancements::default() },
             container,
             verify: Verify::Fast,
         },
@@ -866,7 +1142,7 @@ fn mux(spec: &PackageSpec) -> Line {
 
 fn encoded(encoder: Encoder, fps: Option<Rational>) -> VideoWork {
     let (encode, filters) = (settings(encoder), PictureFilters::default());
-    VideoWork::Encode(Box::new(VideoSettings { encode, filters, fps, ladder: None }))
+    VideoWork::Encode(Box::new(VideoSettings { encode, filters, fps, enhance: Vec::new(), ladder: None }))
 }
 
 #[test]

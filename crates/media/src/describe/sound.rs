@@ -1,24 +1,16 @@
 //! Loudness after EBU R 128 and the waveform, from one look at all samples.
 
-use ebur128::{Channel, EbuR128, Mode};
+use ebur128::EbuR128;
 use kinora_protocol::describe::{Found, Loudness};
 
 use super::{Files, Findings, Work};
 use crate::command::describe;
 use crate::error::MediaError;
+use crate::loudness::{Sound, meter};
 use crate::process::{self, LineMeans};
 
 /// Bytes of a sample.
 const SAMPLE: usize = 4;
-
-/// How samples are laid out.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Sound<'a> {
-    pub(super) sample_rate: u32,
-    pub(super) channels: u32,
-    /// ffmpeg's name for it.
-    pub(super) layout: Option<&'a str>,
-}
 
 pub(super) async fn find(
     work: &Work<'_>,
@@ -61,33 +53,6 @@ pub(super) async fn find(
     let mut files = Files::default();
     let waveform = files.bytes(waveform.json(sample_rate));
     Ok(Findings { found: Found::Sound { loudness: loudness(&meter, channels), waveform }, files })
-}
-
-fn meter(sound: Sound<'_>) -> Result<EbuR128, ebur128::Error> {
-    let mut meter = EbuR128::new(sound.channels, sound.sample_rate, Mode::I | Mode::LRA | Mode::TRUE_PEAK)?;
-    let map = sound.layout.map_or(&[][..], places);
-    if map.len() == sound.channels as usize {
-        meter.set_channel_map(map)?;
-    }
-    Ok(meter)
-}
-
-/// Where the channels of ffmpeg's layouts stand, in its order, where that is not what the meter takes them for. What stands at
-/// the sides weighs more than what stands behind (ITU-R BS.1770, table 3).
-fn places(layout: &str) -> &'static [Channel] {
-    use Channel::{Center, Left, LeftSurround, Mm135, Mp135, Mp180, Right, RightSurround, Unused};
-    match layout {
-        "2.1" => &[Left, Right, Unused],
-        "3.0" => &[Left, Right, Center],
-        "3.1" => &[Left, Right, Center, Unused],
-        "4.0" => &[Left, Right, Center, Mp180],
-        "quad" | "quad(side)" => &[Left, Right, LeftSurround, RightSurround],
-        "5.0" | "5.0(side)" => &[Left, Right, Center, LeftSurround, RightSurround],
-        "5.1" | "5.1(side)" => &[Left, Right, Center, Unused, LeftSurround, RightSurround],
-        "6.1" => &[Left, Right, Center, Unused, Mp180, LeftSurround, RightSurround],
-        "7.1" => &[Left, Right, Center, Unused, Mp135, Mm135, LeftSurround, RightSurround],
-        _ => &[],
-    }
 }
 
 fn loudness(meter: &EbuR128, channels: u32) -> Loudness {

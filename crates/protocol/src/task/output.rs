@@ -20,7 +20,7 @@ pub enum TaskOutput {
         scenes: Vec<i64>,
     },
     /// A chunk.
-    Chunk(ChunkOutput),
+    Chunk(Box<ChunkOutput>),
     /// The sound.
     Audio {
         /// The file.
@@ -96,6 +96,12 @@ pub struct ChunkOutput {
     pub head: Vec<u32>,
     /// Checksums of up to six frames past the end.
     pub tail: Vec<u32>,
+    /// Checksums of the frames before the first that its filters saw.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before: Vec<u32>,
+    /// Checksums of its last frames, as many as the next chunk's filters see.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub end: Vec<u32>,
     /// Packets in the file.
     pub packets: u64,
     /// Digest over their presentation times, guard included.

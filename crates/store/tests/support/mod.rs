@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::AudioSettings;
+use kinora_protocol::enhance::SoundEnhancements;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::node::SlotClass;
 use kinora_protocol::recipe::{AudioCodec, Recipe};
@@ -71,7 +72,11 @@ pub fn part_spec(source: &str) -> TaskSpec {
         size: 1,
         work: AudioSpec {
             guard_seconds: 16,
-            settings: AudioSettings { codec: AudioCodec::Aac, bitrate: None },
+            settings: AudioSettings {
+                codec: AudioCodec::Aac,
+                bitrate: None,
+                enhance: SoundEnhancements::default(),
+            },
             start_us: 0,
             streams: vec![],
             generate: false,

@@ -15,7 +15,7 @@ pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> 
     let encoded = encode::encode(tools, &task.work, from, attempt.scratch, &path, attempt.control)
         .await
         .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
-    Ok(TaskOutput::Chunk(ChunkOutput {
+    Ok(TaskOutput::Chunk(Box::new(ChunkOutput {
         blob: attempt.hand_in((name, path), (encoded.size, encoded.digest)).await?,
         source_frames: encoded.source.count,
         source_times: encoded.source.times,
@@ -23,10 +23,12 @@ pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> 
         source_hash: encoded.source.pictures,
         head: encoded.source.head,
         tail: encoded.source.tail,
+        before: encoded.source.before,
+        end: encoded.source.end,
         packets: encoded.packets,
         times: encoded.times,
         config: encoded.config,
         others: encoded.others,
         cpu_seconds: encoded.cpu_seconds,
-    }))
+    })))
 }

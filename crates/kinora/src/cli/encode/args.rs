@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use kinora_protocol::recipe::{AudioCodec, Container, Quality, Verify, VideoCodec};
 
+use super::enhance::EnhanceFlags;
 use super::recipe;
 
 /// Flags of `kinora encode`.
@@ -80,6 +81,9 @@ pub struct RecipeArgs {
     /// Audio bit rate per stream, for example 160k
     #[arg(long, value_name = "R", value_parser = recipe::bits, help_heading = "Sound and container")]
     pub audio_bitrate: Option<u64>,
+    /// What is to become better
+    #[command(flatten)]
+    pub enhance: EnhanceFlags,
     /// Container, when the extension does not say
     #[arg(long, value_enum, help_heading = "Sound and container")]
     pub container: Option<ContainerArg>,

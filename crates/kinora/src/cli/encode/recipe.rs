@@ -82,6 +82,7 @@ pub fn build(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure
         }
     }
     video.ffmpeg_params = args.ffmpeg_params.clone().or(video.ffmpeg_params.take());
+    args.enhance.over(&mut recipe).map_err(refuse)?;
     recipe.audio.codec = args.audio.map(Into::into).or(recipe.audio.codec);
     if let Some(bits) = args.audio_bitrate {
         let bits = u32::try_from(bits).map_err(|_| refuse(format!("--audio-bitrate: {bits} is too much")))?;

@@ -1,0 +1,95 @@
+//! The flags of what is to become better: one definition each, for every command that takes a recipe.
+
+use clap::{Args, ValueEnum};
+use kinora_protocol::recipe::{Denoise, EnhanceRecipe, HdrChange, Recipe};
+
+/// Flags of enhancements. Their order makes no difference.
+#[derive(Debug, Default, Args)]
+pub struct EnhanceFlags {
+    /// Whole frames from interlaced ones
+    #[arg(long, help_heading = "Enhancement")]
+    pub deinterlace: bool,
+    /// Less noise: light costs little, strong is slow and takes fine structure with it
+    #[arg(long, value_enum, help_heading = "Enhancement")]
+    pub denoise: Option<DenoiseArg>,
+    /// SDR to HDR10, or HDR10 and HLG to SDR
+    #[arg(long, value_enum, help_heading = "Enhancement")]
+    pub hdr: Option<HdrArg>,
+    /// Frames a second, with what moves in between where it would be
+    #[arg(long, value_name = "N[/D]", help_heading = "Enhancement", conflicts_with = "fps")]
+    pub interpolate: Option<String>,
+    /// Width and height times 2, 3 or 4
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=4), help_heading = "Enhancement")]
+    pub upscale: Option<u32>,
+    /// Less noise around speech
+    #[arg(long, help_heading = "Enhancement")]
+    pub audio_denoise: bool,
+    /// Less hum of mains: its frequency in Hz, 50 or 60
+    #[arg(long, value_name = "HZ", help_heading = "Enhancement")]
+    pub audio_hum: Option<u32>,
+    /// Quiet speech as loud as loud speech
+    #[arg(long, help_heading = "Enhancement")]
+    pub speech: bool,
+    /// Loudness of the sound in LUFS (EBU R 128), for example -14 or -23
+    #[arg(long, value_name = "LUFS", allow_negative_numbers = true, help_heading = "Enhancement")]
+    pub loudness: Option<f64>,
+}
+
+impl EnhanceFlags {
+    /// Puts what is asked for over what a recipe says.
+    ///
+    /// # Errors
+    /// For rates that are none.
+    pub fn over(&self, recipe: &mut Recipe) -> Result<(), String> {
+        let rate = |text: &String| text.parse().map_err(|e| format!("--interpolate: {e}"));
+        let said = |asked: bool| asked.then_some(true);
+        let before = &recipe.enhance;
+        recipe.enhance = EnhanceRecipe {
+            deinterlace: said(self.deinterlace).or(before.deinterlace),
+            denoise: self.denoise.map(Into::into).or(before.denoise),
+            hdr: self.hdr.map(Into::into).or(before.hdr),
+            interpolate: self.interpolate.as_ref().map(rate).transpose()?.or(before.interpolate),
+            upscale: self.upscale.or(before.upscale),
+        };
+        let audio = &mut recipe.audio;
+        audio.denoise = said(self.audio_denoise).or(audio.denoise);
+        audio.hum = self.audio_hum.or(audio.hum);
+        audio.speech = said(self.speech).or(audio.speech);
+        audio.loudness = self.loudness.or(audio.loudness);
+        Ok(())
+    }
+}
+
+/// `--denoise`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum DenoiseArg {
+    Light,
+    Strong,
+}
+
+/// `--hdr`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum HdrArg {
+    Sdr2hdr,
+    Hdr2sdr,
+}
+
+impl From<DenoiseArg> for Denoise {
+    fn from(arg: DenoiseArg) -> Self {
+        match arg {
+            DenoiseArg::Light => Self::Light,
+            DenoiseArg::Strong => Self::Strong,
+        }
+    }
+}
+
+impl From<HdrArg> for HdrChange {
+    fn from(arg: HdrArg) -> Self {
+        match arg {
+            HdrArg::Sdr2hdr => Self::Sdr2Hdr,
+            HdrArg::Hdr2sdr => Self::Hdr2Sdr,
+        }
+    }
+}

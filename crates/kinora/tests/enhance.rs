@@ -1,0 +1,265 @@
+//! Enhancements: chunks of them are what an unsplit run gives, frame for frame, and what plain ffmpeg gives; and what cannot be
+//! enhanced is refused in words.
+#![cfg(unix)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, ensure};
+use kinora_testkit::clips;
+use kinora_testkit::ffmpeg;
+use kinora_testkit::reference::{FrameTimes, compare_frames};
+use support::{Place, clip, decoded, eight, kinora, loud, run, same_frames, video_entry};
+
+/// Three scenes that begin nowhere near whole seconds, with something moving in each.
+fn with_cuts() -> Result<PathBuf> {
+    clip(
+        "with_cuts.mp4",
+        "-f lavfi -i testsrc2=size=128x72:rate=25:duration=1.84 \
+         -f lavfi -i mandelbrot=size=128x72:rate=25:start_scale=0.5:end_pts=3 \
+         -f lavfi -i life=size=128x72:rate=25:mold=10:ratio=0.1:seed=7:life_color=white:death_color=blue \
+         -filter_complex [1:v]trim=duration=1.92[b];[2:v]trim=duration=1.64[c];[0:v][b][c]concat=n=3,format=yuv420p,noise=c0s=8:c0f=t:all_seed=5 \
+         -c:v libx264 -preset ultrafast -crf 12 -bf 2 -g 37 -pix_fmt yuv420p",
+    )
+}
+
+/// One shot.
+fn without_cuts() -> Result<PathBuf> {
+    clip(
+        "without_cuts.mp4",
+        "-f lavfi -i testsrc2=size=128x72:rate=25:duration=5 \
+         -vf noise=c0s=8:c0f=t:all_seed=5 -c:v libx264 -preset ultrafast -crf 12 -bf 2 -g 50 -pix_fmt yuv420p",
+    )
+}
+
+/// Without loss, in chunks of so many seconds.
+fn enhance(place: &Place, source: &Path, name: &str, seconds: &str, flags: &[&str]) -> Result<PathBuf> {
+    let output = place.at(name);
+    let said = run(kinora()
+        .arg("enhance")
+        .arg(source)
+        .arg(&output)
+        .args(["--json", "--codec", "ffv1", "--audio", "none", "--chunk-seconds", seconds])
+        .args(flags))?
+    .done()?;
+    let chunks = said["chunks"].as_u64().context("no chunks")?;
+    ensure!((chunks > 1) == (seconds == "2"), "{chunks} chunks");
+    Ok(output)
+}
+
+/// Chunks of two seconds are the unsplit run; gives them.
+fn fits_together(place: &Place, source: &Path, flags: &[&str]) -> Result<PathBuf> {
+    let whole = enhance(place, source, "whole.mkv", "1000", &[flags, &["-j", "1"]].concat())?;
+    let chunked = enhance(place, source, "chunked.mkv", "2", flags)?;
+    same_frames(&whole, &chunked).with_context(|| format!("{} {flags:?}", source.display()))?;
+    Ok(chunked)
+}
+
+/// The same as in a plain ffmpeg with these filters, as far as that goes.
+fn is_as_plain(place: &Place, source: &Path, chunked: &Path, filters: &str) -> Result<()> {
+    let plain = place.at("plain.mkv");
+    let mut command = ffmpeg::ffmpeg();
+    command.arg("-i").arg(source).args(["-vf", filters, "-an", "-c:v", "ffv1"]);
+    ffmpeg::output(command.args(["-fps_mode", "passthrough"]).arg(&plain))?;
+    let (plain, mut ours) = (decoded(&plain)?, decoded(chunked)?);
+    ensure!(plain.len() > 100 && ours.len() - plain.len() < 6, "{} and {} frames", plain.len(), ours.len());
+    ours.truncate(plain.len());
+    Ok(compare_frames(&plain, &ours, FrameTimes::WithinMillis(1))?)
+}
+
+/// Every enhancement, and all together.
+const ALL: [&[&str]; 5] = [
+    &["--denoise", "light"],
+    &["--denoise", "strong"],
+    &["--upscale", "3", "--sharpen", "0.8", "--contrast", "1.1"],
+    &["--fps", "12", "--denoise", "light"],
+    &["--denoise", "light", "--interpolate", "60000/1001", "--upscale", "2", "--hdr", "sdr2hdr"],
+];
+
+fn all_fit_together(source: &Path) -> Result<()> {
+    let place = Place::new()?;
+    for flags in ALL {
+        let chunked = fits_together(&place, source, flags)?;
+        ensure!(same_frames(source, &chunked).is_err(), "{flags:?}: nothing was done to it");
+    }
+    Ok(())
+}
+
+#[test]
+fn chunks_fit_together() -> Result<()> {
+    all_fit_together(&with_cuts()?)
+}
+
+#[test]
+fn chunks_of_one_shot_fit_together() -> Result<()> {
+    all_fit_together(&without_cuts()?)
+}
+
+/// And so they do where fields, clocks and depths are odd.
+#[test]
+fn chunks_of_odd_sources_fit_together() -> Result<()> {
+    let place = Place::new()?;
+    let made = |name: &str| clips::all()?.into_iter().find(|clip| clip.name == name).context(name.to_owned());
+    for (name, flags) in [
+        ("interlaced_h264", &["--deinterlace", "--denoise", "light"][..]),
+        ("pts_wrap", &["--denoise", "light", "--scale", "160x90"]),
+        ("hdr10_hevc", &["--hdr", "hdr2sdr"]),
+        ("hdr10_hevc", &["--denoise", "strong"]),
+        ("vfr", &["--denoise", "light", "--interpolate", "30"]),
+        ("odd_size", &["--hdr", "sdr2hdr"]),
+    ] {
+        fits_together(&place, &made(name)?.path, flags)?;
+    }
+    Ok(())
+}
+
+/// Of real films, where they are.
+#[test]
+fn chunks_of_real_films_fit_together() -> Result<()> {
+    let Some(real) = clips::shared().filter(|real| !real.is_empty()) else {
+        loud("real films are not there: enhancements are tested with made ones alone");
+        return Ok(());
+    };
+    let place = Place::new()?;
+    for (name, flags) in [
+        ("d02_h264_opengop_540p", &["--denoise", "light", "--scale", "480x270"][..]),
+        ("d05_vfr_phone_360p", &["--denoise", "light", "--hdr", "sdr2hdr", "--scale", "320x180"]),
+        ("d09_hdr10_av1", &["--hdr", "hdr2sdr", "--scale", "180x320"]),
+        ("d21_firstpts10s", &["--denoise", "light", "--scale", "200x160"]),
+    ] {
+        let film = real.iter().find(|clip| clip.name == name).context(name)?;
+        fits_together(&place, &film.path, flags)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn they_are_what_plain_ffmpeg_makes_of_the_whole_film() -> Result<()> {
+    let place = Place::new()?;
+    let source = with_cuts()?;
+    let light = "hqdn3d=4:3:0.0001:0.0001,atadenoise=0a=0.06:0b=0.12:1a=0.06:1b=0.12:2a=0.06:2b=0.12:s=5";
+    let between =
+        "minterpolate=fps=50:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10";
+    for (flags, filters) in [
+        (&["--denoise", "light"][..], light),
+        (&["--denoise", "strong"], "nlmeans=s=4:p=5:r=9"),
+        (
+            &["--upscale", "2"],
+            "scale=256:144:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1",
+        ),
+        (&["--interpolate", "50"], between),
+    ] {
+        let chunked = enhance(&place, &source, "chunked.mkv", "2", flags)?;
+        is_as_plain(&place, &source, &chunked, filters).with_context(|| format!("{flags:?}"))?;
+    }
+    Ok(())
+}
+
+/// Peak signal-to-noise ratio of the luma of two films, in dB.
+fn psnr(place: &Place, a: &Path, b: &Path, before: &str) -> Result<f64> {
+    let stats = place.at("psnr");
+    let graph = format!("[0:v]{before}[a];[1:v]format=yuv420p[b];[a][b]psnr=stats_file={}", stats.display());
+    let mut command = ffmpeg::ffmpeg();
+    command.arg("-i").arg(a).arg("-i").arg(b).args(["-filter_complex", &graph, "-f", "null", "-"]);
+    ffmpeg::output(&mut command)?;
+    let lines = std::fs::read_to_string(&stats)?;
+    let errors: Vec<f64> = lines
+        .lines()
+        .filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("mse_y:")?.parse().ok()))
+        .collect();
+    ensure!(errors.len() > 10, "{} frames were compared", errors.len());
+    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    Ok(10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10())
+}
+
+/// Colours and lines as a camera could see them.
+fn smooth() -> Result<PathBuf> {
+    clip(
+        "smooth.mkv",
+        "-f lavfi -i mandelbrot=size=320x180:rate=25:start_scale=0.4:end_pts=9 -t 3 -c:v ffv1 -pix_fmt yuv420p",
+    )
+}
+
+#[test]
+fn high_dynamic_range_and_back() -> Result<()> {
+    let place = Place::new()?;
+    // Untagged: its colours are what players take them for.
+    let source = smooth()?;
+    let flags = [
+        "--hdr",
+        "sdr2hdr",
+        "--encoder",
+        "libx265",
+        "--preset",
+        "ultrafast",
+        "--crf",
+        "4",
+        "--audio",
+        "none",
+    ];
+    let hdr = place.at("hdr.mp4");
+    run(kinora().arg("enhance").arg(&source).arg(&hdr).arg("--json").args(flags))?.done()?;
+    for (entry, told) in [
+        ("color_transfer", "smpte2084"),
+        ("color_primaries", "bt2020"),
+        ("color_space", "bt2020nc"),
+        ("pix_fmt", "yuv420p10le"),
+        ("color_range", "tv"),
+    ] {
+        ensure!(video_entry(&hdr, entry)? == told, "{entry}: {}", video_entry(&hdr, entry)?);
+    }
+    let mut frame = ffmpeg::ffprobe();
+    frame.args(["-show_frames", "-read_intervals", "%+#1", "-select_streams", "v"]).arg(&hdr);
+    let told = String::from_utf8(ffmpeg::output(&mut frame)?)?;
+    ensure!(told.contains("max_content=203") && told.contains("Mastering display"), "{told}");
+    let back = enhance(&place, &hdr, "back.mkv", "2", &["--hdr", "hdr2sdr"])?;
+    ensure!(video_entry(&back, "color_transfer")? == "bt709", "{}", video_entry(&back, "color_transfer")?);
+    // The way back ends in BT.709; the source counts as BT.601, being low.
+    let same = "setparams=range=limited:color_primaries=bt709:color_trc=bt709:colorspace=smpte170m,zscale=m=bt709,format=yuv420p";
+    let quality = psnr(&place, &source, &back, same)?;
+    ensure!(quality >= 38.0, "{quality:.1} dB");
+    Ok(())
+}
+
+#[test]
+fn less_noise_is_nearer_to_the_film_without() -> Result<()> {
+    let place = Place::new()?;
+    let clean = smooth()?;
+    let noisy = clip(
+        "noisy.mkv",
+        "-f lavfi -i mandelbrot=size=320x180:rate=25:start_scale=0.4:end_pts=9 -t 3 \
+         -vf format=yuv420p,noise=c0s=14:c0f=t:all_seed=3 -c:v ffv1 -pix_fmt yuv420p",
+    )?;
+    let before = psnr(&place, &noisy, &clean, "null")?;
+    for (how, gain) in [("light", 0.8), ("strong", 2.5)] {
+        let output = place.at("less.mkv");
+        let flags = ["--codec", "ffv1", "--denoise", how];
+        run(kinora().arg("enhance").arg(&noisy).arg(&output).arg("--json").args(flags))?.done()?;
+        let after = psnr(&place, &output, &clean, "null")?;
+        ensure!(after > before + gain, "{how}: {before:.2} dB before, {after:.2} dB after");
+    }
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_enhanced_is_told() -> Result<()> {
+    let place = Place::new()?;
+    let source = eight()?;
+    for (flags, told) in [
+        (&[][..], "nothing is to become better"),
+        (&["--hdr", "hdr2sdr"], "hdr2sdr is for HDR10 and HLG"),
+        (&["--denoise", "light", "--codec", "copy"], "enhancements need a codec"),
+        (&["--interpolate", "0"], "frame rate must be above 0"),
+        (&["--loudness", "3"], "-70 to -5"),
+        (&["--loudness", "-14", "--audio", "copy"], "enhancements need aac or opus"),
+        (&["--audio-hum", "55"], "50 or 60 Hz"),
+    ] {
+        let output = place.at("out.mp4");
+        let end = run(kinora().arg("enhance").arg(&source).arg(&output).args(flags))?;
+        ensure!(end.code == Some(1), "{flags:?}: {end:?}");
+        ensure!(end.stderr.contains(told), "{flags:?}: {}", end.stderr);
+        ensure!(!output.exists());
+    }
+    Ok(())
+}

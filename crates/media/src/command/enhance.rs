@@ -1,0 +1,126 @@
+//! Enhancements in ffmpeg's filters. Each is a function of the frames that it is given and of nothing else: not of frames
+//! further away than [`Enhancement::support`] says, and not of the number of threads. docs/enhance.md tells how that was seen.
+
+use std::fmt::Write as _;
+
+use kinora_protocol::Rational;
+use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Support, Transfer};
+
+/// The enhancements of a chain before frames are repeated or interpolated, the interpolation if there is one, and what is after it.
+pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], Option<&Enhancement>, &[Enhancement]) {
+    let late = |one: &Enhancement| {
+        matches!(one, Enhancement::Interpolate | Enhancement::Upscale { .. } | Enhancement::Expand { .. })
+    };
+    let (before, rest) = chain.split_at(chain.iter().position(late).unwrap_or(chain.len()));
+    match rest.split_first() {
+        Some((motion @ Enhancement::Interpolate, after)) => (before, Some(motion), after),
+        _ => (before, None, rest),
+    }
+}
+
+/// The enhancements up to the last that looks at other frames than its own, and those after it.
+pub(super) fn looking_around(chain: &[Enhancement]) -> (&[Enhancement], &[Enhancement]) {
+    let last = chain.iter().rposition(|one| one.support() != Support::NONE);
+    chain.split_at(last.map_or(0, |last| last + 1))
+}
+
+/// The filters of enhancements, each after a comma. Frames keep their times and their unit of `1/hz`.
+pub(super) fn filters(chain: &[Enhancement], hz: i64) -> String {
+    let mut filters = String::new();
+    for one in chain {
+        filters.push(',');
+        let _ = match one {
+            // The filter halves the unit of time.
+            Enhancement::Deinterlace => {
+                write!(filters, "bwdif=mode=send_frame:parity=auto:deint=all,settb=1/{hz}")
+            }
+            Enhancement::DenoiseLight => write!(filters, "{LIGHT}"),
+            Enhancement::DenoiseStrong { deep: false } => write!(filters, "nlmeans=s=4:p=5:r=9"),
+            Enhancement::DenoiseStrong { deep: true } => write!(filters, "vaguedenoiser=threshold=10"),
+            Enhancement::ToneMap { from, peak, format } => {
+                write!(filters, "{}", tone_map(from, *peak, format))
+            }
+            Enhancement::Upscale { width, height } => {
+                write!(
+                    filters,
+                    "scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1"
+                )
+            }
+            Enhancement::Expand { from, format } => write!(filters, "{}", expand(from, format)),
+            // It changes the rate, and so is no filter among others.
+            Enhancement::Interpolate => write!(filters, "null"),
+        };
+    }
+    filters
+}
+
+/// hqdn3d along time remembers everything since the start and is never the same from another one on; so it gets the picture
+/// alone, and an average over five frames does what is left.
+const LIGHT: &str = "hqdn3d=4:3:0.0001:0.0001,\
+    atadenoise=0a=0.06:0b=0.12:1a=0.06:1b=0.12:2a=0.06:2b=0.12:s=5";
+
+/// Frames at `rate`, as motion between the source's frames has them. Those that come out count in `1/rate`. The filter's own
+/// search takes what it found for all frames before into account; this one looks at two frames alone, and finds as much.
+pub(super) fn interpolate(rate: Rational) -> String {
+    format!(
+        ",minterpolate=fps={rate}:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10"
+    )
+}
+
+/// With several threads zscale dithers each slice for itself: the picture would depend on the machine.
+const ONE_THREAD: &str = "threads=1";
+
+fn linear(from: &Colors) -> String {
+    let range = if from.full_range { "full" } else { "limited" };
+    // Pictures of odd sizes are not taken with halved chroma.
+    let whole = if from.odd { "format=yuv444p|yuv444p10le|yuv444p12le," } else { "" };
+    format!(
+        "{whole}setparams=range={range}:color_primaries={}:color_trc={}:colorspace={},zscale=t=linear:npl={REFERENCE_WHITE}:{ONE_THREAD},format=gbrpf32le",
+        primaries(from.primaries),
+        transfer(from.transfer),
+        matrix(from.matrix),
+    )
+}
+
+fn tone_map(from: &Colors, peak: u32, format: &str) -> String {
+    format!(
+        "{},zscale=p=bt709:{ONE_THREAD},tonemap=tonemap=mobius:param=0.3:desat=0:peak={:.4},zscale=t=bt709:m=bt709:r=limited:d=error_diffusion:{ONE_THREAD},format={format}",
+        linear(from),
+        f64::from(peak) / f64::from(REFERENCE_WHITE),
+    )
+}
+
+fn expand(from: &Colors, format: &str) -> String {
+    format!(
+        "{},zscale=p=bt2020:t=smpte2084:m=bt2020nc:r=limited:npl={REFERENCE_WHITE}:{ONE_THREAD},format={format}",
+        linear(from)
+    )
+}
+
+fn matrix(matrix: Matrix) -> &'static str {
+    match matrix {
+        Matrix::Rgb => "gbr",
+        Matrix::Bt709 => "bt709",
+        Matrix::Bt601 => "smpte170m",
+        Matrix::Bt2020 => "bt2020nc",
+    }
+}
+
+fn transfer(transfer: Transfer) -> &'static str {
+    match transfer {
+        Transfer::Bt709 => "bt709",
+        Transfer::Srgb => "iec61966-2-1",
+        Transfer::Pq => "smpte2084",
+        Transfer::Hlg => "arib-std-b67",
+    }
+}
+
+fn primaries(primaries: Primaries) -> &'static str {
+    match primaries {
+        Primaries::Bt709 => "bt709",
+        Primaries::Smpte170 => "smpte170m",
+        Primaries::Bt470Bg => "bt470bg",
+        Primaries::Bt2020 => "bt2020",
+        Primaries::DisplayP3 => "smpte432",
+    }
+}

@@ -1,0 +1,68 @@
+//! What is to become better about pictures and sound, as a user writes it. In which order that is done, and with which
+//! filters, is settled in `plan`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::rational::Rational;
+
+/// What is to become better about the picture. The order is always the same, whatever the order in which it is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(default, deny_unknown_fields)]
+pub struct EnhanceRecipe {
+    /// Whole frames from fields. What cannot be done with fields does it by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deinterlace: Option<bool>,
+    /// Less noise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoise: Option<Denoise>,
+    /// To or from a high dynamic range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hdr: Option<HdrChange>,
+    /// Frames a second, with what moves in between where it would be at that time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interpolate: Option<Rational>,
+    /// So many times the width and the height: 2 to 4.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upscale: Option<u32>,
+}
+
+impl EnhanceRecipe {
+    /// This, and where it says nothing, what another says.
+    pub(super) fn over(self, base: Self) -> Self {
+        Self {
+            deinterlace: self.deinterlace.or(base.deinterlace),
+            denoise: self.denoise.or(base.denoise),
+            hdr: self.hdr.or(base.hdr),
+            interpolate: self.interpolate.or(base.interpolate),
+            upscale: self.upscale.or(base.upscale),
+        }
+    }
+
+    /// Whether it asks for nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How much noise is taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Denoise {
+    /// A little of it, along time where nothing moves; it costs less than the encoder.
+    Light,
+    /// Most of it, by non-local means; some fine structure goes with it, and it is slow.
+    Strong,
+}
+
+/// Between dynamic ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum HdrChange {
+    /// BT.709 or alike into HDR10 (BT.2020, PQ, 10 bits), its white at 203 cd/m² (ITU-R BT.2408).
+    Sdr2Hdr,
+    /// HDR10 or HLG into BT.709 with 8 bits, by tone mapping.
+    Hdr2Sdr,
+}
