@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod join;
 pub mod layout;
 mod loudness;
+pub mod nut;
 pub mod package;
 pub mod probe;
 pub mod process;
