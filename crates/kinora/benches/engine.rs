@@ -146,6 +146,8 @@ fn chunk(ordinal: u32, encoder: Encoder, rate: Rational) -> TaskSpec {
         window: Window::whole(1 << 30),
         preroll: Preroll::Normal,
         encode,
+        enhance: Vec::new(),
+        context: None,
         filters: PictureFilters::default(),
         ladder: None,
         resample: None,
@@ -158,7 +160,7 @@ fn chunk(ordinal: u32, encoder: Encoder, rate: Rational) -> TaskSpec {
 
 fn output(job: JobId, task: TaskId, attempt: Attempt) -> TaskOutput {
     let path: PathBuf = blob_name(job, kinora_protocol::task::TaskKind::Chunk, task, attempt);
-    TaskOutput::Chunk(ChunkOutput {
+    TaskOutput::Chunk(Box::new(ChunkOutput {
         blob: Blob { path, size: 1000, digest: digest() },
         source_frames: 250,
         source_times: digest(),
@@ -170,8 +172,10 @@ fn output(job: JobId, task: TaskId, attempt: Attempt) -> TaskOutput {
         packets: 250,
         times: digest(),
         config: digest(),
+        before: Vec::new(),
+        end: Vec::new(),
         cpu_seconds: 1.0,
-    })
+    }))
 }
 
 /// Jobs of one class each, in turn, straight into the store.

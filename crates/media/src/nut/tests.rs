@@ -1,3 +1,5 @@
+//! What ffmpeg writes and reads of NUT, against what we do.
+
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
