@@ -180,6 +180,17 @@ fn spec(
     }
 }
 
+/// The one chunk that makes the frame which is shown at a time after the film's start, in microseconds; `None` where there is
+/// no picture.
+pub fn frame(known: &Known<'_>, at_us: i64) -> Option<ChunkSpec> {
+    let video = known.settled.video.encoded()?;
+    let timeline = Timeline::new(known.index, video.fps).supported(Support::of(&video.enhance));
+    let chunk = timeline.shown_at(at_us)?;
+    let (from, to) = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
+    let window = Planner::new(known.index).window(from, to, Preroll::Normal);
+    Some(spec(known, video, 0, chunk, window, Preroll::Normal, None))
+}
+
 /// The same chunk, decoded from further back.
 pub fn deeper(spec: &ChunkSpec, index: &PacketIndex, preroll: Preroll) -> ChunkSpec {
     let (from, to) = spec.seen();

@@ -263,3 +263,51 @@ fn what_cannot_be_enhanced_is_told() -> Result<()> {
     }
     Ok(())
 }
+
+/// Width, height and samples of a PNG.
+fn pixels(path: &Path) -> Result<(usize, usize, Vec<u8>)> {
+    let side = |entry| -> Result<usize> { Ok(video_entry(path, entry)?.parse()?) };
+    let mut command = ffmpeg::ffmpeg();
+    command.arg("-i").arg(path).args(["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]);
+    Ok((side("width")?, side("height")?, ffmpeg::output(&mut command)?))
+}
+
+#[test]
+fn a_preview_is_the_frame_of_the_result() -> Result<()> {
+    let place = Place::new()?;
+    let source = with_cuts()?;
+    let flags = ["--denoise", "light", "--upscale", "2"];
+    let chunked = enhance(&place, &source, "chunked.mkv", "2", &flags)?;
+    let preview = |name: &str, at: &str| -> Result<support::Run> {
+        run(kinora().arg("enhance").arg(&source).arg(place.at(name)).args(flags).args(["--preview", at]))
+    };
+    let end = preview("still.png", "0:0:3.21")?;
+    ensure!(end.code == Some(0), "{end:?}");
+    let (width, height, both) = pixels(&place.at("still.png"))?;
+    ensure!((width, height) == (512, 144), "{width}x{height}");
+    let still = place.at("frame.png");
+    let mut command = ffmpeg::ffmpeg();
+    command.arg("-i").arg(&chunked).args(["-vf", "select=eq(n\\,80)", "-frames:v", "1"]);
+    ffmpeg::output(command.arg(&still))?;
+    let (_, _, wanted) = pixels(&still)?;
+    // The right half is the frame that is shown at that time, the left half is not.
+    let half = |right: usize| -> Vec<u8> {
+        both.chunks(width * 3)
+            .flat_map(|line| line[right * width * 3 / 2..][..width * 3 / 2].to_vec())
+            .collect()
+    };
+    let off = |a: &[u8]| {
+        a.iter().zip(&wanted).map(|(a, b)| u64::from(a.abs_diff(*b))).sum::<u64>() / a.len() as u64
+    };
+    ensure!(off(&half(1)) == 0 && off(&half(0)) > 0, "{} and {}", off(&half(1)), off(&half(0)));
+    for (name, at, told) in [
+        ("late.png", "60", "no picture at 60.000 s"),
+        ("still.mp4", "1", "a preview is a .png"),
+        ("odd.png", "1:2:3:4", "no time in a film"),
+    ] {
+        let end = preview(name, at)?;
+        ensure!(end.code != Some(0) && end.stderr.contains(told), "{end:?}");
+    }
+    ensure!(place.names()?.iter().all(|name| !name.starts_with(".kinora")), "{:?}", place.names()?);
+    Ok(())
+}

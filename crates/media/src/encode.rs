@@ -84,6 +84,26 @@ pub async fn encode(
     })
 }
 
+/// Writes the first frame of a chunk as it is, and beside it as it becomes, into a PNG of this height and twice this width.
+///
+/// # Errors
+/// See [`MediaError`].
+pub async fn before_and_after(
+    tools: &Tools,
+    spec: &ChunkSpec,
+    shown: (u32, u32),
+    (source, size): (&Path, u64),
+    scratch: &Path,
+    out: &Path,
+    control: &Control,
+) -> Result<(), MediaError> {
+    let input = input(&spec.window, source, size, scratch).await?;
+    let what = "making the preview";
+    let args = chunk::before_and_after(spec, shown, &input, out);
+    process::run(&tools.ffmpeg(what, args), control).await?;
+    if is_written(out) { Ok(()) } else { Err(MediaError::not_exact(what, "there is no frame at that time")) }
+}
+
 /// Whether a program wrote something: the file itself may have been made for it.
 pub(crate) fn is_written(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0)

@@ -315,6 +315,16 @@ impl Timeline {
         bounds.windows(2).filter_map(|w| self.chunk(*w.first()?, *w.get(1)?)).collect()
     }
 
+    /// The frame that is shown at a time after the film's start, in microseconds, as a chunk of its own; where it has no place at
+    /// the output's rate, the one before. `None` after the end.
+    pub fn shown_at(&self, us: i64) -> Option<PlannedChunk> {
+        let tick = self.origin() + time::us_to_ticks(us, self.clock.hz);
+        let end = self.times.last()? + self.last_duration();
+        let position = self.times.partition_point(|t| *t <= tick).saturating_sub(1);
+        let one = |position| self.chunk(position, position + 1).filter(|chunk| chunk.frames.count() > 0);
+        if tick >= end { None } else { (0..=position).rev().find_map(one) }
+    }
+
     fn chunk(&self, start: usize, end: usize) -> Option<PlannedChunk> {
         let own = self.times.get(start..end)?;
         let (a, last) = (*own.first()?, *own.last()?);

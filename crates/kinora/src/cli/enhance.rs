@@ -9,7 +9,10 @@ use kinora_protocol::{ErrorCode, Failure};
 use super::encode::{self, EncodeArgs, recipe};
 use super::remote::HubAddress;
 use super::submit::{self, SubmitArgs};
+use super::values;
 use crate::config::Config;
+
+mod preview;
 
 /// Flags of `kinora enhance`.
 #[derive(Debug, Args)]
@@ -23,11 +26,17 @@ pub struct EnhanceArgs {
     /// Let this hub do it, with all its workers
     #[arg(long, value_name = "URL", conflicts_with_all = ["jobs", "state_dir", "keep_state", "proof"])]
     pub hub: Option<String>,
+    /// Only show the frame at this time (seconds, or H:M:S) as it is and beside it as it becomes: the result is a .png
+    #[arg(long, value_name = "T", value_parser = values::moment, conflicts_with_all = ["hub", "proof"])]
+    pub preview: Option<i64>,
 }
 
 /// Runs the command to its exit status.
 pub async fn run(args: EnhanceArgs, config: &Config) -> ExitCode {
-    let EnhanceArgs { encode, hub } = args;
+    let EnhanceArgs { encode, hub, preview } = args;
+    if let Some(at_us) = preview {
+        return super::answer(preview::run(&encode, at_us, config).await, encode.json);
+    }
     if let Err(failure) = recipe::build(&encode.recipe, Some(&encode.output)).and_then(|r| something(&r)) {
         return super::answer(Err(failure), encode.json);
     }

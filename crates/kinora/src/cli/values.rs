@@ -10,6 +10,20 @@ pub fn seconds(text: &str) -> Result<f64, String> {
     seconds.ok_or_else(|| format!("{text:?} is not a number of seconds up to 3600"))
 }
 
+/// A moment in a film: seconds, or hours, minutes and seconds with colons between; in microseconds.
+pub fn moment(text: &str) -> Result<i64, String> {
+    let wrong = || format!("{text:?} is no time in a film: write seconds, as 12.5, or H:M:S");
+    let parts: Vec<&str> = text.split(':').collect();
+    let (last, before) = parts.split_last().filter(|(_, before)| before.len() <= 2).ok_or_else(wrong)?;
+    let seconds = last.parse().ok().filter(|s: &f64| (0.0..1e6).contains(s)).ok_or_else(wrong)?;
+    let mut whole = 0_u32;
+    for part in before {
+        whole =
+            part.parse::<u32>().ok().filter(|n| *n < 10_000).map(|n| (whole + n) * 60).ok_or_else(wrong)?;
+    }
+    Ok(((f64::from(whole) + seconds) * 1e6).round() as i64)
+}
+
 /// An origin of web pages: scheme, host and perhaps a port, and nothing more.
 pub fn origin(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));

@@ -162,6 +162,33 @@ pub fn cut(clock: &Clock, a: i64, (from, end): (i64, i64), shift: i64) -> String
 }
 
 fn graph(spec: &ChunkSpec) -> String {
+    let mut graph = enhanced(spec);
+    branches(&mut graph, spec);
+    let from = spec.seen().0;
+    let _ = write!(graph, ";[y]{}[h]", cut(&spec.clock, spec.a, (from, spec.seam_end), 0));
+    graph
+}
+
+/// The first frame of a chunk as it is, and beside it as it becomes, both in the size that it comes out, as a PNG.
+pub fn before_and_after(spec: &ChunkSpec, (width, height): (u32, u32), path: &Path, out: &Path) -> Line {
+    let mut args = input::prologue();
+    args.words(["-y", "-max_error_rate", "1"]);
+    open(&mut args, &spec.clock, spec.window.seek, path);
+    let seen =
+        format!("trim=end_frame=1,scale={width}:{height}:flags=bicubic,setsar=1,setpts=0,format=rgb24");
+    let graph = format!(
+        "{}{},{seen}[after];[y]{},{seen}[before];[before][after]hstack[v]",
+        enhanced(spec),
+        filters(spec, &spec.filters, &spec.encode),
+        cut(&spec.clock, spec.a, (spec.a, spec.b), 0),
+    );
+    args.option("-filter_complex", graph).words(["-map", "[v]", "-frames:v", "1"]);
+    args.words(["-c:v", "png", "-f", "image2pipe"]).writes(out);
+    args.finish()
+}
+
+/// The frames of a chunk with all that becomes better about them; `[y]` has what leaves the decoder.
+fn enhanced(spec: &ChunkSpec) -> String {
     let (clock, seen) = (&spec.clock, spec.seen());
     let mut graph = format!("[0:{}]{}split[x][y];[x]", spec.stream, clocked(clock, spec.a));
     let (before, motion, after) = enhance::around_rate(&spec.enhance);
@@ -177,8 +204,6 @@ fn graph(spec: &ChunkSpec) -> String {
         graph.push_str(&at_rate(spec, resample, motion.is_some()));
     }
     graph.push_str(&enhance::filters(after, out_hz(spec)));
-    branches(&mut graph, spec);
-    let _ = write!(graph, ";[y]{}[h]", cut(clock, spec.a, (seen.0, spec.seam_end), 0));
     graph
 }
 
