@@ -106,7 +106,8 @@ pub fn samples(spec: &AudioSpec, n: usize, stream: &AudioFacts, source: &Path) -
 
 /// Such samples from standard input into a file, on demand with quiet speech as loud as loud speech.
 pub fn keep(stream: &AudioFacts, speech: bool, out: &Path) -> Line {
-    let mut args = input::silent();
+    // Its progress shows that it is alive, where the system does not tell what a program reads.
+    let mut args = input::prologue();
     args.words(["-y", "-protocol_whitelist", "pipe", "-f", "f32le"]);
     args.option("-ar", WORK_RATE.to_string()).option("-ac", stream.channels.to_string());
     args.words(["-i", "pipe:0"]);

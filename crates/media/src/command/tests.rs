@@ -929,21 +929,24 @@ fn enhanced_sound() {
     check(
         &audio::keep(&surround, true, Path::new("/w/sound1.wav")),
         expect![[r#"
-        -hide_banner
-        -nostdin
-        -v error
-        -nostats
-        -y
-        -protocol_whitelist pipe
-        -f f32le
-        -ar 48000
-        -ac 6
-        -i pipe:0
-        -af aformat=channel_layouts=5.1(side),speechnorm=e=12.5:r=0.0001:l=1
-        -c:a pcm_f32le
-        -rf64 auto
-        -f wav file:/w/sound1.wav
-    "#]],
+            -hide_banner
+            -nostdin
+            -v error
+            -nostats
+            -progress pipe:1
+            -stats_period 0.5
+            -max_alloc 536870912
+            -y
+            -protocol_whitelist pipe
+            -f f32le
+            -ar 48000
+            -ac 6
+            -i pipe:0
+            -af aformat=channel_layouts=5.1(side),speechnorm=e=12.5:r=0.0001:l=1
+            -c:a pcm_f32le
+            -rf64 auto
+            -f wav file:/w/sound1.wav
+        "#]],
     );
     let streams = [PathBuf::from("/w/sound0.wav"), PathBuf::from("/w/sound1.wav")];
     check(
