@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from data import SEED
 from models import TASKS, Network
-from train import EPSILON, denoise_batches, upscale_batches
+from train import denoise_batches, descend, upscale_batches
 
 STEPS, PEAK_RATE = 2400, 4e-4
 CALIBRATION_BATCHES, QUANTILE = 8, 0.9999
@@ -97,14 +97,7 @@ def main() -> None:
     for step in range(STEPS):
         for group in optimiser.param_groups:
             group["lr"] = PEAK_RATE * (1 + math.cos(math.pi * step / STEPS)) / 2
-        inputs, targets, weights = batch()
-        error = network(inputs) - targets
-        charbonnier = (error.square() + EPSILON**2).sqrt()
-        loss = (charbonnier * weights[:, None, None, None]).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        losses.append(loss.item())
+        losses.append(descend(network, optimiser, batch()))
         if (step + 1) % 100 == 0:
             print(f"step {step + 1}/{STEPS}  loss {np.mean(losses[-100:]) * 255:.4f}/255",
                   flush=True)

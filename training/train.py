@@ -119,6 +119,18 @@ def learning_rate(step: int, steps: int) -> float:
     return PEAK_RATE * (0.002 + 0.998 * (1 + math.cos(math.pi * progress)) / 2)
 
 
+def descend(network: torch.nn.Module, optimiser: torch.optim.Optimizer, batch: Batch) -> float:
+    """One step of the optimiser; the Charbonnier loss before it."""
+    inputs, targets, weights = batch
+    error = network(inputs) - targets
+    charbonnier = (error.square() + EPSILON**2).sqrt()
+    loss = (charbonnier * weights[:, None, None, None]).mean()
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    return loss.item()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", choices=list(TASKS))
@@ -142,18 +154,12 @@ def main() -> None:
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(step, steps)
-        inputs, targets, weights = batch()
-        error = network(inputs) - targets
-        charbonnier = (error.square() + EPSILON**2).sqrt()
-        loss = (charbonnier * weights[:, None, None, None]).mean()
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
+        loss = descend(network, optimiser, batch())
         decay = min(AVERAGING, (step + 1) / (step + 10))
         with torch.no_grad():
             for name, value in network.state_dict().items():
                 averaged[name].lerp_(value, 1 - decay)
-        losses.append(loss.item())
+        losses.append(loss)
         if (step + 1) % 500 == 0:
             mean, minutes = np.mean(losses[-500:]) * 255, (time.monotonic() - begun) / 60
             print(f"step {step + 1}/{steps}  loss {mean:.4f}/255  {minutes:.1f} min", flush=True)

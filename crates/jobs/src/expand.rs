@@ -13,7 +13,7 @@ use kinora_protocol::encode::{Settled, VideoSettings};
 use kinora_protocol::enhance::Support;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::AudioCodec;
-use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask, Window};
+use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask};
 
 /// A job whose source is known.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +41,14 @@ pub struct Expansion {
     pub jobs: u32,
 }
 
+/// The frames of a source, and what is to be looked at around each.
+fn timeline(known: &Known<'_>, video: &VideoSettings) -> Timeline {
+    Timeline::new(known.index, video.fps).supported(Support::of(&video.enhance))
+}
+
 /// A source that is to be cut for the encoder, how that is sized, and where cuts are wished.
 fn layout(known: &Known<'_>, video: &VideoSettings) -> (Timeline, Sizing, Vec<i64>) {
-    let timeline = Timeline::new(known.index, video.fps).supported(Support::of(&video.enhance));
+    let timeline = timeline(known, video);
     let sizing = sizing::size(video.encode.encoder, timeline.seconds(), known.capacity);
     let mut wished = timeline.wished(sizing.chunks);
     let mut keys = encoder::key_frames(&video.encode);
@@ -138,9 +143,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         .map(|(ordinal, chunk)| {
             // Nothing before the first chunk, nothing after the last: alone, it is an unsplit run.
             let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
-            let (from, to) = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
-            let window = planner.window(from, to, preroll);
-            let work = spec(known, video, ordinal, chunk, window, preroll, sizing.threads);
+            let work = spec(known, video, ordinal, chunk, &planner, preroll, sizing.threads);
             SourceTask { source: known.source.to_owned(), size, work }
         })
         .collect();
@@ -152,11 +155,12 @@ fn spec(
     video: &VideoSettings,
     ordinal: u32,
     chunk: PlannedChunk,
-    window: Window,
+    planner: &Planner<'_>,
     preroll: Preroll,
     threads: Option<u32>,
 ) -> ChunkSpec {
     let clock = known.index.clock;
+    let (from, to) = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
     ChunkSpec {
         ordinal,
         stream: known.facts.video().map_or(0, |(s, _)| s.index),
@@ -166,7 +170,7 @@ fn spec(
         seam_end: chunk.seam_end,
         shift: time::shift(clock.start_us, clock.hz),
         clock,
-        window,
+        window: planner.window(from, to, preroll),
         preroll,
         encode: video.encode.clone(),
         enhance: video.enhance.clone(),
@@ -184,11 +188,8 @@ fn spec(
 /// no picture.
 pub fn frame(known: &Known<'_>, at_us: i64) -> Option<ChunkSpec> {
     let video = known.settled.video.encoded()?;
-    let timeline = Timeline::new(known.index, video.fps).supported(Support::of(&video.enhance));
-    let chunk = timeline.shown_at(at_us)?;
-    let (from, to) = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
-    let window = Planner::new(known.index).window(from, to, Preroll::Normal);
-    Some(spec(known, video, 0, chunk, window, Preroll::Normal, None))
+    let chunk = timeline(known, video).shown_at(at_us)?;
+    Some(spec(known, video, 0, chunk, &Planner::new(known.index), Preroll::Normal, None))
 }
 
 /// The same chunk, decoded from further back.

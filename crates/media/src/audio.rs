@@ -16,6 +16,14 @@ mod denoise;
 mod enhance;
 mod limit;
 
+/// What is done to interleaved samples between two programs: as many come out as go in.
+trait Stage: Send + 'static {
+    /// Takes samples of whole frames, and gives those that are ready.
+    fn push(&mut self, samples: &[f32]) -> Vec<f32>;
+    /// What is left.
+    fn finish(self) -> Vec<f32>;
+}
+
 /// Encodes all audio streams into `out`, with `scratch` for what is made on the way; gives size, BLAKE3 and processor seconds.
 ///
 /// # Errors
@@ -27,13 +35,13 @@ pub async fn encode(
     out: &Path,
     control: &Control,
 ) -> Result<(u64, Digest, f64), MediaError> {
-    let (prepared, before) = match spec.settings.enhance.is_none() {
-        true => (Vec::new(), 0.0),
-        false => enhance::prepare(&Work { tools, spec, scratch, control }, source).await?,
-    };
-    let args = match prepared.is_empty() {
-        true => audio::encode(spec, source, out),
-        false => audio::encode_prepared(spec, &prepared, out),
+    let (args, before) = match spec.settings.enhance.is_none() {
+        true => (audio::encode(spec, source, out), 0.0),
+        false => {
+            let work = Work { tools, spec, scratch, control };
+            let (prepared, seconds) = enhance::prepare(&work, source).await?;
+            (audio::encode_prepared(spec, &prepared, out), seconds)
+        }
     };
     let what = "encoding the sound".to_owned();
     let finished = process::run(&tools.ffmpeg(what.as_str(), args), control).await?;

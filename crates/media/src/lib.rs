@@ -18,6 +18,7 @@ pub mod nut;
 pub mod package;
 pub mod probe;
 pub mod process;
+mod samples;
 pub mod sandbox;
 pub mod scene;
 mod sound;

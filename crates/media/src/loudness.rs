@@ -11,8 +11,9 @@ pub(crate) struct Sound<'a> {
     pub(crate) layout: Option<&'a str>,
 }
 
-pub(crate) fn meter(sound: Sound<'_>) -> Result<EbuR128, ebur128::Error> {
-    let mut meter = EbuR128::new(sound.channels, sound.sample_rate, Mode::I | Mode::LRA | Mode::TRUE_PEAK)?;
+/// A meter of what `mode` says: true peaks cost most of the time.
+pub(crate) fn meter(sound: Sound<'_>, mode: Mode) -> Result<EbuR128, ebur128::Error> {
+    let mut meter = EbuR128::new(sound.channels, sound.sample_rate, mode)?;
     let map = sound.layout.map_or(&[][..], places);
     if map.len() == sound.channels as usize {
         meter.set_channel_map(map)?;

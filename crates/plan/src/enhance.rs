@@ -46,7 +46,7 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts) -> Result<Enhanced, Fa
         return Ok(enhanced);
     }
     if recipe.video.codec == Some(VideoCodec::Copy) {
-        return Err(refuse("a copy has the source's pictures: enhancements need a codec"));
+        return Err(of_a_copy());
     }
     let found = enhanced.facts.streams.iter_mut().find_map(|stream| match &mut stream.kind {
         StreamKind::Video(video) => Some(video),
@@ -64,6 +64,11 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts) -> Result<Enhanced, Fa
     chain.extend(upscale(wanted, video)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Sdr2Hdr) { Some(expand(video, made)?) } else { None });
     Ok(enhanced)
+}
+
+/// A copy is no place for enhancements.
+pub(crate) fn of_a_copy() -> Failure {
+    refuse("a copy has the source's pictures: enhancements need a codec")
 }
 
 fn deinterlace(

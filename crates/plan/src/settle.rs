@@ -78,7 +78,7 @@ fn with_enhancements(outcome: Outcome, enhanced: Enhanced) -> Result<Outcome, Fa
     match &mut settled.video {
         VideoWork::Encode(video) => video.enhance = chain,
         VideoWork::Copy | VideoWork::None if chain.is_empty() => {}
-        VideoWork::Copy => return Err(refuse("a copy has the source's pictures: enhancements need a codec")),
+        VideoWork::Copy => return Err(enhance::of_a_copy()),
         VideoWork::None => {
             return Err(refuse("the result is sound alone: leave out enhancements of the picture"));
         }
@@ -188,7 +188,7 @@ fn pixel_format(
 }
 
 /// Width and height as shown: ffmpeg turns the picture upright.
-pub(crate) fn upright(video: &VideoFacts) -> (u32, u32) {
+pub fn upright(video: &VideoFacts) -> (u32, u32) {
     match video.rotation {
         90 | 270 => (video.height, video.width),
         _ => (video.width, video.height),

@@ -6,8 +6,8 @@
 
 use nnnoiseless::DenoiseState;
 
-/// What the model was trained for, in samples a second.
-pub(super) const RATE: u32 = 48_000;
+use super::Stage;
+
 /// Samples of a channel that are worked on at once.
 const FRAME: usize = DenoiseState::FRAME_SIZE;
 /// It counts samples as 16-bit numbers do.
@@ -50,8 +50,17 @@ impl Denoiser {
         }
     }
 
-    /// Takes interleaved samples, and gives those that are ready.
-    pub(super) fn push(&mut self, samples: &[f32]) -> Vec<f32> {
+    fn counted(&mut self, mut out: Vec<f32>) -> Vec<f32> {
+        let channels = self.channels.len();
+        let left = usize::try_from(self.samples - self.given).unwrap_or(usize::MAX);
+        out.truncate(left.saturating_mul(channels));
+        self.given += (out.len() / channels) as u64;
+        out
+    }
+}
+
+impl Stage for Denoiser {
+    fn push(&mut self, samples: &[f32]) -> Vec<f32> {
         self.samples += (samples.len() / self.channels.len()) as u64;
         self.rest.extend_from_slice(samples);
         let whole = FRAME * self.channels.len();
@@ -66,8 +75,7 @@ impl Denoiser {
         self.counted(out)
     }
 
-    /// What is left: as many samples come out in all as went in.
-    pub(super) fn finish(mut self) -> Vec<f32> {
+    fn finish(mut self) -> Vec<f32> {
         let whole = FRAME * self.channels.len();
         let mut out = Vec::new();
         // One frame more: what comes out is a frame late.
@@ -78,14 +86,6 @@ impl Denoiser {
             self.frames += 1;
         }
         self.counted(out)
-    }
-
-    fn counted(&mut self, mut out: Vec<f32>) -> Vec<f32> {
-        let channels = self.channels.len();
-        let left = usize::try_from(self.samples - self.given).unwrap_or(usize::MAX);
-        out.truncate(left.saturating_mul(channels));
-        self.given += (out.len() / channels) as u64;
-        out
     }
 }
 
@@ -120,6 +120,7 @@ fn denoised(channels: &mut [Channel], frame: &[f32], first: bool) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::command::audio::WORK_RATE as RATE;
 
     /// Something like a voice: a buzz with its harmonics that comes and goes.
     fn voice(n: usize) -> f32 {

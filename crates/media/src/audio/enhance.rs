@@ -3,21 +3,22 @@
 
 use std::path::{Path, PathBuf};
 
+use ebur128::Mode;
 use kinora_protocol::media::AudioFacts;
 use kinora_protocol::task::AudioSpec;
 use tokio::sync::mpsc::{Receiver, Sender};
 
-use super::denoise::{Denoiser, RATE};
+use super::Stage;
+use super::denoise::Denoiser;
 use super::limit::Limiter;
+use crate::command::audio::WORK_RATE;
 use crate::command::{Line, audio, describe};
 use crate::encode::is_written;
 use crate::error::MediaError;
 use crate::loudness::{Sound, meter};
 use crate::process::{self, Control, LineMeans};
+use crate::samples::Samples;
 use crate::tools::Tools;
-
-/// Bytes of a sample.
-const SAMPLE: usize = 4;
 
 /// What all of it works with.
 pub(super) struct Work<'a> {
@@ -48,38 +49,12 @@ pub(super) async fn prepare(work: &Work<'_>, source: &Path) -> Result<(Vec<PathB
         };
         let level = work.scratch.join(format!("level{n}.wav"));
         let limiter = Limiter::new(facts.channels, factor(gain), CEILING);
-        let decode = describe::sound(&path, 0, RATE);
+        let decode = describe::sound(&path, 0, WORK_RATE);
         seconds += pass(work, (decode, &level), (n, facts), false, Some(limiter)).await?;
         std::fs::remove_file(&path).map_err(MediaError::io(&path))?;
         prepared.push(level);
     }
     Ok((prepared, seconds))
-}
-
-/// What is done to samples between two programs.
-trait Stage: Send + 'static {
-    fn push(&mut self, samples: &[f32]) -> Vec<f32>;
-    fn finish(self) -> Vec<f32>;
-}
-
-impl Stage for Denoiser {
-    fn push(&mut self, samples: &[f32]) -> Vec<f32> {
-        self.push(samples)
-    }
-
-    fn finish(self) -> Vec<f32> {
-        self.finish()
-    }
-}
-
-impl Stage for Limiter {
-    fn push(&mut self, samples: &[f32]) -> Vec<f32> {
-        self.push(samples)
-    }
-
-    fn finish(self) -> Vec<f32> {
-        self.finish()
-    }
 }
 
 /// A stream from a program through a stage, if there is one, into a file; processor seconds of the programs.
@@ -131,29 +106,6 @@ fn through(
     Ok(())
 }
 
-/// Bytes that become frames of samples.
-struct Samples {
-    unread: Vec<u8>,
-    frame: usize,
-}
-
-impl Samples {
-    fn of(channels: u32) -> Self {
-        Self { unread: Vec::new(), frame: SAMPLE * channels.max(1) as usize }
-    }
-
-    /// The samples of whole frames; the rest waits.
-    fn whole(&mut self, bytes: &[u8]) -> Vec<f32> {
-        self.unread.extend_from_slice(bytes);
-        let whole = self.unread.len() / self.frame * self.frame;
-        let sample = |bytes: &[u8]| bytes.try_into().map_or(0.0, f32::from_le_bytes);
-        let frames: Vec<u8> = self.unread.drain(..whole).collect();
-        // Decoders of damaged sound give anything.
-        let samples = frames.chunks_exact(SAMPLE).map(sample);
-        samples.map(|s: f32| if s.is_finite() { s } else { 0.0 }).collect()
-    }
-}
-
 fn bytes_of(samples: &[f32]) -> Vec<u8> {
     samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
 }
@@ -202,16 +154,19 @@ async fn loudness(
     facts: &AudioFacts,
     mut limiter: Option<Limiter>,
 ) -> Result<f64, MediaError> {
-    let sound = Sound { sample_rate: RATE, channels: facts.channels, layout: facts.layout.as_deref() };
+    let sound = Sound { sample_rate: WORK_RATE, channels: facts.channels, layout: facts.layout.as_deref() };
     let refused =
         |e: ebur128::Error| MediaError::bad_input(path, format!("its loudness cannot be measured: {e}"));
-    let mut meter = meter(sound).map_err(refused)?;
-    let listening = work.tools.ffmpeg("measuring loudness", describe::sound(path, 0, RATE));
+    let mut meter = meter(sound, Mode::I).map_err(refused)?;
+    let listening = work.tools.ffmpeg("measuring loudness", describe::sound(path, 0, WORK_RATE));
     let mut samples = Samples::of(facts.channels);
     let mut problem = None;
     process::run_bytes(&listening, work.control, |bytes| {
         let came = samples.whole(bytes);
-        let heard = limiter.as_mut().map_or(came.clone(), |limiter| limiter.push(&came));
+        let heard = match &mut limiter {
+            Some(limiter) => limiter.push(&came),
+            None => came,
+        };
         problem = meter.add_frames_f32(&heard).err().or(problem.take());
         LineMeans::Movement
     })

@@ -6,6 +6,8 @@
 
 use std::collections::VecDeque;
 
+use super::Stage;
+
 /// Frames that the gain takes to come down: 5 ms.
 const LOOK: usize = 240;
 /// What of the way back to no limiting is gone in each frame: 63 % in 100 ms.
@@ -59,29 +61,6 @@ impl Limiter {
         }
     }
 
-    /// Takes whole frames, and gives those that are ready.
-    pub(super) fn push(&mut self, samples: &[f32]) -> Vec<f32> {
-        let mut out = Vec::with_capacity(samples.len());
-        for frame in samples.chunks_exact(self.channels) {
-            let louder: Vec<f32> = frame.iter().map(|sample| sample * self.gain).collect();
-            self.step(&louder);
-            self.waiting.push_back(louder);
-            self.give(&mut out);
-        }
-        out
-    }
-
-    /// What is left.
-    pub(super) fn finish(mut self) -> Vec<f32> {
-        let mut out = Vec::new();
-        let silence = vec![0.0; self.channels];
-        while !self.waiting.is_empty() {
-            self.step(&silence);
-            self.give(&mut out);
-        }
-        out
-    }
-
     /// Notes what gain the frame half a filter ago needs.
     fn step(&mut self, frame: &[f32]) {
         let mut peak = 0.0_f32;
@@ -120,6 +99,29 @@ impl Limiter {
         // Summed anew each time: a running sum would drift over hours.
         let gain = self.mean.iter().sum::<f32>() / LOOK as f32;
         out.extend(frame.iter().map(|sample| sample * gain));
+    }
+}
+
+impl Stage for Limiter {
+    fn push(&mut self, samples: &[f32]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(samples.len());
+        for frame in samples.chunks_exact(self.channels) {
+            let louder: Vec<f32> = frame.iter().map(|sample| sample * self.gain).collect();
+            self.step(&louder);
+            self.waiting.push_back(louder);
+            self.give(&mut out);
+        }
+        out
+    }
+
+    fn finish(mut self) -> Vec<f32> {
+        let mut out = Vec::new();
+        let silence = vec![0.0; self.channels];
+        while !self.waiting.is_empty() {
+            self.step(&silence);
+            self.give(&mut out);
+        }
+        out
     }
 }
 

@@ -75,7 +75,7 @@ fn opus_channels(stream: &AudioFacts) -> Option<String> {
 }
 
 /// What enhancements work at, in samples a second: the model that takes noise away was trained for it.
-const WORK_RATE: u32 = 48_000;
+pub const WORK_RATE: u32 = 48_000;
 /// Harmonics of mains hum that are taken out; above them speech hides it.
 const HARMONICS: u32 = 8;
 

@@ -195,13 +195,13 @@ fn enhanced(spec: &ChunkSpec) -> String {
     let zero = spec.resample.map_or(spec.shift, |resample| -resample.origin);
     let (look, alone) = enhance::looking_around(before);
     let _ = write!(graph, "{}{}", cut(clock, spec.a, seen, zero), enhance::filters(look, clock.hz));
-    if spec.context.is_some() && motion.is_none() {
+    if spec.context.is_some() && !motion {
         // What was only looked at goes.
         let _ = write!(graph, ",trim=start_pts={}:end_pts={}", spec.a + zero, spec.b + zero);
     }
     graph.push_str(&enhance::filters(alone, clock.hz));
     if let Some(resample) = spec.resample {
-        graph.push_str(&at_rate(spec, resample, motion.is_some()));
+        graph.push_str(&at_rate(spec, resample, motion));
     }
     graph.push_str(&enhance::filters(after, out_hz(spec)));
     graph

@@ -6,15 +6,15 @@ use std::fmt::Write as _;
 use kinora_protocol::Rational;
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Support, Transfer};
 
-/// The enhancements of a chain before frames are repeated or interpolated, the interpolation if there is one, and what is after it.
-pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], Option<&Enhancement>, &[Enhancement]) {
+/// The enhancements of a chain before frames are repeated or interpolated, whether they are interpolated, and what is after that.
+pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], bool, &[Enhancement]) {
     let late = |one: &Enhancement| {
         matches!(one, Enhancement::Interpolate | Enhancement::Upscale { .. } | Enhancement::Expand { .. })
     };
     let (before, rest) = chain.split_at(chain.iter().position(late).unwrap_or(chain.len()));
     match rest.split_first() {
-        Some((motion @ Enhancement::Interpolate, after)) => (before, Some(motion), after),
-        _ => (before, None, rest),
+        Some((Enhancement::Interpolate, after)) => (before, true, after),
+        _ => (before, false, rest),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Loudness after EBU R 128 and the waveform, from one look at all samples.
 
-use ebur128::EbuR128;
+use ebur128::{EbuR128, Mode};
 use kinora_protocol::describe::{Found, Loudness};
 
 use super::{Files, Findings, Work};
@@ -8,9 +8,10 @@ use crate::command::describe;
 use crate::error::MediaError;
 use crate::loudness::{Sound, meter};
 use crate::process::{self, LineMeans};
+use crate::samples::Samples;
 
-/// Bytes of a sample.
-const SAMPLE: usize = 4;
+/// All that is told of loudness.
+const MODE: Mode = Mode::I.union(Mode::LRA).union(Mode::TRUE_PEAK);
 
 pub(super) async fn find(
     work: &Work<'_>,
@@ -22,24 +23,14 @@ pub(super) async fn find(
     let refused = |e: ebur128::Error| {
         MediaError::bad_input(work.source, format!("its loudness cannot be measured: {e}"))
     };
-    let mut meter = meter(sound).map_err(refused)?;
+    let mut meter = meter(sound, MODE).map_err(refused)?;
     let mut waveform = Waveform::new(channels, samples_per_point);
     let args = describe::sound(work.source, stream, sample_rate);
     let invocation = work.tools.ffmpeg(format!("{}: listening", work.source.display()), args);
-    let mut unread = Vec::new();
+    let mut unread = Samples::of(channels);
     let mut problem = None;
-    let frame = SAMPLE * channels as usize;
     process::run_bytes(&invocation, work.control, |bytes| {
-        unread.extend_from_slice(bytes);
-        let whole = unread.len() / frame.max(1) * frame;
-        let (samples, rest) = unread.split_at(whole);
-        let samples: Vec<f32> = samples
-            .chunks_exact(SAMPLE)
-            .map(|sample| sample.try_into().map_or(0.0, f32::from_le_bytes))
-            // Decoders of damaged sound give anything.
-            .map(|sample| if sample.is_finite() { sample } else { 0.0 })
-            .collect();
-        unread = rest.to_vec();
+        let samples = unread.whole(bytes);
         if let Err(error) = meter.add_frames_f32(&samples) {
             problem = Some(error);
         }
@@ -139,7 +130,7 @@ mod tests {
             let value = amplitude * (2.0 * std::f64::consts::PI * 1000.0 * f64::from(n) / 48_000.0).sin();
             [value as f32; 2]
         });
-        let mut meter = meter(Sound { sample_rate: 48_000, channels: 2, layout: None }).unwrap();
+        let mut meter = meter(Sound { sample_rate: 48_000, channels: 2, layout: None }, MODE).unwrap();
         meter.add_frames_f32(&sine.collect::<Vec<_>>()).unwrap();
         let found = loudness(&meter, 2);
         assert!((found.integrated_lufs.unwrap() + 23.0).abs() < 0.1, "{found:?}");
@@ -157,7 +148,7 @@ mod tests {
         };
         let heard = |channel: usize| {
             let sound = Sound { sample_rate: 48_000, channels: 6, layout: Some("5.1(side)") };
-            let mut meter = meter(sound).unwrap();
+            let mut meter = meter(sound, MODE).unwrap();
             meter.add_frames_f32(&tone(channel)).unwrap();
             loudness(&meter, 6).integrated_lufs
         };
@@ -167,7 +158,8 @@ mod tests {
 
     #[test]
     fn silence_has_no_loudness() {
-        let mut silent = meter(Sound { sample_rate: 44_100, channels: 1, layout: Some("mono") }).unwrap();
+        let mut silent =
+            meter(Sound { sample_rate: 44_100, channels: 1, layout: Some("mono") }, MODE).unwrap();
         silent.add_frames_f32(&[0.0; 44_100]).unwrap();
         assert_eq!(loudness(&silent, 1).true_peak_dbtp, None);
         assert_eq!(loudness(&silent, 1).integrated_lufs, None);

@@ -7,7 +7,7 @@ use kinora_media::{Control, encode, index};
 use kinora_plan::{settle, sizing};
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::enhance::Enhancement;
-use kinora_protocol::media::{MediaFacts, VideoFacts};
+use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{Container, Recipe};
 use kinora_protocol::task::ChunkSpec;
 use kinora_protocol::{ErrorCode, Failure};
@@ -70,9 +70,6 @@ fn shown(spec: &ChunkSpec, facts: &MediaFacts) -> (u32, u32) {
         Enhancement::Upscale { width, height } => Some((*width, *height)),
         _ => None,
     });
-    let turned = facts.video().map(|(_, video)| match video {
-        VideoFacts { rotation: 90 | 270, width, height, .. } => (*height, *width),
-        VideoFacts { width, height, .. } => (*width, *height),
-    });
+    let turned = facts.video().map(|(_, video)| settle::upright(video));
     scale.or(larger).or(turned).unwrap_or((2, 2))
 }
