@@ -2,7 +2,11 @@
 //! ffmpeg, hubs or where pictures come from.
 
 pub mod check;
+mod lanczos;
 pub mod model;
 pub mod onnx;
+pub mod picture;
+pub mod pool;
+pub mod registry;
 pub mod session;
 pub mod tile;

@@ -1,6 +1,9 @@
 //! What is to be known about a model besides its weights: what it does, what goes in and out, where it is from.
 
+use kinora_protocol::inference::{ModelTask, Network, Precision};
 use serde::{Deserialize, Serialize};
+
+use crate::tile::Tiling;
 
 /// Models as a manifest lists them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -32,7 +35,7 @@ pub struct Model {
     /// Name, unique in a registry: letters, digits, `-`, `_` and `.`.
     pub name: String,
     /// What it is for.
-    pub task: Task,
+    pub task: ModelTask,
     /// Which of several with this name.
     pub version: u32,
     /// File name, without folders.
@@ -48,6 +51,9 @@ pub struct Model {
     pub url: Option<String>,
     /// How its weights are stored.
     pub precision: Precision,
+    /// PSNR that it loses against the same model in f32 at the most, in dB, where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_db: Option<f64>,
     /// Number of its weights.
     #[serde(default)]
     pub parameters: u64,
@@ -72,28 +78,6 @@ pub struct Model {
 
 fn one() -> u32 {
     1
-}
-
-/// What a model is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Task {
-    /// Larger pictures.
-    Upscale,
-    /// Less noise.
-    Denoise,
-}
-
-/// How weights are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats.
-    F32,
-    /// 16-bit floats.
-    F16,
-    /// 8-bit integers.
-    Int8,
 }
 
 /// A tensor that goes in or comes out.
@@ -128,6 +112,29 @@ const MOST: u32 = 8;
 const TILES: std::ops::RangeInclusive<u32> = 32..=8192;
 
 impl Model {
+    /// What a plan needs to know of it.
+    pub fn network(&self, usual: bool) -> Network {
+        Network {
+            name: self.name.clone(),
+            version: self.version,
+            sha256: self.sha256.to_ascii_lowercase(),
+            task: self.task,
+            frames: self.frames,
+            scale: self.scale,
+            usual,
+        }
+    }
+
+    /// How its pictures are cut.
+    pub fn tiling(&self) -> Tiling {
+        Tiling {
+            tile: self.tile as usize,
+            overlap: self.overlap as usize,
+            multiple_of: self.multiple_of as usize,
+            scale: self.scale as usize,
+        }
+    }
+
     /// Whether what it says of itself makes sense.
     ///
     /// # Errors
@@ -159,6 +166,10 @@ impl Model {
         }
         if !TILES.contains(&self.tile) || self.overlap.saturating_mul(4) > self.tile {
             return Err(format!("tiles of {} with an overlap of {} cannot be", self.tile, self.overlap));
+        }
+        let scales = self.task == ModelTask::Upscale;
+        if scales != (self.scale > 1) {
+            return Err(format!("a scale of {} does not fit the task {}", self.scale, self.task.name()));
         }
         if !(1..=64).contains(&self.multiple_of) {
             return Err(format!("sides that are multiples of {} cannot be", self.multiple_of));

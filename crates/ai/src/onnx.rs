@@ -1,7 +1,7 @@
 //! ONNX Runtime, loaded from a shared library while Kinora runs: nothing is linked against it. There is one library for a process.
 
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use ort::environment::Environment;
 use ort::session::Session as OrtSession;
@@ -24,8 +24,12 @@ impl Onnx {
     /// # Errors
     /// [`InferError::Library`] when there is none, or it is another one.
     pub fn open(path: &Path) -> Result<Self, InferError> {
-        static LOADED: OnceLock<Result<Onnx, InferError>> = OnceLock::new();
-        LOADED.get_or_init(|| Self::load(path)).clone()
+        static LOADED: Mutex<Option<Onnx>> = Mutex::new(None);
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        match loaded.as_ref() {
+            Some(known) => Ok(known.clone()),
+            None => Ok(loaded.insert(Self::load(path)?).clone()),
+        }
     }
 
     fn load(path: &Path) -> Result<Self, InferError> {

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use kinora_ai::model::{Manifest, Task};
+use kinora_ai::model::Manifest;
 use kinora_ai::onnx::Onnx;
 use kinora_ai::session::{Backend as _, Tensor};
 use kinora_ai::tile::Tiling;
+use kinora_protocol::inference::ModelTask as Task;
 
 /// The library that `cargo xtask setup` has put there.
 fn library() -> Option<Onnx> {

@@ -18,6 +18,7 @@ pub mod event;
 pub mod fault;
 pub mod folder;
 pub mod id;
+pub mod inference;
 pub mod job;
 pub mod live;
 pub mod machine;

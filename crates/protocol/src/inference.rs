@@ -1,0 +1,253 @@
+//! Models as nodes offer them and as tasks name them, and what runs them on a node. It must not know a runtime's library or where
+//! weights are kept.
+
+use serde::{Deserialize, Serialize};
+
+use crate::media::Color;
+use crate::rational::Rational;
+
+/// What a model is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ModelTask {
+    /// Larger pictures.
+    Upscale,
+    /// Less noise.
+    Denoise,
+}
+
+impl ModelTask {
+    /// As it is written in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Upscale => "upscale",
+            Self::Denoise => "denoise",
+        }
+    }
+}
+
+/// How weights are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats.
+    F32,
+    /// 16-bit floats.
+    F16,
+    /// 8-bit integers.
+    Int8,
+}
+
+impl Precision {
+    /// As it is written in manifests.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::Int8 => "int8",
+        }
+    }
+}
+
+/// A model that a node can run: what a plan needs to know of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Network {
+    /// Name.
+    pub name: String,
+    /// Which of several with this name.
+    pub version: u32,
+    /// SHA-256 of its file in hexadecimal digits: with another file, pictures are others.
+    pub sha256: String,
+    /// What it is for.
+    pub task: ModelTask,
+    /// Frames that go in for one that comes out, which is the one in their middle.
+    pub frames: u32,
+    /// So many times the width and height come out.
+    pub scale: u32,
+    /// Whether it is taken when a recipe names none.
+    #[serde(default)]
+    pub usual: bool,
+}
+
+impl Network {
+    /// What nodes and work are matched by.
+    pub fn key(&self) -> ModelKey {
+        ModelKey(self.sha256.chars().take(ModelKey::LENGTH).collect())
+    }
+}
+
+/// A model, by the first digits of its SHA-256.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ModelKey(String);
+
+impl ModelKey {
+    const LENGTH: usize = 16;
+
+    /// From its text.
+    pub fn parse(text: &str) -> Option<Self> {
+        let good = text.len() == Self::LENGTH && text.bytes().all(|b| b.is_ascii_hexdigit());
+        good.then(|| Self(text.to_owned()))
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ModelKey {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Self::parse(&text).ok_or_else(|| format!("{text:?} names no model"))
+    }
+}
+
+impl From<ModelKey> for String {
+    fn from(key: ModelKey) -> Self {
+        key.0
+    }
+}
+
+/// Pictures through a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Pass {
+    /// The model.
+    pub network: Network,
+    /// The pictures that go in.
+    pub picture: Planar,
+    /// Whether they are red, green and blue before, and become luma and chroma for it.
+    pub from_rgb: bool,
+}
+
+/// Pictures whose luma and chroma lie in planes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Planar {
+    /// Samples in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Pixel format, in ffmpeg's words.
+    pub format: String,
+    /// How often columns and rows of the chroma are halved; nothing where there is no colour.
+    pub halved: Option<[u32; 2]>,
+    /// Bits of a sample; those with more than eight take two bytes, the low one first.
+    pub depth: u32,
+    /// How samples stand for colours.
+    pub color: Color,
+    /// Width of a sample by its height.
+    pub sample_aspect: Option<Rational>,
+}
+
+impl Planar {
+    /// Width and height of the planes, luma first.
+    pub fn planes(&self) -> Vec<(usize, usize)> {
+        let part = |length: u32, halvings: u32| length.div_ceil(1 << halvings.min(8)) as usize;
+        let luma = (self.width as usize, self.height as usize);
+        let chroma = self.halved.map(|[across, down]| (part(self.width, across), part(self.height, down)));
+        std::iter::once(luma).chain(chroma).chain(chroma).collect()
+    }
+
+    /// Bytes of a sample.
+    pub fn sample(&self) -> usize {
+        if self.depth > 8 { 2 } else { 1 }
+    }
+
+    /// Bytes of a picture.
+    pub fn bytes(&self) -> usize {
+        self.planes().iter().map(|(width, height)| width * height).sum::<usize>() * self.sample()
+    }
+
+    /// The same in so many times the size.
+    pub fn scaled(&self, factor: u32) -> Self {
+        let times = |length: u32| length.saturating_mul(factor);
+        Self { width: times(self.width), height: times(self.height), ..self.clone() }
+    }
+}
+
+/// What runs models on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Inference {
+    /// It can.
+    Ready {
+        /// The library with its version, and what it computes on.
+        runtime: String,
+        /// What it can run.
+        models: Vec<Network>,
+    },
+    /// It cannot.
+    Missing {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl Default for Inference {
+    fn default() -> Self {
+        Self::Missing { reason: "it does not say".to_owned() }
+    }
+}
+
+impl Inference {
+    /// What it can run.
+    pub fn models(&self) -> &[Network] {
+        match self {
+            Self::Ready { models, .. } => models,
+            Self::Missing { .. } => &[],
+        }
+    }
+
+    /// What this machine and another can run together.
+    pub fn and(&mut self, other: &Self) {
+        match (&mut *self, other) {
+            (Self::Ready { models, .. }, other) => {
+                for model in other.models() {
+                    if !models.contains(model) {
+                        models.push(model.clone());
+                    }
+                }
+            }
+            (Self::Missing { .. }, Self::Ready { .. }) => self.clone_from(other),
+            (Self::Missing { .. }, Self::Missing { .. }) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_of_odd_pictures() {
+        let mut picture = Planar {
+            width: 641,
+            height: 361,
+            format: "yuv420p10le".to_owned(),
+            halved: Some([1, 1]),
+            depth: 10,
+            color: Color::default(),
+            sample_aspect: None,
+        };
+        assert_eq!(picture.planes(), [(641, 361), (321, 181), (321, 181)]);
+        assert_eq!(picture.bytes(), 2 * (641 * 361 + 2 * 321 * 181));
+        assert_eq!(picture.scaled(2).planes(), [(1282, 722), (641, 361), (641, 361)]);
+        picture.halved = None;
+        assert_eq!((picture.planes(), picture.sample()), (vec![(641, 361)], 2));
+    }
+
+    #[test]
+    fn keys() {
+        assert!(ModelKey::parse("0123456789abcdef").is_some());
+        for bad in ["", "0123456789abcde", "0123456789abcdeg", "0123456789abcdef0"] {
+            assert!(ModelKey::parse(bad).is_none(), "{bad}");
+        }
+    }
+}
