@@ -20,11 +20,13 @@ use crate::error::MediaError;
 use crate::sandbox::{Around, Ended, Sandbox};
 use ending::{Stop, failed, stopped, unusable};
 
-mod between;
+mod chain;
 mod ending;
+mod lines;
 
-use between::Takes;
-pub use between::between;
+use chain::{Fed, Takes};
+pub use chain::{Work, chain};
+use lines::{Lines, Report};
 
 /// How long a program may take to obey a TERM before it gets a KILL.
 const TERM_GRACE: Duration = Duration::from_millis(1000);
@@ -83,41 +85,9 @@ pub struct Finished {
 /// # Errors
 /// See [`MediaError`]; a cancelled run leaves no process behind.
 pub async fn run(invocation: &Invocation, control: &Control) -> Result<Finished, MediaError> {
-    let mut current = Progress::default();
-    let mut written = None;
-    let mut out_time = String::new();
-    let report = Arc::clone(&control.progress);
-    let finished = run_lines(invocation, control, |line| {
-        let Some((key, value)) = line.split_once('=') else { return LineMeans::Nothing };
-        match (key, value.trim()) {
-            ("frame", value) => {
-                let frames = value.parse().unwrap_or(current.frames);
-                let moved = frames != current.frames;
-                current.frames = frames;
-                if moved { LineMeans::Movement } else { LineMeans::Nothing }
-            }
-            ("fps", value) => {
-                current.fps = value.parse().unwrap_or(current.fps);
-                LineMeans::Nothing
-            }
-            // Sound has no frames; its time moves instead.
-            ("out_time_us", value) if value != out_time => {
-                value.clone_into(&mut out_time);
-                LineMeans::Movement
-            }
-            ("total_size", value) => {
-                written = value.parse().ok();
-                LineMeans::Nothing
-            }
-            ("progress", _) => {
-                report(current);
-                LineMeans::Nothing
-            }
-            _ => LineMeans::Nothing,
-        }
-    })
-    .await?;
-    Ok(Finished { written, ..finished })
+    let mut report = Report::to(control);
+    let finished = run_into(invocation, control, None, &mut report).await?;
+    Ok(Finished { written: report.end().written, ..finished })
 }
 
 /// Whether what was read shows that the program is alive and moving.
@@ -136,28 +106,11 @@ pub enum LineMeans {
 pub async fn run_lines(
     invocation: &Invocation,
     control: &Control,
-    mut on_line: impl FnMut(&str) -> LineMeans + Send,
+    on_line: impl FnMut(&str) -> LineMeans + Send,
 ) -> Result<Finished, MediaError> {
-    let mut begun = Vec::new();
-    let mut line_of = |bytes: &[u8]| on_line(String::from_utf8_lossy(bytes).trim_end());
-    let finished = run_bytes(invocation, control, |piece| {
-        let mut means = LineMeans::Nothing;
-        for line in piece.split_inclusive(|byte| *byte == b'\n') {
-            begun.extend_from_slice(line);
-            if !line.ends_with(b"\n") {
-                break;
-            }
-            if line_of(&begun) == LineMeans::Movement {
-                means = LineMeans::Movement;
-            }
-            begun.clear();
-        }
-        means
-    })
-    .await?;
-    if !begun.is_empty() {
-        line_of(&begun);
-    }
+    let mut lines = Lines::to(on_line);
+    let finished = run_into(invocation, control, None, &mut lines).await?;
+    lines.end();
     Ok(finished)
 }
 
@@ -168,9 +121,9 @@ pub async fn run_lines(
 pub async fn run_bytes(
     invocation: &Invocation,
     control: &Control,
-    on_bytes: impl FnMut(&[u8]) -> LineMeans + Send,
+    mut on_bytes: impl FnMut(&[u8]) -> LineMeans + Send,
 ) -> Result<Finished, MediaError> {
-    run_into(invocation, control, None, on_bytes).await
+    run_into(invocation, control, None, &mut on_bytes).await
 }
 
 /// Runs a program that is given bytes on its standard input, if there are any to give.
@@ -178,16 +131,14 @@ async fn run_into(
     invocation: &Invocation,
     control: &Control,
     input: Option<tokio::sync::mpsc::Receiver<Vec<u8>>>,
-    takes: impl Takes,
+    takes: &mut impl Takes,
 ) -> Result<Finished, MediaError> {
     if control.cancel.is_cancelled() {
         return Err(MediaError::Cancelled { what: invocation.what.clone() });
     }
     let stdin = if input.is_some() { Stdio::piped() } else { Stdio::null() };
     let mut group = spawn(invocation, stdin).await?;
-    if let Some((input, pipe)) = input.zip(group.child.stdin.take()) {
-        tokio::spawn(between::feed(input, pipe));
-    }
+    let fed = input.zip(group.child.stdin.take()).map(|(input, pipe)| Fed::by(input, pipe));
     let tail = Arc::new(Mutex::new(VecDeque::new()));
     let stderr_done =
         group.child.stderr.take().map(|pipe| tokio::spawn(collect_tail(pipe, Arc::clone(&tail))));
@@ -201,15 +152,11 @@ async fn run_into(
         ends_by: wall.and_then(|wall| Instant::now().checked_add(wall)),
         cpu_seconds: 0.0,
         bytes_read: 0,
+        fed: fed.as_ref(),
     };
     let end = match reading.read(stdout, &group, control).await {
         Some(stop) => End::Stopped(stop),
-        // It closed its output; a program that then never exits is as stuck as one that never writes.
-        None => tokio::select! {
-            status = group.child.wait() => End::Exited(status),
-            () = control.cancel.cancelled() => End::Stopped(Stop::Cancelled),
-            () = tokio::time::sleep(control.stall) => End::Stopped(Stop::Stalled),
-        },
+        None => group.end(control).await,
     };
     if let End::Stopped(_) = end {
         let _ = group.stop().await;
@@ -239,16 +186,17 @@ enum End {
 }
 
 /// Standard output being read, with the clock that a moving program winds up.
-struct Reading<T> {
-    takes: T,
+struct Reading<'a, T> {
+    takes: &'a mut T,
     deadline: Instant,
     /// However much it moves.
     ends_by: Option<Instant>,
     cpu_seconds: f64,
     bytes_read: u64,
+    fed: Option<&'a Fed>,
 }
 
-impl<T: Takes> Reading<T> {
+impl<T: Takes> Reading<'_, T> {
     /// Reads to the end (`None`), or until the program has to be stopped.
     async fn read(
         &mut self,
@@ -315,11 +263,12 @@ async fn collect_tail(pipe: impl AsyncRead + Unpin, tail: Arc<Mutex<VecDeque<Str
     }
 }
 
-impl<T> Reading<T> {
+impl<T> Reading<'_, T> {
     /// Decoding up to a late chunk, or moving the index of a large file to its front, says nothing for minutes; but a program
     /// that still reads is alive.
     fn wind_up_if_it_reads(&mut self, group: &Group<'_>, control: &Control) {
-        if let Some(read) = group.bytes_read().filter(|read| *read != self.bytes_read) {
+        let read = self.fed.map(Fed::bytes).or_else(|| group.bytes_read());
+        if let Some(read) = read.filter(|read| *read != self.bytes_read) {
             self.bytes_read = read;
             self.deadline = Instant::now() + control.stall;
         }
@@ -345,6 +294,20 @@ impl<'a> Group<'a> {
             confines,
             #[cfg(unix)]
             leader,
+        }
+    }
+
+    /// It closed its output; a program that then never exits is as stuck as one that never writes.
+    async fn end(&mut self, control: &Control) -> End {
+        tokio::select! {
+            status = self.child.wait() => return End::Exited(status),
+            () = control.cancel.cancelled() => {}
+            () = tokio::time::sleep(control.stall) => return End::Stopped(Stop::Stalled),
+        }
+        // How it ends by itself tells more.
+        match tokio::time::timeout(LOOK_EVERY, self.child.wait()).await {
+            Ok(status) => End::Exited(status),
+            Err(_) => End::Stopped(Stop::Cancelled),
         }
     }
 

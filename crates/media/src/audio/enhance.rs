@@ -63,18 +63,18 @@ async fn pass(
     (decode, out): (Line, &Path),
     (n, facts): (usize, &AudioFacts),
     speech: bool,
-    stage: Option<impl Stage>,
+    stage: Option<impl Stage + 'static>,
 ) -> Result<f64, MediaError> {
     let what = format!("enhancing sound stream {n}");
     let from = work.tools.ffmpeg(what.as_str(), decode);
     let to = work.tools.ffmpeg(what.as_str(), audio::keep(facts, speech, out));
     let channels = facts.channels;
-    let between = move |taken, sends| through(stage, channels, taken, sends);
-    let [read, written] = process::between(&from, &to, work.control, between).await?;
+    let between: process::Work = Box::new(move |taken, sends| through(stage, channels, taken, sends));
+    let finished = process::chain(from, vec![(between, to)], work.control).await?;
     if !is_written(out) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
-    Ok(read.cpu_seconds + written.cpu_seconds)
+    Ok(finished.cpu_seconds)
 }
 
 /// Which channel of a layout holds nothing but low frequencies.

@@ -1,33 +1,58 @@
-//! Two programs with something of ours between them: what one writes is worked on here, and the other reads it. It must not know
+//! Programs in a row with something of ours between them: what one writes is worked on here, and the next reads it. It must not know
 //! what the bytes are.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
+use tokio::task::{JoinHandle, JoinSet};
 
+use super::lines::Report;
 use super::{Control, Finished, Invocation, LineMeans, run_into};
 use crate::error::MediaError;
 
 /// Pieces that wait on either side: programs and we take turns otherwise.
 const AHEAD: usize = 16;
 
-/// What is done between the programs: bytes as they come in pieces of any size, and where they go. It runs on a thread of its own.
-/// When nobody takes what it sends any more, it may end; the reason is told by the program that went.
-pub trait Work:
-    FnOnce(Receiver<Vec<u8>>, Sender<Vec<u8>>) -> Result<(), MediaError> + Send + 'static
-{
+/// What is done between two programs: bytes as they come in pieces of any size, and where they go. It runs on a thread of its own.
+/// When nobody takes what it sends any more, it ends; the reason is told by the program that went.
+pub type Work = Box<dyn FnOnce(Receiver<Vec<u8>>, Sender<Vec<u8>>) -> Result<(), MediaError> + Send>;
+
+/// A program that is given what it reads, until there is no more or it is gone: its own words tell why.
+pub(super) struct Fed {
+    feeding: JoinHandle<()>,
+    bytes: Arc<AtomicU64>,
 }
 
-impl<F: FnOnce(Receiver<Vec<u8>>, Sender<Vec<u8>>) -> Result<(), MediaError> + Send + 'static> Work for F {}
-
-/// Gives a program what it reads, until there is no more or it is gone: its own words tell why.
-pub(super) async fn feed(mut input: Receiver<Vec<u8>>, mut pipe: ChildStdin) {
-    while let Some(bytes) = input.recv().await {
-        if pipe.write_all(&bytes).await.is_err() {
-            return;
-        }
+impl Fed {
+    pub(super) fn by(mut input: Receiver<Vec<u8>>, mut pipe: ChildStdin) -> Self {
+        let bytes = Arc::new(AtomicU64::new(0));
+        let given = Arc::clone(&bytes);
+        let feeding = tokio::spawn(async move {
+            while let Some(piece) = input.recv().await {
+                if pipe.write_all(&piece).await.is_err() {
+                    return;
+                }
+                given.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            }
+            let _ = pipe.shutdown().await;
+        });
+        Self { feeding, bytes }
     }
-    let _ = pipe.shutdown().await;
+
+    /// Bytes that it has taken so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Fed {
+    fn drop(&mut self) {
+        // Who makes its input finds that nobody takes it.
+        self.feeding.abort();
+    }
 }
 
 /// Who takes what a program writes. The program waits while it is taken.
@@ -51,44 +76,73 @@ impl Takes for Sends {
     }
 }
 
-/// Runs `from`, whose standard output goes through `work` to the standard input of `to`. When one of the three fails, so do
-/// the others; what is told is why the first did.
+/// Runs `first`, whose standard output goes through a work to the standard input of the next program, and so on; that of the last is
+/// its progress. When one fails, so do the others; what is told is why the first did. What is given back is of the last, with the
+/// processor seconds of all programs.
 ///
 /// # Errors
 /// See [`MediaError`]; nothing is left running.
-pub async fn between(
-    from: &Invocation,
-    to: &Invocation,
+pub async fn chain(
+    first: Invocation,
+    rest: Vec<(Work, Invocation)>,
     control: &Control,
-    work: impl Work,
-) -> Result<[Finished; 2], MediaError> {
+) -> Result<Finished, MediaError> {
     let ours = Control { cancel: control.cancel.child_token(), ..control.clone() };
-    let (raw, taken) = channel(AHEAD);
-    let (made, input) = channel(AHEAD);
-    let stops = |result: Result<Finished, MediaError>| result.inspect_err(|_| ours.cancel.cancel());
-    let reads = async { stops(run_into(from, &ours, None, Sends(raw)).await) };
-    let writes = async { stops(run_into(to, &ours, Some(input), |_: &[u8]| LineMeans::Movement).await) };
-    let works = async {
-        let worked = crate::encode::blocking(move || work(taken, made)).await;
-        worked.inspect_err(|_| ours.cancel.cancel())
-    };
-    let (read, written, worked) = tokio::join!(reads, writes, works);
-    let results = [read.map(Some), worked.map(|()| None), written.map(Some)];
-    let mut finished = Vec::new();
-    let mut failed: Option<MediaError> = None;
-    for result in results {
+    let mut parts: JoinSet<(usize, Result<Option<Finished>, MediaError>)> = JoinSet::new();
+    let (mut program, mut input) = (first, None);
+    let count = 2 * rest.len() + 1;
+    for (n, (work, next)) in rest.into_iter().enumerate() {
+        let (raw, taken) = channel(AHEAD);
+        let (made, given) = channel(AHEAD);
+        let (runs, reads, with) = (std::mem::replace(&mut program, next), input.replace(given), ours.clone());
+        parts.spawn(async move { (2 * n, run_into(&runs, &with, reads, &mut Sends(raw)).await.map(Some)) });
+        parts.spawn(async move {
+            (2 * n + 1, crate::encode::blocking(move || work(taken, made)).await.map(|()| None))
+        });
+    }
+    let last = ours.clone();
+    parts.spawn(async move {
+        let mut report = Report::to(&last);
+        let finished = run_into(&program, &last, input, &mut report).await;
+        let written = report.end().written;
+        (count - 1, finished.map(|finished| Some(Finished { written, ..finished })))
+    });
+    gathered(parts, &ours).await
+}
+
+/// Waits for all parts; when one fails, the others are cancelled.
+async fn gathered(
+    mut parts: JoinSet<(usize, Result<Option<Finished>, MediaError>)>,
+    control: &Control,
+) -> Result<Finished, MediaError> {
+    let (mut last, mut seconds) = ((0, Finished::default()), 0.0);
+    let mut failed: Option<(bool, usize, MediaError)> = None;
+    while let Some(ended) = parts.join_next().await {
+        let broke = |error: tokio::task::JoinError| MediaError::ToolUnusable {
+            program: "pipe".to_owned(),
+            reason: error.to_string(),
+        };
+        let (place, result) = ended.unwrap_or_else(|error| (usize::MAX, Err(broke(error))));
         match result {
-            Ok(program) => finished.extend(program),
-            // The others were cancelled for the sake of the one that failed.
-            Err(error) if failed.is_none() || matches!(failed, Some(MediaError::Cancelled { .. })) => {
-                failed = Some(error);
+            Ok(Some(finished)) => {
+                seconds += finished.cpu_seconds;
+                if place >= last.0 {
+                    last = (place, finished);
+                }
             }
-            Err(_) => {}
+            Ok(None) => {}
+            Err(error) => {
+                control.cancel.cancel();
+                // The others were cancelled for the sake of the one that failed, or failed as they were given nothing any more.
+                let rank = (matches!(error, MediaError::Cancelled { .. }), place);
+                if failed.as_ref().is_none_or(|(cancelled, before, _)| rank < (*cancelled, *before)) {
+                    failed = Some((rank.0, rank.1, error));
+                }
+            }
         }
     }
-    match (failed, <[Finished; 2]>::try_from(finished)) {
-        (None, Ok(finished)) => Ok(finished),
-        (Some(error), _) => Err(error),
-        (None, Err(_)) => Err(MediaError::Cancelled { what: from.what.clone() }),
+    match failed {
+        Some((_, _, error)) => Err(error),
+        None => Ok(Finished { cpu_seconds: seconds, ..last.1 }),
     }
 }
