@@ -325,7 +325,10 @@ impl Nodes {
             let can = &node.hello.capabilities;
             match builds.iter_mut().find(|build| build.ffmpeg == can.ffmpeg) {
                 None => builds.push(can.clone()),
-                Some(build) => add_missing(&mut build.encoders, &can.encoders),
+                Some(build) => {
+                    add_missing(&mut build.encoders, &can.encoders);
+                    build.inference.and(&can.inference);
+                }
             }
         }
         builds

@@ -20,6 +20,10 @@ pub fn serves(class: &Class, capabilities: &Capabilities, build: &str, tags: &Ta
     class.tags.are_among(tags)
         && class.encoder.is_none_or(|encoder| capabilities.encoders.contains(&encoder))
         && class.build.as_deref().is_none_or(|wanted| wanted == build)
+        && class
+            .models
+            .iter()
+            .all(|key| capabilities.inference.models().iter().any(|model| model.key() == *key))
 }
 
 /// A chunk that a node works on.
@@ -109,6 +113,7 @@ pub fn worth_taking(frames: u64, fps: f64, left: Left) -> bool {
 mod tests {
     use super::*;
     use kinora_protocol::encode::Encoder;
+    use kinora_protocol::inference::{Inference, ModelTask, Network};
 
     fn node(name: &str) -> NodeId {
         NodeId::from(name.to_owned())
@@ -120,14 +125,21 @@ mod tests {
 
     #[test]
     fn classes_ask_for_encoder_and_build() {
+        let network = Network {
+            name: "x".to_owned(),
+            version: 1,
+            sha256: "0".repeat(64),
+            task: ModelTask::Denoise,
+            frames: 3,
+            scale: 1,
+            usual: true,
+        };
         let can = Capabilities {
             ffmpeg: "one".to_owned(),
             encoders: vec![Encoder::X264],
             cores: 2,
-            machine: None,
-            sandbox: Default::default(),
-            without_control_groups: None,
-            speeds: vec![],
+            inference: Inference::Ready { runtime: "one".to_owned(), models: vec![network.clone()] },
+            ..Capabilities::default()
         };
         let build = build_name(&can.ffmpeg);
         let tags = |words: &[&str]| Tags::try_from(words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
@@ -139,6 +151,9 @@ mod tests {
         assert!(!serves(Class::chunk(Encoder::X264, build_name("another"), Tags::NONE)));
         assert!(serves(Class::chunk(Encoder::X264, build.clone(), tags(&["gpu"]).expect("tags"))));
         assert!(!serves(Class::light(tags(&["cellar", "gpu"]).expect("tags"))));
+        assert!(serves(Class::light(Tags::NONE).with_models([network.key()])));
+        let another = Network { sha256: "1".repeat(64), ..network.clone() };
+        assert!(!serves(Class::light(Tags::NONE).with_models([network.key(), another.key()])));
     }
 
     #[test]

@@ -229,13 +229,10 @@ fn hello(name: &str, chunks: u32, holding: Vec<(TaskId, Attempt)>) -> ToHub {
         name: name.to_owned(),
         version: String::new(),
         capabilities: Capabilities {
-            without_control_groups: None,
             ffmpeg: BUILD.to_owned(),
             encoders: ENCODERS.to_vec(),
             cores: 4,
-            machine: None,
-            sandbox: Default::default(),
-            speeds: Vec::new(),
+            ..Capabilities::default()
         },
         slots: Slots { chunks, other: 0 },
         tags: Tags::NONE,

@@ -100,6 +100,24 @@ pub struct Global {
     /// What media may have.
     #[command(flatten)]
     pub limits: LimitFlags,
+    /// Where models are.
+    #[command(flatten)]
+    pub models: ModelFlags,
+}
+
+/// Where models are, and what runs them.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Models")]
+pub struct ModelFlags {
+    /// ONNX Runtime's library, which runs models (also KINORA_ONNXRUNTIME) [default: beside kinora, as `kinora models setup` put it, the system's]
+    #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
+    pub onnxruntime: Option<PathBuf>,
+    /// Folder with models of your own (also KINORA_MODELS) [default: models in the user's data folder for kinora]
+    #[arg(long, global = true, value_name = "DIR", hide_short_help = true)]
+    pub models: Option<PathBuf>,
+    /// Memory for models that are loaded and wait for the next picture
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size::parse, default_value = "512M", hide_short_help = true)]
+    pub model_cache: u64,
 }
 
 /// How the programs that open media are confined.

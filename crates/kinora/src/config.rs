@@ -9,7 +9,7 @@ use kinora_media::sandbox::Mode;
 use kinora_protocol::{ErrorCode, Failure};
 use kinora_sandbox::Limits;
 
-use crate::cli::{Global, SandboxFlags, SandboxMode};
+use crate::cli::{Global, ModelFlags, SandboxFlags, SandboxMode};
 use other::{Other, System};
 
 pub mod authorities;
@@ -40,6 +40,44 @@ pub struct Config {
     pub sandbox: SandboxConfig,
     /// What media may have that they open.
     pub media: kinora_media::command::Limits,
+    /// Where models are, and what runs them.
+    pub models: ModelConfig,
+}
+
+/// Where models are, and what runs them.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    /// ONNX Runtime's library, where it was named.
+    pub library: Option<PathBuf>,
+    /// The user's own models.
+    pub folder: Option<PathBuf>,
+    /// Bytes of loaded models that are kept.
+    pub cache: u64,
+    /// What Kinora keeps for its user: a library that was fetched is there.
+    pub data: Option<PathBuf>,
+}
+
+impl ModelConfig {
+    /// Flags first, then `KINORA_ONNXRUNTIME`, `ORT_DYLIB_PATH` and `KINORA_MODELS`; else what is usual on this system.
+    fn read(flags: &ModelFlags) -> Self {
+        let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let data = match cfg!(windows) {
+            true => path("LOCALAPPDATA"),
+            false => path("XDG_DATA_HOME").or_else(|| Some(path("HOME")?.join(".local/share"))),
+        };
+        let data = data.map(|data| data.join("kinora"));
+        let library = flags.onnxruntime.clone();
+        Self {
+            library: library.or_else(|| path("KINORA_ONNXRUNTIME")).or_else(|| path("ORT_DYLIB_PATH")),
+            folder: flags
+                .models
+                .clone()
+                .or_else(|| path("KINORA_MODELS"))
+                .or_else(|| Some(data.as_ref()?.join("models"))),
+            cache: flags.model_cache,
+            data,
+        }
+    }
 }
 
 /// How the programs that open media are confined.
@@ -92,7 +130,7 @@ pub fn confined() -> Option<impl Iterator<Item = std::ffi::OsString>> {
 }
 
 impl Config {
-    /// Flags first, then `KINORA_FFMPEG`, `KINORA_FFPROBE`, `KINORA_LOG`, `KINORA_SANDBOX`, `NO_COLOR` and `TERM`.
+    /// Flags first, then `KINORA_FFMPEG`, `KINORA_FFPROBE`, `KINORA_LOG`, `KINORA_SANDBOX`, `NO_COLOR` and `TERM`; for models see [`ModelConfig`].
     ///
     /// # Errors
     /// When one of them makes no sense.
@@ -111,6 +149,7 @@ impl Config {
             ffprobe,
             sandbox: SandboxConfig::read(&global.sandbox)?,
             media: (&global.limits).into(),
+            models: ModelConfig::read(&global.models),
             log: log.or_else(|| global.verbose.then(|| "info,kinora=debug".to_owned())),
             log_format: global.log_format,
             quiet: global.quiet,

@@ -1,6 +1,7 @@
 //! A hub and a worker in one process, with the store in a folder of the job: the same code that runs a cluster.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use kinora_access::private;
@@ -13,6 +14,7 @@ use kinora_protocol::node::Slots;
 use kinora_protocol::{ErrorCode, Failure, NodeId};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
+use kinora_worker::models::Models;
 use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::{Folders, Link, Worker};
 use tokio::sync::mpsc;
@@ -49,6 +51,8 @@ pub struct Policy {
 pub struct Local {
     /// Programs.
     pub tools: Tools,
+    /// What runs models.
+    pub models: Arc<Models>,
     /// Encoders that are tried before it comes.
     pub trials: Trials,
     /// Chunks at once at the most.
@@ -89,12 +93,13 @@ impl Apart {
 impl Local {
     /// Tries its encoders, which takes a moment, and is a worker then.
     async fn worker(self, node: NodeId, folders: Folders, reach: Reach) -> Worker {
-        let capabilities = capability::detect(&self.tools, &self.trials).await;
+        let capabilities = capability::detect(&self.tools, &self.models, &self.trials).await;
         let chunks = self.chunks.unwrap_or(capabilities.defaults().chunks).max(1);
         Worker {
             node,
             name: NODE.to_owned(),
             tools: self.tools,
+            models: self.models,
             capabilities,
             slots: Slots { chunks, other: 2 },
             tags: self.tags,

@@ -4,6 +4,7 @@ mod archive;
 mod cli;
 mod config;
 mod local;
+mod models;
 mod program;
 mod redact;
 mod scanner;

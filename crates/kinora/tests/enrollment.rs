@@ -13,7 +13,7 @@ use kinora_protocol::access::{Enroll, NewEnrollment, Renew};
 use kinora_protocol::api::{NodeState, NodeVerb};
 use kinora_protocol::class::Tags;
 use kinora_protocol::client::Client;
-use kinora_protocol::node::{Capabilities, Hello, PROTOCOL, Sandboxing, Slots};
+use kinora_protocol::node::{Capabilities, Hello, PROTOCOL, Slots};
 use kinora_protocol::{EnrollmentId, ErrorCode, NodeId, routes};
 use support::cluster::{Hub, job};
 use support::{Place, eight, kinora, run, wire};
@@ -303,10 +303,7 @@ fn hello(node: NodeId) -> Hello {
             ffmpeg: "ffmpeg of this test".to_owned(),
             encoders: vec![kinora_protocol::encode::Encoder::X264],
             cores: 2,
-            speeds: Vec::new(),
-            machine: None,
-            sandbox: Sandboxing::default(),
-            without_control_groups: None,
+            ..Capabilities::default()
         },
         slots: Slots { chunks: 1, other: 1 },
         tags: Tags::NONE,

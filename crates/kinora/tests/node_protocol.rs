@@ -20,6 +20,7 @@ use kinora_protocol::task::{TaskKind, TaskOutput};
 use kinora_protocol::{Digest, ErrorCode, JobId, NodeId, routes};
 use kinora_worker::cache::MediaCache;
 use kinora_worker::capability::{self, Trials};
+use kinora_worker::models::Models;
 use kinora_worker::reach::{Reach, Remote};
 use kinora_worker::{Folders, Link, Worker};
 use support::cluster::{Hub, job};
@@ -49,11 +50,13 @@ impl Between {
         let folders = Folders { blobs: at("results"), scratch: at("scratch"), benchmark: None };
         folders.prepare()?;
         let cache = MediaCache::open(at("media"), 1 << 30)?;
+        let models = Arc::new(Models::none("no model is asked for"));
         let worker = Worker {
             node: NodeId::from(name.to_owned()),
             name: name.to_owned(),
-            capabilities: capability::detect(&tools, &Trials::Hardware(Vec::new())).await,
+            capabilities: capability::detect(&tools, &models, &Trials::Hardware(Vec::new())).await,
             tools,
+            models,
             slots: Slots { chunks: 2, other: 2 },
             tags: Tags::NONE,
             priority: 0,

@@ -10,7 +10,8 @@ use kinora_protocol::task::{ChunkSpec, OtherRendition, Window};
 use crate::command::chunk::{self, ChunkPaths};
 use crate::error::MediaError;
 use crate::inspect::{self, SourceFrames};
-use crate::process::{self, Control};
+use crate::pictures::{self, Models};
+use crate::process::Control;
 use crate::tools::Tools;
 use crate::{fragments, hash, window};
 
@@ -40,7 +41,7 @@ pub struct EncodedChunk {
 /// # Errors
 /// See [`MediaError`]. Files in `scratch` are left to the caller.
 pub async fn encode(
-    tools: &Tools,
+    (tools, models): (&Tools, &dyn Models),
     spec: &ChunkSpec,
     (source, size): (&Path, u64),
     scratch: &Path,
@@ -53,8 +54,8 @@ pub async fn encode(
     let count = spec.ladder.as_ref().map_or(0, |ladder| ladder.others.len());
     let others: Vec<PathBuf> = (1..=count).map(|n| scratch.join(format!("rendition{n}"))).collect();
     let paths = ChunkPaths { input: &input, chunk: out, others: &others, frames: &frames };
-    let args = chunk::encode(spec, tools.passthrough(), paths);
-    let finished = process::run(&tools.ffmpeg(format!("encoding {what}"), args), control).await?;
+    let programs = chunk::encode(spec, tools.passthrough(), paths);
+    let finished = pictures::run((tools, models), &format!("encoding {what}"), programs, control).await?;
     if !is_written(out) || !is_written(&frames) {
         return Err(MediaError::not_exact(what, "ffmpeg said it succeeded but wrote no file"));
     }
@@ -89,7 +90,7 @@ pub async fn encode(
 /// # Errors
 /// See [`MediaError`].
 pub async fn before_and_after(
-    tools: &Tools,
+    (tools, models): (&Tools, &dyn Models),
     spec: &ChunkSpec,
     shown: (u32, u32),
     (source, size): (&Path, u64),
@@ -99,8 +100,9 @@ pub async fn before_and_after(
 ) -> Result<(), MediaError> {
     let input = input(&spec.window, source, size, scratch).await?;
     let what = "making the preview";
-    let args = chunk::before_and_after(spec, shown, &input, out);
-    process::run(&tools.ffmpeg(what, args), control).await?;
+    let aside = scratch.join("before.png");
+    let programs = chunk::before_and_after(spec, tools.passthrough(), shown, &input, (&aside, out));
+    pictures::run((tools, models), what, programs, control).await?;
     if is_written(out) { Ok(()) } else { Err(MediaError::not_exact(what, "there is no frame at that time")) }
 }
 

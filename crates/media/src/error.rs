@@ -80,6 +80,14 @@ pub enum MediaError {
         /// What differs.
         reason: String,
     },
+    /// A model did not work.
+    #[error("{what}: {reason}")]
+    Model {
+        /// What was being done.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// Reading or writing a file failed.
     #[error("{}: {source}", path.display())]
     Io {
@@ -125,7 +133,7 @@ impl MediaError {
         match self {
             Self::ToolMissing { .. } | Self::ToolUnusable { .. } => ErrorCode::ToolMissing,
             Self::ToolFailed { tail, .. } if says_disk_full(tail) => ErrorCode::Disk,
-            Self::ToolFailed { .. } | Self::Stalled { .. } => ErrorCode::ToolFailed,
+            Self::ToolFailed { .. } | Self::Stalled { .. } | Self::Model { .. } => ErrorCode::ToolFailed,
             Self::Sandbox { .. } => ErrorCode::Confined,
             Self::Cancelled { .. } => ErrorCode::Cancelled,
             Self::BadInput { .. } => ErrorCode::BadInput,
@@ -145,6 +153,7 @@ impl From<MediaError> for Failure {
             | MediaError::Cancelled { .. }
             | MediaError::BadInput { .. }
             | MediaError::NotExact { .. }
+            | MediaError::Model { .. }
             | MediaError::Io { .. } => String::new(),
         };
         let message = match &error {

@@ -16,6 +16,7 @@ pub mod layout;
 mod loudness;
 pub mod nut;
 pub mod package;
+pub mod pictures;
 pub mod probe;
 pub mod process;
 mod samples;

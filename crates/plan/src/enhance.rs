@@ -6,10 +6,12 @@
 //! the end, as everything before is made for pictures that are coded by BT.709 or alike.
 
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Transfer};
+use kinora_protocol::inference::Inference;
 use kinora_protocol::media::{Color, ContentLight, HdrStatic, Mastering, MediaFacts, StreamKind, VideoFacts};
 use kinora_protocol::recipe::{Denoise, EnhanceRecipe, HdrChange, Recipe, VideoCodec};
 use kinora_protocol::{Failure, Rational};
 
+use crate::network;
 use crate::pixel::{Chroma, PixelFormat};
 use crate::settle::{is_interlaced, refuse, upright};
 
@@ -39,7 +41,11 @@ pub(crate) struct Enhanced {
 ///
 /// # Errors
 /// [`kinora_protocol::ErrorCode::BadRecipe`] for what cannot be done with these pictures.
-pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts) -> Result<Enhanced, Failure> {
+pub(crate) fn settle(
+    recipe: &Recipe,
+    facts: &MediaFacts,
+    inference: &Inference,
+) -> Result<Enhanced, Failure> {
     let wanted = &recipe.enhance;
     let mut enhanced = Enhanced { chain: Vec::new(), facts: facts.clone(), notes: Vec::new() };
     if wanted.is_empty() {
@@ -56,12 +62,13 @@ pub(crate) fn settle(recipe: &Recipe, facts: &MediaFacts) -> Result<Enhanced, Fa
     let made = (video.width, video.height);
     let (width, height) = upright(video);
     *video = VideoFacts { width, height, rotation: 0, ..video.clone() };
-    let chain = &mut enhanced.chain;
-    chain.extend(deinterlace(wanted, video, &mut enhanced.notes)?);
-    chain.extend(denoise(wanted, video, &mut enhanced.notes));
+    let (chain, notes) = (&mut enhanced.chain, &mut enhanced.notes);
+    check_models(wanted)?;
+    chain.extend(deinterlace(wanted, video, notes)?);
+    chain.extend(denoise(wanted, video, inference, notes)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Hdr2Sdr) { Some(tone_map(video, made)?) } else { None });
     chain.extend(interpolate(wanted, video)?);
-    chain.extend(upscale(wanted, video)?);
+    chain.extend(upscale(wanted, video, inference, notes)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Sdr2Hdr) { Some(expand(video, made)?) } else { None });
     Ok(enhanced)
 }
@@ -78,6 +85,7 @@ fn deinterlace(
 ) -> Result<Option<Enhancement>, Failure> {
     let needs = [
         (wanted.denoise == Some(Denoise::Strong), "denoise = strong"),
+        (wanted.denoise == Some(Denoise::Neural), "denoise = neural"),
         (wanted.hdr.is_some(), "hdr"),
         (wanted.interpolate.is_some(), "interpolate"),
         (wanted.upscale.is_some(), "upscale"),
@@ -109,15 +117,36 @@ fn deinterlace(
     Ok(Some(Enhancement::Deinterlace))
 }
 
-fn denoise(wanted: &EnhanceRecipe, video: &VideoFacts, notes: &mut Vec<String>) -> Option<Enhancement> {
-    let chosen = match wanted.denoise? {
-        Denoise::Light => Enhancement::DenoiseLight,
-        Denoise::Strong => Enhancement::DenoiseStrong { deep: PixelFormat::parse(&video.pix_fmt).depth > 8 },
-    };
-    if is_interlaced(video) {
+/// Models that are named for what is not asked for are a mistake.
+fn check_models(wanted: &EnhanceRecipe) -> Result<(), Failure> {
+    if wanted.denoiser.is_some() && wanted.denoise != Some(Denoise::Neural) {
+        return Err(refuse("denoiser names the model of denoise = neural, which is not asked for"));
+    }
+    if wanted.upscaler.is_some() && wanted.upscale.is_none() {
+        return Err(refuse(
+            "upscaler says by what pictures are upscaled, and upscale does not say how many times",
+        ));
+    }
+    Ok(())
+}
+
+fn denoise(
+    wanted: &EnhanceRecipe,
+    video: &mut VideoFacts,
+    inference: &Inference,
+    notes: &mut Vec<String>,
+) -> Result<Option<Enhancement>, Failure> {
+    if wanted.denoise.is_some() && is_interlaced(video) {
         notes.push("interlaced pictures are denoised as whole frames".to_owned());
     }
-    Some(chosen)
+    Ok(match wanted.denoise {
+        None => None,
+        Some(Denoise::Light) => Some(Enhancement::DenoiseLight),
+        Some(Denoise::Strong) => {
+            Some(Enhancement::DenoiseStrong { deep: PixelFormat::parse(&video.pix_fmt).depth > 8 })
+        }
+        Some(Denoise::Neural) => Some(network::denoise(wanted.denoiser.as_deref(), video, inference, notes)?),
+    })
 }
 
 fn tone_map(video: &mut VideoFacts, made: (u32, u32)) -> Result<Enhancement, Failure> {
@@ -188,8 +217,13 @@ fn interpolate(wanted: &EnhanceRecipe, video: &VideoFacts) -> Result<Option<Enha
     Ok(Some(Enhancement::Interpolate))
 }
 
-fn upscale(wanted: &EnhanceRecipe, video: &mut VideoFacts) -> Result<Option<Enhancement>, Failure> {
-    let Some(factor) = wanted.upscale else { return Ok(None) };
+fn upscale(
+    wanted: &EnhanceRecipe,
+    video: &mut VideoFacts,
+    inference: &Inference,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Enhancement>, Failure> {
+    let Some(factor) = wanted.upscale else { return Ok(Vec::new()) };
     if !UPSCALE.contains(&factor) {
         let (least, most) = (UPSCALE.start(), UPSCALE.end());
         return Err(refuse(format!("pictures are upscaled {least} to {most} times, not {factor} times")));
@@ -201,8 +235,10 @@ fn upscale(wanted: &EnhanceRecipe, video: &mut VideoFacts) -> Result<Option<Enha
             video.width, video.height
         )));
     }
+    let named = wanted.upscaler.as_deref();
+    let chain = network::upscale((factor, (width, height)), named, video, inference, notes)?;
     (video.width, video.height) = (width, height);
-    Ok(Some(Enhancement::Upscale { width, height }))
+    Ok(chain)
 }
 
 fn least(what: &str, least: u32, video: &VideoFacts) -> Result<(), Failure> {
@@ -302,6 +338,7 @@ mod tests {
 
     use super::*;
     use crate::made;
+    use crate::settle::Available;
 
     fn wanted(enhance: EnhanceRecipe) -> Recipe {
         Recipe { enhance, ..Recipe::default() }
@@ -314,11 +351,18 @@ mod tests {
             hdr: Some(HdrChange::Sdr2Hdr),
             interpolate: Rational::new(50, 1),
             upscale: Some(2),
+            ..EnhanceRecipe::default()
         }
     }
 
+    /// What settles without any model.
+    fn settle(recipe: &Recipe, facts: &MediaFacts) -> Result<Enhanced, Failure> {
+        super::settle(recipe, facts, &Inference::default())
+    }
+
     fn refused(recipe: &Recipe, facts: &MediaFacts) -> String {
-        crate::settle::settle(recipe, facts, Container::Mp4, &Encoder::ALL).unwrap_err().message
+        let available = Available { encoders: &Encoder::ALL, inference: &Inference::default() };
+        crate::settle::settle(recipe, facts, Container::Mp4, available).unwrap_err().message
     }
 
     #[test]
@@ -346,7 +390,10 @@ mod tests {
         );
         assert_eq!(after.hdr.as_ref().unwrap().light.unwrap().max_content, 203);
         assert_eq!(Support::of(&chain), Support { before: 7, after: 7 });
-        assert_eq!(notes, [""; 0]);
+        assert!(
+            notes.len() == 1 && notes[0].contains("upscaled by Lanczos, and not by a model"),
+            "{notes:?}"
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod ladder;
 pub mod layout;
 #[cfg(test)]
 mod made;
+mod network;
 pub mod params;
 pub mod pixel;
 pub mod presets;

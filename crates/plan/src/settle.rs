@@ -4,6 +4,7 @@
 use kinora_protocol::encode::{
     EncodeSettings, Encoder, ExpertParam, PictureFilters, Rate, Scan, Settled, VideoSettings, VideoWork,
 };
+use kinora_protocol::inference::Inference;
 use kinora_protocol::media::{MediaFacts, VideoFacts};
 use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, VideoCodec};
 use kinora_protocol::{ErrorCode, Failure, Rational};
@@ -50,7 +51,16 @@ enum Wanted {
     Named(Quality),
 }
 
-/// Settles `recipe` for a file with `facts`, given the encoders that work.
+/// What there is to do a job with.
+#[derive(Debug, Clone, Copy)]
+pub struct Available<'a> {
+    /// Encoders that work.
+    pub encoders: &'a [Encoder],
+    /// What runs models.
+    pub inference: &'a Inference,
+}
+
+/// Settles `recipe` for a file with `facts`, given what there is.
 ///
 /// # Errors
 /// [`ErrorCode::BadRecipe`] with one sentence that says what cannot be and what would.
@@ -58,9 +68,9 @@ pub fn settle(
     recipe: &Recipe,
     facts: &MediaFacts,
     container: Container,
-    available: &[Encoder],
+    Available { encoders: available, inference }: Available<'_>,
 ) -> Result<Outcome, Failure> {
-    let enhanced = enhance::settle(recipe, facts)?;
+    let enhanced = enhance::settle(recipe, facts, inference)?;
     let outcome = match container {
         Container::Hls => ladder::settle(recipe, &enhanced.facts, available),
         _ if recipe.ladder.is_some() => {

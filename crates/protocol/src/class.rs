@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use crate::encode::Encoder;
+use crate::inference::ModelKey;
 use crate::node::SlotClass;
 
 /// What a task asks for.
@@ -21,6 +22,8 @@ pub struct Class {
     pub build: Option<String>,
     /// Tags that the node must have, all of them.
     pub tags: Tags,
+    /// Models that it must be able to run.
+    pub models: Vec<ModelKey>,
 }
 
 /// Longest tag.
@@ -97,7 +100,7 @@ impl From<Tags> for Vec<String> {
 impl Class {
     /// Work that any node with the tags can do.
     pub fn light(tags: Tags) -> Self {
-        Self { slot: SlotClass::Other, encoder: None, build: None, tags }
+        Self { slot: SlotClass::Other, encoder: None, build: None, tags, models: Vec::new() }
     }
 
     /// Work that nobody waits for.
@@ -107,7 +110,15 @@ impl Class {
 
     /// Chunks for one encoder of one build.
     pub fn chunk(encoder: Encoder, build: String, tags: Tags) -> Self {
-        Self { slot: SlotClass::Chunk, encoder: Some(encoder), build: Some(build), tags }
+        Self { slot: SlotClass::Chunk, encoder: Some(encoder), build: Some(build), ..Self::light(tags) }
+    }
+
+    /// The same with models that a node must be able to run.
+    pub fn with_models(self, models: impl IntoIterator<Item = ModelKey>) -> Self {
+        let mut models: Vec<ModelKey> = models.into_iter().collect();
+        models.sort();
+        models.dedup();
+        Self { models, ..self }
     }
 }
 
@@ -122,12 +133,19 @@ const ANY: &str = "-";
 impl fmt::Display for Class {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.slot.name())?;
-        if self.encoder.is_some() || self.build.is_some() || !self.tags.is_empty() {
+        let (tags, models) = (!self.tags.is_empty(), !self.models.is_empty());
+        if self.encoder.is_some() || self.build.is_some() || tags || models {
             let encoder = self.encoder.map_or(ANY, Encoder::name);
             write!(f, " {encoder} {}", self.build.as_deref().unwrap_or(ANY))?;
         }
-        if !self.tags.is_empty() {
-            write!(f, " {}", self.tags)?;
+        match (tags, models) {
+            (false, false) => return Ok(()),
+            (true, _) => write!(f, " {}", self.tags)?,
+            (false, true) => write!(f, " {ANY}")?,
+        }
+        if models {
+            let keys: Vec<&str> = self.models.iter().map(ModelKey::as_str).collect();
+            write!(f, " {}", keys.join(","))?;
         }
         Ok(())
     }
@@ -140,13 +158,16 @@ impl FromStr for Class {
         let bad = || BadClass(text.to_owned());
         let words: Vec<&str> = text.split(' ').collect();
         let slot = |name: &str| SlotClass::ALL.into_iter().find(|s| s.name() == name);
-        let (name, encoder, build, tags) = match words[..] {
-            [name] => (name, ANY, ANY, None),
-            [name, encoder, build] => (name, encoder, build, None),
-            [name, encoder, build, tags] => (name, encoder, build, Some(tags)),
+        let (name, encoder, build, tags, models) = match words[..] {
+            [name] => (name, ANY, ANY, None, None),
+            [name, encoder, build] => (name, encoder, build, None, None),
+            [name, encoder, build, tags] => (name, encoder, build, Some(tags), None),
+            [name, encoder, build, ANY, models] => (name, encoder, build, None, Some(models)),
+            [name, encoder, build, tags, models] => (name, encoder, build, Some(tags), Some(models)),
             _ => return Err(bad()),
         };
         let tags: Vec<String> = tags.into_iter().flat_map(|t| t.split(',')).map(str::to_owned).collect();
+        let models = models.into_iter().flat_map(|keys| keys.split(','));
         Ok(Self {
             slot: slot(name).ok_or_else(bad)?,
             encoder: match encoder {
@@ -155,6 +176,7 @@ impl FromStr for Class {
             },
             build: (build != ANY).then(|| build.to_owned()),
             tags: Tags::try_from(tags).map_err(|_| bad())?,
+            models: models.map(|key| ModelKey::parse(key).ok_or_else(bad)).collect::<Result<_, _>>()?,
         })
     }
 }
@@ -179,6 +201,9 @@ mod tests {
     #[test]
     fn a_class_is_its_text() {
         let light = || Class::light(Tags::NONE);
+        let keys = || {
+            ["00000000000000ff", "0000000000000001", "00000000000000ff"].map(|k| ModelKey::parse(k).unwrap())
+        };
         let tags = || tags(&["gpu", "attic", "gpu"]).expect("tags");
         let classes = [
             (light(), "other"),
@@ -187,14 +212,25 @@ mod tests {
             (Class { encoder: Some(Encoder::Aom), ..light() }, "other libaom-av1 -"),
             (Class::light(tags()), "other - - attic,gpu"),
             (Class::chunk(Encoder::Vp9, "0f3a".to_owned(), tags()), "chunk libvpx-vp9 0f3a attic,gpu"),
+            (
+                Class::chunk(Encoder::Vp9, "0f3a".to_owned(), tags()).with_models(keys()),
+                "chunk libvpx-vp9 0f3a attic,gpu 0000000000000001,00000000000000ff",
+            ),
+            (light().with_models(keys()), "other - - - 0000000000000001,00000000000000ff"),
         ];
         for (class, text) in classes {
             assert_eq!(class.to_string(), text);
             assert_eq!(text.parse::<Class>().unwrap(), class);
         }
-        for text in
-            ["", "heavy", "chunk libx264", "chunk nothing 0f3a", "chunk libx264 0f3a a b", "chunk - - ö"]
-        {
+        for text in [
+            "",
+            "heavy",
+            "chunk libx264",
+            "chunk nothing 0f3a",
+            "chunk libx264 0f3a a b",
+            "chunk - - ö",
+            "other - - - 12",
+        ] {
             assert!(text.parse::<Class>().is_err(), "{text}");
         }
     }

@@ -10,12 +10,13 @@ use crate::class::Tags;
 use crate::encode::Encoder;
 use crate::error::Failure;
 use crate::id::{Attempt, JobId, NodeId, TaskId};
+use crate::inference::Inference;
 use crate::machine::{Machine, MachineDefaults};
 use crate::step::Step;
 use crate::task::{TaskKind, TaskOutput, TaskSpec};
 
 /// What a machine can do.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Capabilities {
     /// First line of `ffmpeg -version`, part of every chunk's key.
@@ -37,6 +38,9 @@ pub struct Capabilities {
     /// each has.
     #[serde(default)]
     pub without_control_groups: Option<String>,
+    /// What runs models on it.
+    #[serde(default)]
+    pub inference: Inference,
 }
 
 /// How the programs that open media are confined on a machine.
@@ -214,7 +218,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 9;
+pub const PROTOCOL: u32 = 10;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -794,15 +794,7 @@ async fn media_nodes_and_names_are_kept(store: Store) {
     let mut row = NodeRow {
         name: "kitchen".to_owned(),
         id: NodeId::generate(),
-        capabilities: Capabilities {
-            without_control_groups: None,
-            ffmpeg: "5.1".into(),
-            encoders: vec![],
-            cores: 2,
-            speeds: vec![],
-            machine: None,
-            sandbox: Default::default(),
-        },
+        capabilities: Capabilities { ffmpeg: "5.1".into(), cores: 2, ..Default::default() },
         slots: Slots { chunks: 1, other: 2 },
         last_seen_ms: 1,
         withheld: None,

@@ -6,6 +6,7 @@ use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::Capabilities;
 
 use crate::machine;
+use crate::models::Models;
 
 /// Which encoders are tried.
 #[derive(Debug, Clone)]
@@ -17,7 +18,7 @@ pub enum Trials {
 }
 
 /// Capabilities of this machine.
-pub async fn detect(tools: &Tools, trials: &Trials) -> Capabilities {
+pub async fn detect(tools: &Tools, models: &Models, trials: &Trials) -> Capabilities {
     let mut encoders = Vec::new();
     for &encoder in &tools.built_in {
         let works = match trials {
@@ -38,5 +39,6 @@ pub async fn detect(tools: &Tools, trials: &Trials) -> Capabilities {
         machine: Some(machine),
         sandbox: tools.sandbox.state().clone(),
         without_control_groups: tools.sandbox.groups().err().map(ToString::to_string),
+        inference: models.state().clone(),
     }
 }

@@ -18,6 +18,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::load::{self, Watching};
+use crate::models::Models;
 use crate::reach::Reach;
 use crate::scratch::Folders;
 use crate::steps::Steps;
@@ -44,6 +45,8 @@ pub struct Worker {
     pub name: String,
     /// Its programs.
     pub tools: Tools,
+    /// What runs models here.
+    pub models: Arc<Models>,
     /// What it can do.
     pub capabilities: Capabilities,
     /// How much at once.

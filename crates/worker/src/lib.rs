@@ -9,6 +9,7 @@ pub mod identity;
 mod jitter;
 mod load;
 pub mod machine;
+pub mod models;
 mod ranges;
 pub mod reach;
 pub mod remote;

@@ -1450,6 +1450,8 @@ export interface components {
             encoders: components["schemas"]["Encoder"][];
             /** @description First line of `ffmpeg -version`, part of every chunk's key. */
             ffmpeg: string;
+            /** @description What runs models on it. */
+            inference?: components["schemas"]["Inference"];
             machine?: components["schemas"]["Machine"] | null;
             /** @description How the programs that open media are confined. */
             sandbox?: components["schemas"]["Sandboxing"];
@@ -1682,7 +1684,7 @@ export interface components {
          * @description How much noise is taken away.
          * @enum {string}
          */
-        Denoise: "light" | "strong";
+        Denoise: "light" | "strong" | "neural";
         /** @description BLAKE3 of the content, in hexadecimal digits */
         Digest: string;
         /** @description The encoder and all that its bitstream depends on. */
@@ -1729,6 +1731,11 @@ export interface components {
             deinterlace: boolean | null;
             /** @default null */
             denoise: components["schemas"]["Denoise"] | null;
+            /**
+             * @description The model of `denoise = neural`; Kinora's own when absent.
+             * @default null
+             */
+            denoiser: string | null;
             /** @default null */
             hdr: components["schemas"]["HdrChange"] | null;
             /** @default null */
@@ -1739,6 +1746,12 @@ export interface components {
              * @default null
              */
             upscale: number | null;
+            /**
+             * @description By what pictures are upscaled: `lanczos`, or the name of a model. When absent, a model of Kinora's own where a node can
+             *     run it, else `lanczos`.
+             * @default null
+             */
+            upscaler: string | null;
         };
         /** @description One of them. They stand in the order in which they are done. */
         Enhancement: {
@@ -1780,7 +1793,10 @@ export interface components {
              * @description Width that comes out, in samples.
              */
             width: number;
-        } | {
+        } | (components["schemas"]["Pass"] & {
+            /** @enum {string} */
+            enhancement: "network";
+        }) | {
             /** @enum {string} */
             enhancement: "expand";
             /** @description Format that comes out. */
@@ -2046,6 +2062,20 @@ export interface components {
             name?: string | null;
             /** @description Where it is: `http` or `https`. */
             url: string;
+        };
+        /** @description What runs models on a machine. */
+        Inference: {
+            /** @description What it can run. */
+            models: components["schemas"]["Network"][];
+            /** @description The library with its version, and what it computes on. */
+            runtime: string;
+            /** @enum {string} */
+            state: "ready";
+        } | {
+            /** @description Why, and what to do. */
+            reason: string;
+            /** @enum {string} */
+            state: "missing";
         };
         /**
          * Format: uuid
@@ -2352,6 +2382,37 @@ export interface components {
             verdict?: components["schemas"]["Verdict"] | null;
             /** @description Where its waveform is, as JSON of `audiowaveform`. */
             waveform?: string | null;
+        };
+        /**
+         * @description What a model is for.
+         * @enum {string}
+         */
+        ModelTask: "upscale" | "denoise";
+        /** @description A model that a node can run: what a plan needs to know of it. */
+        Network: {
+            /**
+             * Format: int32
+             * @description Frames that go in for one that comes out, which is the one in their middle.
+             */
+            frames: number;
+            /** @description Name. */
+            name: string;
+            /**
+             * Format: int32
+             * @description So many times the width and height come out.
+             */
+            scale: number;
+            /** @description SHA-256 of its file in hexadecimal digits: with another file, pictures are others. */
+            sha256: string;
+            /** @description What it is for. */
+            task: components["schemas"]["ModelTask"];
+            /** @description Whether it is taken when a recipe names none. */
+            usual?: boolean;
+            /**
+             * Format: int32
+             * @description Which of several with this name.
+             */
+            version: number;
         };
         /** @description A token for a machine, to be made. */
         NewEnrollment: {
@@ -3036,6 +3097,15 @@ export interface components {
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
         };
+        /** @description Pictures through a model. */
+        Pass: {
+            /** @description Whether they are red, green and blue before, and become luma and chroma for it. */
+            from_rgb: boolean;
+            /** @description The model. */
+            network: components["schemas"]["Network"];
+            /** @description The pictures that go in. */
+            picture: components["schemas"]["Planar"];
+        };
         /** @description A new password of one's own. */
         PasswordChange: {
             /** @description The one from now on: ten characters at the least. All other logins end. */
@@ -3061,6 +3131,31 @@ export interface components {
              * @description Strength of sharpening of the luma, in thousandths.
              */
             sharpen?: number | null;
+        };
+        /** @description Pictures whose luma and chroma lie in planes. */
+        Planar: {
+            /** @description How samples stand for colours. */
+            color: components["schemas"]["Color"];
+            /**
+             * Format: int32
+             * @description Bits of a sample; those with more than eight take two bytes, the low one first.
+             */
+            depth: number;
+            /** @description Pixel format, in ffmpeg's words. */
+            format: string;
+            /** @description How often columns and rows of the chroma are halved; nothing where there is no colour. */
+            halved?: number[] | null;
+            /**
+             * Format: int32
+             * @description Rows.
+             */
+            height: number;
+            sample_aspect?: components["schemas"]["Rational"] | null;
+            /**
+             * Format: int32
+             * @description Samples in a row.
+             */
+            width: number;
         };
         /**
          * @description How far back from its first frame a chunk starts to decode. Raised when a check fails.

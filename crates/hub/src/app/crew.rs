@@ -2,11 +2,12 @@
 //! is decided in `plan`; who gets which chunk, by the dispatcher.
 
 use kinora_jobs::schedule;
-use kinora_plan::settle;
+use kinora_plan::settle::{self, Available};
 use kinora_plan::sizing::Capacity;
 use kinora_protocol::Failure;
 use kinora_protocol::class::Class;
 use kinora_protocol::encode::{Encoder, Settled};
+use kinora_protocol::enhance;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::node::Capabilities;
@@ -44,14 +45,22 @@ impl Hub {
         };
         let builds = self.inner.nodes.builds(prober, &request.tags);
         let mut all: Vec<Encoder> = Vec::new();
-        builds.iter().for_each(|build| add_missing(&mut all, &build.encoders));
-        let outcome = settle::settle(&request.recipe, facts, container, &all)?;
-        let encoder = outcome.settled.video.encoded().map(|video| video.encode.encoder);
+        let mut inference = prober.inference.clone();
+        for build in &builds {
+            add_missing(&mut all, &build.encoders);
+            inference.and(&build.inference);
+        }
+        let available = Available { encoders: &all, inference: &inference };
+        let outcome = settle::settle(&request.recipe, facts, container, available)?;
+        let video = outcome.settled.video.encoded();
+        let encoder = video.map(|video| video.encode.encoder);
+        let models = || video.into_iter().flat_map(|video| enhance::models(&video.enhance));
         let jobs = self.inner.settings.jobs;
         let mut best: Option<(Capabilities, Class, Capacity)> = None;
         for build in builds {
             let Some(encoder) = encoder.filter(|e| build.encoders.contains(e)) else { continue };
-            let class = Class::chunk(encoder, schedule::build_name(&build.ffmpeg), request.tags.clone());
+            let build_name = schedule::build_name(&build.ffmpeg);
+            let class = Class::chunk(encoder, build_name, request.tags.clone()).with_models(models());
             // Nobody of a build may be there any more.
             let capacity = self.inner.nodes.together(&class, jobs);
             let capacity = capacity.unwrap_or(Capacity { cores: 0, machines: 0, jobs, seconds: None });

@@ -24,7 +24,7 @@ use super::progress::Out;
 use super::{complain, print_json};
 use crate::config::Config;
 use crate::local::{Engine, Local, Opened, Setup};
-use crate::tools;
+use crate::{models, tools};
 
 mod args;
 pub mod enhance;
@@ -99,6 +99,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
     let state = State::open(&args.output, args.state_dir.as_deref())?;
     let local = Local {
         tools: tools.clone(),
+        models: models::find_for(&recipe.enhance, config),
         trials: Trials::Hardware(wanted_encoders(&recipe)),
         chunks: args.jobs,
         tags: Tags::NONE,

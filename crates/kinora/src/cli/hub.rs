@@ -30,7 +30,7 @@ use crate::config::log::Log;
 use crate::config::other::{Other, System};
 use crate::config::supervisor;
 use crate::local::{Apart, Local, Opened, Policy, Setup};
-use crate::tools;
+use crate::{models, tools};
 use at_rest::AtRestFlags;
 use flags::{AdmissionFlags, ClusterFlags, DefaultFlags, ScanFlags, TraceFlags};
 use oidc::OidcFlags;
@@ -236,6 +236,7 @@ async fn local(args: &HubArgs, config: &Config) -> Result<Option<Local>, Failure
     let stall = Duration::from_secs(args.stall_timeout);
     Ok(Some(Local {
         tools,
+        models: models::find(config),
         trials: Trials::All,
         chunks: chunks.or(args.jobs),
         tags: args.tags.clone().unwrap_or_default(),

@@ -21,7 +21,7 @@ use super::remote::client as remote_client;
 use super::values::{seconds, tags};
 use super::{interrupt, size};
 use crate::config::{Config, authorities, credentials, log, supervisor};
-use crate::tools;
+use crate::{models, tools};
 
 /// Light tasks at once.
 const OTHER_SLOTS: u32 = 2;
@@ -146,7 +146,8 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
     let place = Place::take(&args.work_dir)?;
     let machine = Machine::open(&place.folder, place.node.clone(), client.clone(), authorities::named()?)?;
     enter(&machine, args.token.clone().or_else(credentials::token)).await?;
-    let capabilities = capability::detect(&tools, &Trials::All).await;
+    let models = models::find(config);
+    let capabilities = capability::detect(&tools, &models, &Trials::All).await;
     if capabilities.encoders.is_empty() {
         let why = format!("no encoder of {} works: see `kinora doctor`", tools.ffmpeg.display());
         return Err(Failure::new(ErrorCode::ToolMissing, why));
@@ -158,6 +159,7 @@ pub async fn run(args: &WorkerArgs, config: &Config) -> Result<(), Failure> {
         node: place.node.clone(),
         name: args.name.clone().unwrap_or_else(|| config.host.clone()),
         tools,
+        models,
         slots: Slots { chunks: args.slots.unwrap_or(capabilities.defaults().chunks), other: OTHER_SLOTS },
         capabilities,
         tags: args.tags.clone().unwrap_or_default(),

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
-use kinora_protocol::task::{ChunkSpec, Clock, Resample};
+use kinora_protocol::task::{ChunkSpec, Clock};
 
-use super::{Args, Line, encoder, enhance, input};
+use super::{Args, Limit, Line, encoder, enhance, input};
 use kinora_plan::pixel::PixelFormat;
 use kinora_plan::time;
+
+mod stages;
+
+use stages::Stages;
+pub use stages::Through;
 
 /// Transport stream times live modulo 2^33; they are moved to the middle of the number line before they are compared.
 const WRAP: i64 = 1 << 33;
@@ -30,23 +35,104 @@ pub struct ChunkPaths<'a> {
     pub frames: &'a Path,
 }
 
+/// Programs in a row, with models between them.
+#[derive(Debug)]
+pub struct Programs {
+    /// The one that decodes; with no others, it encodes, too.
+    pub first: Line,
+    /// What frames go through on their way to the next program, and that program.
+    pub rest: Vec<(Vec<Through>, Line)>,
+}
+
 /// The whole command.
-pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) -> Line {
-    let mut args = input::prologue();
+pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) -> Programs {
+    let from = spec.seen().0;
+    let source = format!(";[y]{}[h]", cut(&spec.clock, spec.a, (from, spec.seam_end), 0));
+    let mut stages = stages::of(spec);
+    let count = |args: &mut Args| {
+        args.words(["-map", "[h]"]).words(passthrough);
+        args.option("-enc_time_base", format!("1/{}", spec.clock.hz))
+            .option("-f", "framecrc")
+            .writes(paths.frames);
+    };
+    let write = |args: &mut Args| renditions(args, spec, passthrough, paths);
+    if stages.rest.is_empty() {
+        let mut args = begin(spec, paths.input, input::prologue());
+        branches(&mut stages.first, spec);
+        args.option("-filter_complex", stages.first + &source);
+        write(&mut args);
+        count(&mut args);
+        return Programs { first: args.finish(), rest: Vec::new() };
+    }
+    let mut first = begin(spec, paths.input, silent());
+    first.option("-filter_complex", format!("{}[v]{source}", stages.first));
+    pictures(&mut first, &stages.rest, passthrough);
+    count(&mut first);
+    in_a_row(first, stages, passthrough, |args, mut graph| {
+        hardware(args, spec.encode.encoder);
+        branches(&mut graph, spec);
+        args.option("-filter_complex", graph);
+        write(args);
+    })
+}
+
+/// The programs after one that gives pictures to models; `last` is told the graph of the last one so far.
+fn in_a_row(
+    first: Args,
+    stages: Stages,
+    passthrough: [&'static str; 2],
+    last: impl FnOnce(&mut Args, String),
+) -> Programs {
+    let mut programs = Programs { first: first.finish(), rest: Vec::new() };
+    let mut rest = stages.rest.as_slice();
+    while let Some(((models, filters), others)) = rest.split_first() {
+        let mut args = if others.is_empty() { input::prologue() } else { silent() };
+        args.words(["-y", "-copyts"]);
+        args.words(["-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:0"]);
+        let described = models.last().map(|through| enhance::described(&through.pass)).unwrap_or_default();
+        let graph = format!("[0:v]null{described}{filters}");
+        if others.is_empty() {
+            last(&mut args, graph);
+            programs.rest.push((models.clone(), args.finish()));
+            break;
+        }
+        args.option("-filter_complex", graph + "[v]");
+        pictures(&mut args, others, passthrough);
+        programs.rest.push((models.clone(), args.finish()));
+        rest = others;
+    }
+    programs
+}
+
+/// What a program starts with whose standard output is pictures.
+fn silent() -> Args {
+    let mut args = input::silent();
+    args.limit("-max_alloc", Limit::Allocation);
+    args
+}
+
+/// A program that reads the source.
+fn begin(spec: &ChunkSpec, path: &Path, mut args: Args) -> Args {
     args.words(["-y", "-max_error_rate", "1"]);
     hardware(&mut args, spec.encode.encoder);
-    open(&mut args, &spec.clock, spec.window.seek, paths.input);
-    args.option("-filter_complex", graph(spec));
-    rendition(&mut args, spec, passthrough, ("[v]", &spec.encode, paths.chunk));
+    open(&mut args, &spec.clock, spec.window.seek, path);
+    args
+}
+
+/// Pictures of `[v]` to standard output, for the first of these models.
+fn pictures(args: &mut Args, rest: &[(Vec<Through>, String)], passthrough: [&'static str; 2]) {
+    let hz = rest.first().and_then(|(models, _)| models.first()).map_or(1, |through| through.hz);
+    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
+    args.words(["-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
+}
+
+/// All outputs.
+fn renditions(args: &mut Args, spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPaths<'_>) {
+    rendition(args, spec, passthrough, ("[v]", &spec.encode, paths.chunk));
     let others = spec.ladder.iter().flat_map(|ladder| &ladder.others);
     for (n, (other, path)) in (1..).zip(others.zip(paths.others)) {
-        rendition(&mut args, spec, passthrough, (&format!("[v{n}]"), &other.encode, path));
+        rendition(args, spec, passthrough, (&format!("[v{n}]"), &other.encode, path));
     }
-    args.words(["-map", "[h]"]).words(passthrough);
-    args.option("-enc_time_base", format!("1/{}", spec.clock.hz))
-        .option("-f", "framecrc")
-        .writes(paths.frames);
-    args.finish()
 }
 
 /// One output: a size of the chunk's frames.
@@ -161,71 +247,40 @@ pub fn cut(clock: &Clock, a: i64, (from, end): (i64, i64), shift: i64) -> String
     }
 }
 
-fn graph(spec: &ChunkSpec) -> String {
-    let mut graph = enhanced(spec);
-    branches(&mut graph, spec);
-    let from = spec.seen().0;
-    let _ = write!(graph, ";[y]{}[h]", cut(&spec.clock, spec.a, (from, spec.seam_end), 0));
-    graph
-}
-
-/// The first frame of a chunk as it is, and beside it as it becomes, both in the size that it comes out, as a PNG.
-pub fn before_and_after(spec: &ChunkSpec, (width, height): (u32, u32), path: &Path, out: &Path) -> Line {
-    let mut args = input::prologue();
-    args.words(["-y", "-max_error_rate", "1"]);
-    open(&mut args, &spec.clock, spec.window.seek, path);
+/// The first frame of a chunk as it is, and beside it as it becomes, both in the size that it comes out, as a PNG. `aside` is where
+/// it is kept as it is while models work on it.
+pub fn before_and_after(
+    spec: &ChunkSpec,
+    passthrough: [&'static str; 2],
+    (width, height): (u32, u32),
+    path: &Path,
+    (aside, out): (&Path, &Path),
+) -> Programs {
     let seen =
         format!("trim=end_frame=1,scale={width}:{height}:flags=bicubic,setsar=1,setpts=0,format=rgb24");
-    let graph = format!(
-        "{}{},{seen}[after];[y]{},{seen}[before];[before][after]hstack[v]",
-        enhanced(spec),
-        filters(spec, &spec.filters, &spec.encode),
-        cut(&spec.clock, spec.a, (spec.a, spec.b), 0),
-    );
-    args.option("-filter_complex", graph).words(["-map", "[v]", "-frames:v", "1"]);
-    args.words(["-c:v", "png", "-f", "image2pipe"]).writes(out);
-    args.finish()
-}
-
-/// The frames of a chunk with all that becomes better about them; `[y]` has what leaves the decoder.
-fn enhanced(spec: &ChunkSpec) -> String {
-    let (clock, seen) = (&spec.clock, spec.seen());
-    let mut graph = format!("[0:{}]{}split[x][y];[x]", spec.stream, clocked(clock, spec.a));
-    let (before, motion, after) = enhance::around_rate(&spec.enhance);
-    let zero = spec.resample.map_or(spec.shift, |resample| -resample.origin);
-    let (look, alone) = enhance::looking_around(before);
-    let _ = write!(graph, "{}{}", cut(clock, spec.a, seen, zero), enhance::filters(look, clock.hz));
-    if spec.context.is_some() && !motion {
-        // What was only looked at goes.
-        let _ = write!(graph, ",trim=start_pts={}:end_pts={}", spec.a + zero, spec.b + zero);
-    }
-    graph.push_str(&enhance::filters(alone, clock.hz));
-    if let Some(resample) = spec.resample {
-        graph.push_str(&at_rate(spec, resample, motion));
-    }
-    graph.push_str(&enhance::filters(after, out_hz(spec)));
-    graph
-}
-
-/// The chunk's frames at a constant rate.
-fn at_rate(spec: &ChunkSpec, resample: Resample, motion: bool) -> String {
-    let (rate, hz, count) = (resample.rate, resample.rate.num(), resample.frames.count());
-    let first = time::frame_at(spec.a - resample.origin, spec.clock.hz, rate);
-    let mut stage = match motion {
-        // Its frames count from the job's first; those around the chunk go.
-        true => {
-            format!("{},trim=start_pts={first}:end_pts={}", enhance::interpolate(rate), first + count as i64)
-        }
-        false => format!(",fps=fps={rate}:round=near"),
+    let before = format!("[y]{},{seen}", cut(&spec.clock, spec.a, (spec.a, spec.b), 0));
+    let after = format!("{},{seen}[after]", filters(spec, &spec.filters, &spec.encode));
+    let stages = stages::of(spec);
+    let png = |args: &mut Args, label: &str, out: &Path| {
+        args.words(["-map", label, "-frames:v", "1", "-c:v", "png", "-f", "image2pipe"]).writes(out);
     };
-    // The last frame is held until the plan's end; what is beyond it belongs to the next chunk.
-    let _ = write!(
-        stage,
-        ",tpad=stop=-1:stop_mode=clone,trim=end_frame={count},settb=1/{hz},setpts={}+N*{}",
-        first * rate.den() + time::GUARD_SECONDS * hz,
-        rate.den(),
-    );
-    stage
+    if stages.rest.is_empty() {
+        let mut args = begin(spec, path, input::prologue());
+        let graph = stages.first;
+        args.option("-filter_complex", format!("{graph}{after};{before}[before];[before][after]hstack[v]"));
+        png(&mut args, "[v]", out);
+        return Programs { first: args.finish(), rest: Vec::new() };
+    }
+    let mut first = begin(spec, path, silent());
+    first.option("-filter_complex", format!("{}[v];{before}[before]", stages.first));
+    pictures(&mut first, &stages.rest, passthrough);
+    png(&mut first, "[before]", aside);
+    in_a_row(first, stages, passthrough, |args, graph| {
+        input::source(args, aside);
+        let beside = format!("{graph}{after};[1:v]{seen}[before];[before][after]hstack[v]");
+        args.option("-filter_complex", beside);
+        png(args, "[v]", out);
+    })
 }
 
 /// The frames of the chunk on their ways to the encoders of its renditions.

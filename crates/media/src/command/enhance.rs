@@ -5,11 +5,14 @@ use std::fmt::Write as _;
 
 use kinora_protocol::Rational;
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Support, Transfer};
+use kinora_protocol::inference::{ModelTask, Pass};
 
 /// The enhancements of a chain before frames are repeated or interpolated, whether they are interpolated, and what is after that.
 pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], bool, &[Enhancement]) {
-    let late = |one: &Enhancement| {
-        matches!(one, Enhancement::Interpolate | Enhancement::Upscale { .. } | Enhancement::Expand { .. })
+    let late = |one: &Enhancement| match one {
+        Enhancement::Interpolate | Enhancement::Upscale { .. } | Enhancement::Expand { .. } => true,
+        Enhancement::Network(pass) => pass.network.task == ModelTask::Upscale,
+        _ => false,
     };
     let (before, rest) = chain.split_at(chain.iter().position(late).unwrap_or(chain.len()));
     match rest.split_first() {
@@ -24,32 +27,44 @@ pub(super) fn looking_around(chain: &[Enhancement]) -> (&[Enhancement], &[Enhanc
     chain.split_at(last.map_or(0, |last| last + 1))
 }
 
-/// The filters of enhancements, each after a comma. Frames keep their times and their unit of `1/hz`.
-pub(super) fn filters(chain: &[Enhancement], hz: i64) -> String {
+/// The filters of an enhancement that is made of them, after a comma. Frames keep their times and their unit of `1/hz`.
+pub(super) fn filters(one: &Enhancement, hz: i64) -> String {
+    let filters = match one {
+        // The filter halves the unit of time.
+        Enhancement::Deinterlace => format!("bwdif=mode=send_frame:parity=auto:deint=all,settb=1/{hz}"),
+        Enhancement::DenoiseLight => LIGHT.to_owned(),
+        Enhancement::DenoiseStrong { deep: false } => "nlmeans=s=4:p=5:r=9".to_owned(),
+        Enhancement::DenoiseStrong { deep: true } => "vaguedenoiser=threshold=10".to_owned(),
+        Enhancement::ToneMap { from, peak, format } => tone_map(from, *peak, format),
+        Enhancement::Upscale { width, height } => format!(
+            "scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1"
+        ),
+        Enhancement::Expand { from, format } => expand(from, format),
+        // It changes the rate, and so is no filter among others; a model is no filter at all.
+        Enhancement::Interpolate | Enhancement::Network(_) => return String::new(),
+    };
+    format!(",{filters}")
+}
+
+/// Pictures as a model takes them, after a comma.
+pub(super) fn planes(pass: &Pass) -> String {
+    let matrix = if pass.from_rgb { ",scale=out_color_matrix=bt709:out_range=tv" } else { "" };
+    format!("{matrix},format={}", pass.picture.format)
+}
+
+/// What pictures that come from a model do not say of themselves, after commas.
+pub(super) fn described(pass: &Pass) -> String {
     let mut filters = String::new();
-    for one in chain {
-        filters.push(',');
-        let _ = match one {
-            // The filter halves the unit of time.
-            Enhancement::Deinterlace => {
-                write!(filters, "bwdif=mode=send_frame:parity=auto:deint=all,settb=1/{hz}")
-            }
-            Enhancement::DenoiseLight => write!(filters, "{LIGHT}"),
-            Enhancement::DenoiseStrong { deep: false } => write!(filters, "nlmeans=s=4:p=5:r=9"),
-            Enhancement::DenoiseStrong { deep: true } => write!(filters, "vaguedenoiser=threshold=10"),
-            Enhancement::ToneMap { from, peak, format } => {
-                write!(filters, "{}", tone_map(from, *peak, format))
-            }
-            Enhancement::Upscale { width, height } => {
-                write!(
-                    filters,
-                    "scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1"
-                )
-            }
-            Enhancement::Expand { from, format } => write!(filters, "{}", expand(from, format)),
-            // It changes the rate, and so is no filter among others.
-            Enhancement::Interpolate => write!(filters, "null"),
-        };
+    let range = match pass.picture.color.range.as_deref() {
+        Some("pc") => Some("full"),
+        Some("tv") => Some("limited"),
+        _ => None,
+    };
+    if let Some(range) = range {
+        let _ = write!(filters, ",setparams=range={range}");
+    }
+    if let Some(aspect) = pass.picture.sample_aspect {
+        let _ = write!(filters, ",setsar={aspect}");
     }
     filters
 }

@@ -11,6 +11,7 @@ use kinora_protocol::encode::{
     Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, SoundEnhancements, Transfer};
+use kinora_protocol::inference::{ModelTask, Network, Pass, Planar};
 use kinora_protocol::media::{
     AudioFacts, Color, ContentLight, HdrStatic, Mastering, MediaFacts, Stream, StreamKind, VideoFacts,
 };
@@ -21,7 +22,7 @@ use kinora_protocol::task::{
 use kinora_protocol::task::{Blob, Expect as Planned};
 use kinora_protocol::{Digest, Rational};
 
-use super::chunk::ChunkPaths;
+use super::chunk::{ChunkPaths, Programs, Through};
 use super::package::PackagePaths;
 use super::{Line, audio, chunk, encoder, hls, inspect, package, scene, shown};
 
@@ -103,7 +104,9 @@ fn chunk_command(spec: &ChunkSpec) -> Line {
     let (input, chunk, frames) =
         (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"), Path::new("/w/frames.crc"));
     let others = [PathBuf::from("/w/rendition1"), PathBuf::from("/w/rendition2")];
-    chunk::encode(spec, PASSTHROUGH, ChunkPaths { input, chunk, others: &others, frames })
+    let programs = chunk::encode(spec, PASSTHROUGH, ChunkPaths { input, chunk, others: &others, frames });
+    assert!(programs.rest.is_empty());
+    programs.first
 }
 
 /// All enhancements, of a chunk with frames around it.
@@ -1660,5 +1663,265 @@ fn tracks_of_a_package() {
             -c:s webvtt
             -f webvtt file:/w/s1.vtt
         "#]],
+    );
+}
+
+/// Models in their places between filters.
+fn models_spec() -> ChunkSpec {
+    let pass = |task: ModelTask, (width, height): (u32, u32)| {
+        let upscales = task == ModelTask::Upscale;
+        let network = Network {
+            name: task.name().to_owned(),
+            version: 1,
+            sha256: "0".repeat(64),
+            task,
+            frames: if upscales { 1 } else { 3 },
+            scale: if upscales { 2 } else { 1 },
+            usual: true,
+        };
+        let picture = Planar {
+            width,
+            height,
+            format: "yuv420p".to_owned(),
+            halved: Some([1, 1]),
+            depth: 8,
+            color: Color { range: Some("tv".to_owned()), ..Color::default() },
+            sample_aspect: Some(ratio(16, 15)),
+        };
+        Enhancement::Network(Box::new(Pass { network, picture, from_rgb: false }))
+    };
+    ChunkSpec {
+        enhance: vec![
+            Enhancement::Deinterlace,
+            pass(ModelTask::Denoise, (720, 576)),
+            Enhancement::Interpolate,
+            pass(ModelTask::Upscale, (720, 576)),
+            pass(ModelTask::Upscale, (1440, 1152)),
+            Enhancement::Upscale { width: 3600, height: 2880 },
+        ],
+        context: Some(Context { from: 23_552, before: 6, to: 53_248 }),
+        resample: Some(Resample {
+            rate: ratio(50, 1),
+            frames: FrameRange { start: 100, end: 200 },
+            origin: 0,
+        }),
+        ..chunk_spec()
+    }
+}
+
+fn row(programs: Programs) -> (Line, Vec<(Vec<Through>, Line)>) {
+    (programs.first, programs.rest)
+}
+
+#[test]
+fn programs_with_models_between_them() {
+    let (input, chunk, frames) =
+        (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"), Path::new("/w/frames.crc"));
+    let paths = ChunkPaths { input, chunk, others: &[], frames };
+    let (first, rest) = row(chunk::encode(&models_spec(), PASSTHROUGH, paths));
+    let models: Vec<Vec<(&str, i64)>> = rest
+        .iter()
+        .map(|(models, _)| models.iter().map(|m| (m.pass.network.name.as_str(), m.hz)).collect())
+        .collect();
+    assert_eq!(models, [vec![("denoise", 12_800)], vec![("upscale", 50), ("upscale", 50)]]);
+    assert!(
+        rest.iter().flat_map(|(models, _)| models).all(|m| m.keep.is_none()),
+        "interpolation looks further"
+    );
+    check(
+        &first,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 1.000500
+        -max_pixels 35651584
+        -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]split[x][y];[x]trim=start_pts=23552:end_pts=53248,setpts=PTS+(0),bwdif=mode=send_frame:parity=auto:deint=all,settb=1/12800,format=yuv420p[v];[y]trim=start_pts=23552:end_pts=54272,setpts=PTS+(0)[h]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v rawvideo
+        -f nut pipe:1
+        -map [h]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -f framecrc file:/w/frames.crc
+    "#]],
+    );
+    check(
+        &rest[0].1,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -max_alloc 536870912
+        -y
+        -copyts
+        -protocol_whitelist pipe
+        -f nut
+        -i pipe:0
+        -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,minterpolate=fps=50/1:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10,trim=start_pts=100:end_pts=200,tpad=stop=-1:stop_mode=clone,trim=end_frame=100,settb=1/50,setpts=900+N*1,format=yuv420p[v]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/50
+        -c:v rawvideo
+        -f nut pipe:1
+    "#]],
+    );
+    check(
+        &rest[1].1,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -protocol_whitelist pipe
+        -f nut
+        -i pipe:0
+        -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,scale=3600:2880:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1,format=yuv420p[v]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/50
+        -c:v libx264
+        -crf 23.50
+        -preset fast
+        -x264-params fps=25/1
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 50
+        -f mp4 file:/b/chunk.mp4
+    "#]],
+    );
+}
+
+#[test]
+fn a_model_that_looks_last_keeps_what_is_wanted() {
+    let all = models_spec();
+    let spec = ChunkSpec { enhance: all.enhance[1..2].to_vec(), resample: None, ..all };
+    let (input, out) = (Path::new("/w/in.mp4"), Path::new("/b/chunk.mp4"));
+    let paths = ChunkPaths { input, chunk: out, others: &[], frames: Path::new("/w/frames.crc") };
+    let (_, rest) = row(chunk::encode(&spec, PASSTHROUGH, paths));
+    assert_eq!(rest[0].0[0].keep, Some((spec.a + spec.shift, spec.b + spec.shift)));
+    check(
+        &rest[0].1,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -protocol_whitelist pipe
+        -f nut
+        -i pipe:0
+        -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,format=yuv420p[v]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v libx264
+        -crf 23.50
+        -preset fast
+        -x264-params fps=25/1
+        -map_metadata -1
+        -map_chapters -1
+        -write_tmcd 0
+        -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont-write_colr
+        -use_editlist 0
+        -avoid_negative_ts disabled
+        -video_track_timescale 12800
+        -f mp4 file:/b/chunk.mp4
+    "#]],
+    );
+}
+
+#[test]
+fn a_preview_by_a_model() {
+    let all = models_spec();
+    let spec = ChunkSpec { enhance: all.enhance[3..4].to_vec(), context: None, resample: None, ..all };
+    let files = (Path::new("/w/before.png"), Path::new("/w/out.png"));
+    let programs = chunk::before_and_after(&spec, PASSTHROUGH, (1440, 1152), Path::new("/w/in.mp4"), files);
+    let (first, rest) = row(programs);
+    check(
+        &first,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 1.000500
+        -max_pixels 35651584
+        -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),trim=end_frame=1,scale=1440:1152:flags=bicubic,setsar=1,setpts=0,format=rgb24[before]
+        -map [v]
+        -fps_mode passthrough
+        -enc_time_base 1/12800
+        -c:v rawvideo
+        -f nut pipe:1
+        -map [before]
+        -frames:v 1
+        -c:v png
+        -f image2pipe file:/w/before.png
+    "#]],
+    );
+    check(
+        &rest[0].1,
+        expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -copyts
+        -protocol_whitelist pipe
+        -f nut
+        -i pipe:0
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/before.png
+        -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,format=yuv420p,trim=end_frame=1,scale=1440:1152:flags=bicubic,setsar=1,setpts=0,format=rgb24[after];[1:v]trim=end_frame=1,scale=1440:1152:flags=bicubic,setsar=1,setpts=0,format=rgb24[before];[before][after]hstack[v]
+        -map [v]
+        -frames:v 1
+        -c:v png
+        -f image2pipe file:/w/out.png
+    "#]],
     );
 }

@@ -26,6 +26,7 @@ pub struct Reader {
     codes: Vec<Code>,
     headers: Vec<Vec<u8>>,
     unit: Option<Rational>,
+    tag: Option<[u8; 4]>,
     pts_shift: u32,
     last_pts: i64,
     /// The greatest picture that is believed in, in bytes.
@@ -65,6 +66,11 @@ impl Reader {
     /// Unit of the times in seconds, once the head was read.
     pub fn unit(&self) -> Option<Rational> {
         self.unit
+    }
+
+    /// What ffmpeg knows the pixel format by, once the head was read.
+    pub fn tag(&self) -> Option<[u8; 4]> {
+        self.tag
     }
 
     /// Whether nothing is left of a picture or a packet.
@@ -142,7 +148,7 @@ impl Reader {
             return Err(Stop::Garbled("it has more than pictures"));
         }
         let tag = look.number()?;
-        look.take(usize::try_from(tag).unwrap_or(usize::MAX))?;
+        self.tag = look.take(usize::try_from(tag).unwrap_or(usize::MAX))?.try_into().ok();
         let (_unit, shift) = (look.number()?, look.number()?);
         self.pts_shift =
             u32::try_from(shift).ok().filter(|s| *s < 16).ok_or(Stop::Garbled("its times are odd"))?;

@@ -25,7 +25,17 @@ pub struct EnhanceRecipe {
     /// So many times the width and the height: 2 to 4.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upscale: Option<u32>,
+    /// By what pictures are upscaled: `lanczos`, or the name of a model. When absent, a model of Kinora's own where a node can
+    /// run it, else `lanczos`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upscaler: Option<String>,
+    /// The model of `denoise = neural`; Kinora's own when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub denoiser: Option<String>,
 }
+
+/// Names the upscaler that is no model.
+pub const LANCZOS: &str = "lanczos";
 
 impl EnhanceRecipe {
     /// This, and where it says nothing, what another says.
@@ -36,6 +46,8 @@ impl EnhanceRecipe {
             hdr: self.hdr.or(base.hdr),
             interpolate: self.interpolate.or(base.interpolate),
             upscale: self.upscale.or(base.upscale),
+            upscaler: self.upscaler.or(base.upscaler),
+            denoiser: self.denoiser.or(base.denoiser),
         }
     }
 
@@ -54,6 +66,8 @@ pub enum Denoise {
     Light,
     /// Most of it, by non-local means; some fine structure goes with it, and it is slow.
     Strong,
+    /// Most of it, by a model that looks at three frames; fine structure stays.
+    Neural,
 }
 
 /// Between dynamic ranges.

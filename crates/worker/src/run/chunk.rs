@@ -1,6 +1,6 @@
 //! One chunk.
 
-use kinora_media::encode;
+use kinora_media::{encode, pictures};
 use kinora_protocol::Failure;
 use kinora_protocol::task::{ChunkOutput, ChunkSpec, SourceTask, TaskOutput};
 
@@ -10,9 +10,9 @@ use crate::reach::Parts;
 pub(super) async fn run(attempt: &Attempt<'_>, task: &SourceTask<ChunkSpec>) -> Result<TaskOutput, Failure> {
     let source = attempt.source(&task.source, Parts::Some(&task.work.window.segments)).await?;
     let (name, path) = attempt.result();
-    let tools = &attempt.worker.tools;
+    let programs = (&attempt.worker.tools, attempt.worker.models.as_ref() as &dyn pictures::Models);
     let from = (source.path.as_path(), task.size);
-    let encoded = encode::encode(tools, &task.work, from, attempt.scratch, &path, attempt.control)
+    let encoded = encode::encode(programs, &task.work, from, attempt.scratch, &path, attempt.control)
         .await
         .inspect_err(|_| drop(std::fs::remove_file(&path)))?;
     Ok(TaskOutput::Chunk(Box::new(ChunkOutput {

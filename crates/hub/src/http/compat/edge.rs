@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use kinora_protocol::NodeId;
 use kinora_protocol::access::Sight;
 use kinora_protocol::api::{NodeState, NodeView};
-use kinora_protocol::node::{Capabilities, Sandboxing, Slots};
+use kinora_protocol::node::{Capabilities, Slots};
 use kinora_store::NodeRow;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,15 +42,7 @@ pub(in crate::http) async fn register(
     let row = NodeRow {
         id: node.clone(),
         name: said.name.filter(short).unwrap_or_else(|| node.to_string()),
-        capabilities: Capabilities {
-            ffmpeg: String::new(),
-            encoders: Vec::new(),
-            cores: said.cpu_cores,
-            speeds: Vec::new(),
-            machine: None,
-            sandbox: Sandboxing::default(),
-            without_control_groups: None,
-        },
+        capabilities: Capabilities { cores: said.cpu_cores, ..Capabilities::default() },
         slots: Slots { chunks: 0, other: 0 },
         last_seen_ms: now_ms(),
         withheld: None,

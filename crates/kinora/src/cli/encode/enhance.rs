@@ -9,7 +9,7 @@ pub struct EnhanceFlags {
     /// Whole frames from interlaced ones
     #[arg(long, help_heading = "Enhancement")]
     pub deinterlace: bool,
-    /// Less noise: light costs little, strong is slow and takes fine structure with it
+    /// Less noise: light costs little, strong is slow and takes fine structure with it, neural keeps it by a model
     #[arg(long, value_enum, help_heading = "Enhancement")]
     pub denoise: Option<DenoiseArg>,
     /// SDR to HDR10, or HDR10 and HLG to SDR
@@ -21,6 +21,12 @@ pub struct EnhanceFlags {
     /// Width and height times 2, 3 or 4
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=4), help_heading = "Enhancement")]
     pub upscale: Option<u32>,
+    /// By what to upscale: lanczos, or a model's name [default: Kinora's own model where one can be run]
+    #[arg(long, value_name = "NAME", requires = "upscale", help_heading = "Enhancement")]
+    pub upscaler: Option<String>,
+    /// Model for --denoise neural [default: Kinora's own]
+    #[arg(long, value_name = "NAME", requires = "denoise", help_heading = "Enhancement")]
+    pub denoiser: Option<String>,
     /// Less noise around speech
     #[arg(long, help_heading = "Enhancement")]
     pub audio_denoise: bool,
@@ -50,6 +56,8 @@ impl EnhanceFlags {
             hdr: self.hdr.map(Into::into).or(before.hdr),
             interpolate: self.interpolate.as_ref().map(rate).transpose()?.or(before.interpolate),
             upscale: self.upscale.or(before.upscale),
+            upscaler: self.upscaler.clone().or_else(|| before.upscaler.clone()),
+            denoiser: self.denoiser.clone().or_else(|| before.denoiser.clone()),
         };
         let audio = &mut recipe.audio;
         audio.denoise = said(self.audio_denoise).or(audio.denoise);
@@ -66,6 +74,7 @@ impl EnhanceFlags {
 pub enum DenoiseArg {
     Light,
     Strong,
+    Neural,
 }
 
 /// `--hdr`.
@@ -81,6 +90,7 @@ impl From<DenoiseArg> for Denoise {
         match arg {
             DenoiseArg::Light => Self::Light,
             DenoiseArg::Strong => Self::Strong,
+            DenoiseArg::Neural => Self::Neural,
         }
     }
 }

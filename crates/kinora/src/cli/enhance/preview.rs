@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use kinora_jobs::expand::{self, Known};
-use kinora_media::{Control, encode, index};
-use kinora_plan::{settle, sizing};
+use kinora_media::{Control, encode, index, pictures};
+use kinora_plan::settle::{self, Available};
+use kinora_plan::sizing;
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::enhance::Enhancement;
 use kinora_protocol::media::MediaFacts;
@@ -15,7 +16,7 @@ use kinora_protocol::{ErrorCode, Failure};
 use super::super::encode::{EncodeArgs, recipe};
 use super::super::print_json;
 use crate::config::Config;
-use crate::tools;
+use crate::{models, tools};
 
 fn bad(reason: String) -> Failure {
     Failure::new(ErrorCode::BadInput, reason)
@@ -34,7 +35,9 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
     let tools = tools::find(config).await?;
     let control = Control::quiet(Duration::from_secs(args.stall_timeout));
     let (facts, index) = index::probe_and_index(&tools, input, size, &control).await?;
-    let settled = settle::settle(&recipe, &facts, Container::Mkv, &Encoder::ALL)?;
+    let models = models::find_for(&recipe.enhance, config);
+    let available = Available { encoders: &Encoder::ALL, inference: models.state() };
+    let settled = settle::settle(&recipe, &facts, Container::Mkv, available)?;
     let capacity = sizing::Capacity { cores: 1, machines: 1, jobs: None, seconds: None };
     let known = Known { source: input, facts: &facts, index: &index, settled: &settled.settled, capacity };
     let frame = expand::frame(&known, at_us).ok_or_else(|| {
@@ -48,7 +51,8 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
     let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", output.display()));
     let scratch = tempfile::Builder::new().prefix(".kinora-preview").tempdir_in(folder).map_err(disk)?;
     let part = scratch.path().join("preview.png");
-    encode::before_and_after(&tools, &spec, shown, (input, size), scratch.path(), &part, &control).await?;
+    let programs = (&tools, models.as_ref() as &dyn pictures::Models);
+    encode::before_and_after(programs, &spec, shown, (input, size), scratch.path(), &part, &control).await?;
     std::fs::rename(&part, output).map_err(disk)?;
     let (width, height) = shown;
     if args.json {
@@ -68,6 +72,10 @@ fn shown(spec: &ChunkSpec, facts: &MediaFacts) -> (u32, u32) {
     let PictureFilters { scale, .. } = spec.filters;
     let larger = spec.enhance.iter().rev().find_map(|one| match one {
         Enhancement::Upscale { width, height } => Some((*width, *height)),
+        Enhancement::Network(pass) => {
+            let made = pass.picture.scaled(pass.network.scale);
+            Some((made.width, made.height))
+        }
         _ => None,
     });
     let turned = facts.video().map(|(_, video)| settle::upright(video));

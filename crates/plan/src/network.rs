@@ -1,0 +1,151 @@
+//! Which models a recipe's wishes come to, among those that nodes can run, and what is done where there are none. Pure; it must not
+//! know how a model is run.
+
+use kinora_protocol::Failure;
+use kinora_protocol::enhance::Enhancement;
+use kinora_protocol::inference::{Inference, ModelTask, Network, Pass, Planar};
+use kinora_protocol::media::VideoFacts;
+use kinora_protocol::recipe::LANCZOS;
+
+use crate::pixel::{Chroma, PixelFormat};
+use crate::settle::refuse;
+
+/// The model to take for a task: the one that is named, else the usual one; `None` where none is named and there is none, with the
+/// reason.
+fn chosen<'a>(
+    task: ModelTask,
+    named: Option<&str>,
+    inference: &'a Inference,
+) -> Result<Result<&'a Network, String>, Failure> {
+    let able = inference.models().iter().filter(|model| model.task == task);
+    let Some(name) = named else {
+        let usual = able.clone().find(|model| model.usual);
+        return Ok(usual.ok_or_else(|| match inference {
+            Inference::Missing { reason } => reason.clone(),
+            Inference::Ready { .. } => format!("there is no model to {} with", task.name()),
+        }));
+    };
+    if let Some(found) = able.clone().find(|model| model.name == name) {
+        return Ok(Ok(found));
+    }
+    if let Inference::Missing { reason } = inference {
+        return Err(refuse(format!("the model {name:?} cannot be run: {reason}")));
+    }
+    let mut known: Vec<&str> = able.map(|model| model.name.as_str()).collect();
+    known.dedup();
+    Err(refuse(format!(
+        "no node has a model {name:?} to {} with; there are {}",
+        task.name(),
+        known.join(", ")
+    )))
+}
+
+/// Less noise by a model; where none can be run, by what comes next to it.
+pub(crate) fn denoise(
+    named: Option<&str>,
+    video: &mut VideoFacts,
+    inference: &Inference,
+    notes: &mut Vec<String>,
+) -> Result<Enhancement, Failure> {
+    match chosen(ModelTask::Denoise, named, inference)? {
+        Ok(model) => {
+            notes.extend(opaque(video));
+            Ok(Enhancement::Network(Box::new(pass(model, video))))
+        }
+        Err(reason) => {
+            notes.push(format!("noise is taken away as by denoise = strong, and not by a model: {reason}"));
+            Ok(Enhancement::DenoiseStrong { deep: PixelFormat::parse(&video.pix_fmt).depth > 8 })
+        }
+    }
+}
+
+/// Pictures that are `factor` times as large: by a model as far as that goes, and by Lanczos from there.
+pub(crate) fn upscale(
+    (factor, (width, height)): (u32, (u32, u32)),
+    named: Option<&str>,
+    video: &mut VideoFacts,
+    inference: &Inference,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Enhancement>, Failure> {
+    let by_filter = Enhancement::Upscale { width, height };
+    if named == Some(LANCZOS) {
+        return Ok(vec![by_filter]);
+    }
+    let model = match chosen(ModelTask::Upscale, named, inference)? {
+        Ok(model) => model,
+        Err(reason) => {
+            notes.push(format!("pictures are upscaled by Lanczos, and not by a model: {reason}"));
+            return Ok(vec![by_filter]);
+        }
+    };
+    notes.extend(opaque(video));
+    let (mut chain, mut reached) = (Vec::new(), 1);
+    while model.scale > 1 && reached * model.scale <= factor {
+        let pass = pass(model, video);
+        let made = pass.picture.scaled(model.scale);
+        (video.width, video.height) = (made.width, made.height);
+        chain.push(Enhancement::Network(Box::new(pass)));
+        reached *= model.scale;
+    }
+    if chain.is_empty() {
+        return Err(refuse(format!(
+            "the model {:?} makes pictures {} times as large, not {factor} times",
+            model.name, model.scale
+        )));
+    }
+    if reached < factor {
+        chain.push(by_filter);
+    }
+    Ok(chain)
+}
+
+/// What is to be said of transparent pictures, which come out opaque.
+fn opaque(video: &VideoFacts) -> Option<String> {
+    let transparent = ["yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16"];
+    let is = transparent.iter().any(|start| video.pix_fmt.starts_with(start));
+    is.then(|| "transparency is left out: models make opaque pictures".to_owned())
+}
+
+/// Pictures as they are through a model; the facts become those of the planes that it works on.
+fn pass(model: &Network, video: &mut VideoFacts) -> Pass {
+    let (format, halved, depth) = planes(&video.pix_fmt);
+    let rgb = PixelFormat::parse(&video.pix_fmt).chroma == Chroma::Rgb;
+    if rgb {
+        video.color.space = Some("bt709".to_owned());
+        video.color.range = Some("tv".to_owned());
+    }
+    if format.starts_with("yuvj") {
+        video.color.range = Some("pc".to_owned());
+    }
+    video.pix_fmt.clone_from(&format);
+    let picture = Planar {
+        width: video.width,
+        height: video.height,
+        format,
+        halved,
+        depth,
+        color: video.color.clone(),
+        sample_aspect: video.sample_aspect.filter(|aspect| aspect.is_positive()),
+    };
+    Pass { network: model.clone(), picture, from_rgb: rgb }
+}
+
+/// The planar format with the chroma and the depth of another: its name, how often its chroma is halved, and its depth.
+fn planes(pix_fmt: &str) -> (String, Option<[u32; 2]>, u32) {
+    let PixelFormat { chroma, depth } = PixelFormat::parse(pix_fmt);
+    let (name, halved) = match chroma {
+        Chroma::Gray => ("gray", None),
+        // Rare, and not there with more than 8 bits: nothing is lost with more chroma.
+        Chroma::Yuv410 | Chroma::Yuv420 => ("yuv420p", Some([1, 1])),
+        Chroma::Yuv411 | Chroma::Yuv422 => ("yuv422p", Some([1, 0])),
+        Chroma::Yuv440 | Chroma::Yuv444 | Chroma::Rgb => ("yuv444p", Some([0, 0])),
+    };
+    match depth {
+        // An old name says the range, and another name would change it.
+        8 if matches!(pix_fmt, "yuvj420p" | "yuvj422p" | "yuvj444p") => (pix_fmt.to_owned(), halved, 8),
+        8 => (name.to_owned(), halved, 8),
+        // There is no gray of these.
+        9 | 14 if halved.is_none() => (format!("{name}16le"), halved, 16),
+        depth => (format!("{name}{depth}le"), halved, depth),
+    }
+}

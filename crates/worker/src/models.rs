@@ -1,0 +1,158 @@
+//! What runs models on this machine: the library and the models that were found, and sessions for the chunks that need them. It must
+//! not know ffmpeg or what a picture is of.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kinora_ai::onnx::Onnx;
+use kinora_ai::picture::Enhancer;
+use kinora_ai::pool::Pool;
+use kinora_ai::registry::{Entry, Place, Refused, Registry};
+use kinora_ai::session::Backend;
+use kinora_media::pictures;
+use kinora_protocol::inference::{Inference, Pass};
+
+use crate::machine;
+
+/// Part of the free memory that pictures on their way through models may take.
+const PART: f64 = 0.75;
+
+/// Where models and the library that runs them are looked for, and how much is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Look {
+    /// The library: the first that can be used is taken.
+    pub libraries: Vec<PathBuf>,
+    /// A folder of the user's own models.
+    pub folder: Option<PathBuf>,
+    /// Bytes of sessions that wait for the next picture.
+    pub cache: u64,
+}
+
+/// What runs models here.
+#[derive(Debug)]
+pub struct Models {
+    state: Inference,
+    registry: Registry,
+    pool: Option<Arc<Pool>>,
+}
+
+impl Models {
+    /// None, and why.
+    pub fn none(reason: impl Into<String>) -> Self {
+        let state = Inference::Missing { reason: reason.into() };
+        Self { state, registry: Registry::default(), pool: None }
+    }
+
+    /// Looks for the library and the models. Models of the user's that do not run are left out, and it is told why.
+    pub fn find(look: &Look) -> Self {
+        let mut registry = Registry::read(look.folder.as_deref());
+        let onnx = match library(&look.libraries) {
+            Ok(onnx) => onnx,
+            Err(reason) => return Self { registry, ..Self::none(reason) },
+        };
+        let backend: Arc<dyn Backend> = Arc::new(onnx);
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let pool = Arc::new(Pool::new(backend, cores, look.cache));
+        let entries = std::mem::take(&mut registry.entries);
+        for entry in entries {
+            let tried = match entry.place {
+                Place::Own => Ok(()),
+                Place::File(_) => pool.try_out(&entry),
+            };
+            match tried {
+                Ok(()) => registry.entries.push(entry),
+                Err(error) => {
+                    let what = format!("model {:?}", entry.model.name);
+                    registry.refused.push(Refused { what, why: error.to_string() });
+                }
+            }
+        }
+        for Refused { what, why } in &registry.refused {
+            tracing::warn!("{what} is left out: {why}");
+        }
+        let models = registry.entries.iter().map(|entry| entry.model.network(entry.usual)).collect();
+        let state = Inference::Ready { runtime: pool.backend().name(), models };
+        Self { state, registry, pool: Some(pool) }
+    }
+
+    /// What it can run, to be told to a hub.
+    pub fn state(&self) -> &Inference {
+        &self.state
+    }
+
+    /// The models that were found, and those that were left out.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The sessions, where there is a library.
+    pub fn pool(&self) -> Option<&Arc<Pool>> {
+        self.pool.as_ref()
+    }
+}
+
+/// The first library that can be used.
+fn library(places: &[PathBuf]) -> Result<Onnx, String> {
+    let mut why = Vec::new();
+    for place in places.iter().filter(|place| is_there(place)) {
+        match Onnx::open(place) {
+            Ok(onnx) => return Ok(onnx),
+            Err(error) => why.push(error.to_string()),
+        }
+    }
+    let told = if why.is_empty() { "there is no ONNX Runtime".to_owned() } else { why.join("; ") };
+    Err(format!("{told}: `kinora models setup` fetches one"))
+}
+
+fn is_there(place: &Path) -> bool {
+    place.is_file()
+}
+
+impl pictures::Models for Models {
+    fn open(&self, pass: &Pass) -> Result<Box<dyn pictures::Makes>, String> {
+        let network = &pass.network;
+        let found =
+            self.registry.entries.iter().find(|entry| entry.model.network(false).key() == network.key());
+        let Some((entry, pool)) = found.zip(self.pool.as_ref()) else {
+            let why = match &self.state {
+                Inference::Missing { reason } => reason.clone(),
+                Inference::Ready { .. } => "there is none with these weights here".to_owned(),
+            };
+            return Err(format!("the model {:?} cannot be run: {why}", network.name));
+        };
+        let enhancer = Enhancer::new(&entry.model, &pass.picture);
+        let (needs, free) = (enhancer.memory(), machine::free_memory());
+        let fit = (free as f64 * PART / needs.max(1) as f64) as usize;
+        if fit == 0 {
+            let (width, height) = (pass.picture.width, pass.picture.height);
+            return Err(format!(
+                "the model {:?} needs about {} MB of memory for a picture of {width}x{height}, and {} MB are free",
+                network.name,
+                needs >> 20,
+                free >> 20
+            ));
+        }
+        let at_once = pool.at_once().min(fit);
+        Ok(Box::new(Ready { pool: Arc::clone(pool), entry: entry.clone(), enhancer, at_once }))
+    }
+}
+
+/// A model for pictures of one kind.
+struct Ready {
+    pool: Arc<Pool>,
+    entry: Entry,
+    enhancer: Enhancer,
+    at_once: usize,
+}
+
+impl pictures::Makes for Ready {
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    fn make(&self, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+        let seen: Vec<&[u8]> = seen.iter().map(|bytes| bytes.as_slice()).collect();
+        let made = self.pool.with(&self.entry, |session| self.enhancer.make(session, &seen));
+        made.map_err(|error| error.to_string())
+    }
+}
