@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod demo;
 mod kinora;
+mod library;
 mod licences;
 mod metadata;
 mod process;

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Result, bail};
 
-use crate::process;
+use crate::{kinora, process};
 
 mod packages;
 mod system;
@@ -20,6 +20,9 @@ pub struct Args {
     /// Also build and install cargo-nextest and cargo-deny, which takes minutes.
     #[arg(long)]
     dev: bool,
+    /// Also build Kinora, which takes minutes, and fetch ONNX Runtime for it, which runs models.
+    #[arg(long)]
+    models: bool,
 }
 
 /// Runs it.
@@ -28,6 +31,10 @@ pub fn run(args: &Args) -> Result<()> {
     if args.dev {
         cargo_tool("cargo-nextest", &["nextest", "--version"])?;
         cargo_tool("cargo-deny", &["deny", "--version"])?;
+    }
+    if args.models {
+        let program = kinora::build()?;
+        process::run(&mut process::command(&program.to_string_lossy(), ["models", "setup"]))?;
     }
     if !ffmpeg_is_at_least(4, 4) {
         bail!("{} is too old: Kinora needs 4.4 or later", ffmpeg_version().unwrap_or_default());

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use crate::process;
 use crate::setup::{self, Tool};
-use crate::{clients, metadata, web};
+use crate::{clients, library, metadata, web};
 
 /// How tests find a browser.
 const BROWSER: &str = "KINORA_TEST_BROWSER";
@@ -28,10 +28,12 @@ pub fn run(args: &Args) -> Result<()> {
     if let Err(error) = web::build() {
         eprintln!("test: no programs in TypeScript: {error:#}");
     }
+    let library = library::ensure().inspect_err(|e| eprintln!("test: models are not run: {e:#}")).ok();
     // Some systems have it only as a package that does not work everywhere.
     if let Err(error) = setup::ensure(&[Tool::Browser]) {
         eprintln!("test: no browser: {error:#}");
     }
+    let found = Found { clients: clients.as_deref(), library: library.as_deref() };
     let rest = targets(&args.rest, is_file);
     // A package that was asked for would be lost among all of the workspace's.
     let scope: &[&str] = match rest.iter().any(|word| word == "-p" || word.starts_with("--package")) {
@@ -44,12 +46,12 @@ pub fn run(args: &Args) -> Result<()> {
             eprintln!("test: doctests: {error:#}; going on with the other tests");
         }
         let words = [&["nextest", "run", "--profile", "ci"], scope].concat();
-        return last(&words, &rest, clients.as_deref()).and(examples.map_err(process::already_told));
+        return last(&words, &rest, found).and(examples.map_err(process::already_told));
     }
     eprintln!(
         "test: using plain `cargo test`; `cargo xtask setup --dev` installs cargo-nextest, which is faster"
     );
-    last(&[&["test", "--no-fail-fast"], scope].concat(), &rest, clients.as_deref())
+    last(&[&["test", "--no-fail-fast"], scope].concat(), &rest, found)
 }
 
 /// Words for the runner: it takes a bare word for a part of a test's name, also where that is the name of a file.
@@ -75,9 +77,17 @@ pub fn doctests() -> Result<()> {
     process::run(command.current_dir(metadata::root()))
 }
 
-fn last(words: &[&str], rest: &[String], clients: Option<&Path>) -> Result<()> {
+/// What tests use where it is there.
+#[derive(Clone, Copy)]
+struct Found<'a> {
+    clients: Option<&'a Path>,
+    library: Option<&'a Path>,
+}
+
+fn last(words: &[&str], rest: &[String], found: Found<'_>) -> Result<()> {
     let mut command = process::command("cargo", words);
-    command.envs(clients.map(|folder| (clients::VARIABLE, folder)));
+    command.envs(found.clients.map(|folder| (clients::VARIABLE, folder)));
+    command.envs(found.library.map(|path| (library::VARIABLE, path)));
     command.envs(setup::browser().map(|program| (BROWSER, program)));
     // Where errors come from is said in their words; a panic still shows its stack.
     command.env("RUST_LIB_BACKTRACE", "0");

@@ -3,6 +3,7 @@
 
 pub mod check;
 mod lanczos;
+mod limit;
 pub mod model;
 pub mod onnx;
 pub mod picture;

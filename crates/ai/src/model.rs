@@ -15,6 +15,14 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The text of a manifest.
+    ///
+    /// # Errors
+    /// In words; it does not fail for what was read.
+    pub fn text(&self) -> Result<String, String> {
+        toml::to_string(self).map_err(|e| e.to_string())
+    }
+
     /// Reads a manifest (TOML).
     ///
     /// # Errors
@@ -70,9 +78,14 @@ pub struct Model {
     pub tile: u32,
     /// How far from a sample others change it, in samples.
     pub overlap: u32,
-    /// What goes in.
+    /// Whether what it takes away is held to the noise: a denoiser that was trained for more noise than there is takes detail for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub limited: bool,
+    /// What goes in, for who reads it: the file itself says it, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Port>,
     /// What comes out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Port>,
 }
 
@@ -171,11 +184,11 @@ impl Model {
         if scales != (self.scale > 1) {
             return Err(format!("a scale of {} does not fit the task {}", self.scale, self.task.name()));
         }
+        if self.limited && self.task != ModelTask::Denoise {
+            return Err("only what a denoiser takes away can be limited to the noise".to_owned());
+        }
         if !(1..=64).contains(&self.multiple_of) {
             return Err(format!("sides that are multiples of {} cannot be", self.multiple_of));
-        }
-        if self.inputs.is_empty() || self.outputs.is_empty() {
-            return Err("it has no inputs or no outputs".to_owned());
         }
         Ok(())
     }

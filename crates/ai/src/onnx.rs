@@ -40,13 +40,19 @@ impl Onnx {
         }
         let environment = ort::init_from(path).map_err(|e| refused(e.to_string()))?;
         let environment = environment.with_telemetry(false).build().map_err(|e| refused(e.to_string()))?;
-        Ok(Self { version: ort::info().to_owned(), environment })
+        Ok(Self { version: version(ort::info()), environment })
     }
+}
+
+/// What tells builds of the library apart in its description of itself: the commit that it was made from.
+fn version(info: &str) -> String {
+    let commit = info.split("git-commit-id=").nth(1).and_then(|rest| rest.split([',', ' ']).next());
+    commit.map_or_else(|| "of an unknown version".to_owned(), |commit| format!("(build {commit})"))
 }
 
 impl Backend for Onnx {
     fn name(&self) -> String {
-        format!("ONNX Runtime, CPU ({})", self.version)
+        format!("ONNX Runtime {} on the processor", self.version)
     }
 
     fn load(&self, name: &str, model: &[u8]) -> Result<Box<dyn Session>, InferError> {

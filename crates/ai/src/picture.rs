@@ -3,6 +3,7 @@
 use kinora_protocol::inference::{ModelTask, Planar};
 
 use crate::lanczos;
+use crate::limit;
 use crate::model::Model;
 use crate::session::{InferError, Session, Tensor};
 use crate::tile::Tiling;
@@ -14,6 +15,7 @@ pub struct Enhancer {
     task: ModelTask,
     frames: usize,
     tiling: Tiling,
+    limited: bool,
     picture: Planar,
 }
 
@@ -25,6 +27,7 @@ impl Enhancer {
             task: model.task,
             frames: model.frames as usize,
             tiling: model.tiling(),
+            limited: model.limited,
             picture: picture.clone(),
         }
     }
@@ -63,7 +66,7 @@ impl Enhancer {
             match (n, self.task) {
                 (0, _) | (_, ModelTask::Denoise) => {
                     let out = self.through(session, &planes, (width, height))?;
-                    self.samples(&out.data, &mut made);
+                    self.samples(&out, &mut made);
                 }
                 (_, ModelTask::Upscale) => {
                     let middle = planes.get(self.frames / 2).copied().unwrap_or_default();
@@ -80,18 +83,21 @@ impl Enhancer {
         session: &mut dyn Session,
         planes: &[&[u8]],
         (width, height): (usize, usize),
-    ) -> Result<Tensor, InferError> {
+    ) -> Result<Vec<f32>, InferError> {
         let mut data = Vec::with_capacity(planes.len() * width * height);
         planes.iter().for_each(|plane| self.numbers(plane, &mut data));
         let input = Tensor { shape: [1, planes.len(), height, width], data };
-        let out = self.tiling.run(session, &self.name, &input)?;
-        match out.shape {
-            [1, 1, _, _] => Ok(out),
-            shape => {
-                let reason = format!("{shape:?} came out, and one plane is wanted");
-                Err(InferError::Run { name: self.name.clone(), reason })
-            }
+        let mut out = self.tiling.run(session, &self.name, &input)?;
+        if out.shape[1] != 1 {
+            let reason = format!("{:?} came out, and one plane is wanted", out.shape);
+            return Err(InferError::Run { name: self.name.clone(), reason });
         }
+        if self.limited {
+            let middle = planes.len() / 2 * width * height;
+            let given = input.data.get(middle..middle + width * height).unwrap_or_default();
+            limit::to_the_noise(given, &mut out.data, width);
+        }
+        Ok(out.data)
     }
 
     /// A plane of chroma in the new size.
@@ -140,7 +146,7 @@ impl Enhancer {
     /// Numbers to samples.
     fn samples(&self, numbers: &[f32], out: &mut Vec<u8>) {
         let greatest = self.greatest();
-        let value = |number: &f32| number.clamp(0.0, 1.0).mul_add(greatest, 0.5);
+        let value = |number: &f32| number.clamp(0.0, 1.0) * greatest + 0.5;
         match self.picture.sample() {
             1 => out.extend(numbers.iter().map(|number| value(number) as u8)),
             _ => out.extend(numbers.iter().flat_map(|number| (value(number) as u16).to_le_bytes())),

@@ -172,6 +172,50 @@ impl Registry {
     }
 }
 
+/// Puts a model into a folder: its weights, and a manifest beside them.
+///
+/// # Errors
+/// What cannot be written, and why.
+pub fn put(folder: &Path, model: &Model, weights: &[u8]) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+    let text = Manifest { models: vec![model.clone()] }.text()?;
+    // The manifest comes last: without it, nobody looks at the weights.
+    write(&folder.join(&model.file), weights)?;
+    write(&folder.join(format!("{}.toml", model.name)), text.as_bytes())
+}
+
+/// Takes a model out of a folder.
+///
+/// # Errors
+/// When it is none of the folder's, or cannot be removed.
+pub fn remove(folder: &Path, entry: &Entry) -> Result<(), String> {
+    let Place::File(weights) = &entry.place else {
+        return Err("it is part of Kinora and cannot be removed".to_owned());
+    };
+    let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
+    let files = std::fs::read_dir(folder).map_err(|e| failed(folder, e))?;
+    for path in files.flatten().map(|file| file.path()) {
+        let said =
+            std::fs::read_to_string(&path).ok().filter(|_| path.extension().is_some_and(|e| e == "toml"));
+        let Some(mut manifest) = said.and_then(|text| Manifest::read(&text).ok()) else { continue };
+        let before = manifest.models.len();
+        manifest.models.retain(|model| model.name != entry.model.name);
+        match manifest.models.len() {
+            left if left == before => {}
+            0 => std::fs::remove_file(&path).map_err(|e| failed(&path, e))?,
+            _ => write(&path, manifest.text()?.as_bytes())?,
+        }
+    }
+    std::fs::remove_file(weights).map_err(|e| failed(weights, e))
+}
+
+/// Writes a file beside its place and gives it its name then: nobody sees half of it.
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let part = path.with_extension("part");
+    let written = std::fs::write(&part, bytes).and_then(|()| std::fs::rename(&part, path));
+    written.map_err(|e| format!("{}: {e}", path.display()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +227,37 @@ mod tests {
         let usual: Vec<&str> =
             registry.entries.iter().filter(|e| e.usual).map(|e| e.model.name.as_str()).collect();
         assert_eq!(usual, ["kinora-upscale2-int8", "kinora-denoise3"]);
+    }
+
+    #[test]
+    fn put_and_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = Registry::read(None);
+        let model = |name: &str| Model {
+            name: name.to_owned(),
+            file: format!("{name}.onnx"),
+            ..own.get("kinora-upscale2").unwrap().model.clone()
+        };
+        let (_, weights) = OWN_FILES[0];
+        put(folder.path(), &model("a"), weights).unwrap();
+        let both = Manifest { models: vec![model("b"), model("c")] };
+        std::fs::write(folder.path().join("both.toml"), both.text().unwrap()).unwrap();
+        for name in ["b", "c"] {
+            std::fs::write(folder.path().join(format!("{name}.onnx")), weights).unwrap();
+        }
+        let names = || {
+            let registry = Registry::read(Some(folder.path()));
+            assert_eq!(registry.refused, []);
+            registry.entries.iter().skip(4).map(|entry| entry.model.name.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(names(), ["a", "b", "c"]);
+        for (name, left) in [("b", vec!["a", "c"]), ("a", vec!["c"]), ("c", vec![])] {
+            let registry = Registry::read(Some(folder.path()));
+            remove(folder.path(), registry.get(name).unwrap()).unwrap();
+            assert_eq!(names(), left);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        assert!(remove(folder.path(), own.get("kinora-upscale2").unwrap()).is_err());
     }
 
     #[test]

@@ -37,6 +37,7 @@ mod keys;
 mod log;
 mod login;
 mod media;
+mod models;
 mod nodes;
 mod password;
 mod probe;
@@ -109,7 +110,7 @@ pub struct Global {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Models")]
 pub struct ModelFlags {
-    /// ONNX Runtime's library, which runs models (also KINORA_ONNXRUNTIME) [default: beside kinora, as `kinora models setup` put it, the system's]
+    /// ONNX Runtime's library, which runs models (also KINORA_ONNXRUNTIME), or off [default: beside kinora, as `kinora models setup` put it, the system's]
     #[arg(long, global = true, value_name = "PATH", hide_short_help = true)]
     pub onnxruntime: Option<PathBuf>,
     /// Folder with models of your own (also KINORA_MODELS) [default: models in the user's data folder for kinora]
@@ -249,6 +250,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Look at the models of this machine, add your own, fetch what runs them
+    Models(models::ModelsArgs),
     /// Show what is known of a media file
     Probe(probe::ProbeArgs),
     /// Show what works on this machine, what is missing and how to get it
@@ -305,6 +308,7 @@ pub async fn run(command: Command, config: &Config) -> ExitCode {
             presets(json);
             ExitCode::SUCCESS
         }
+        Command::Models(args) => report(models::run(&args, config).await),
         Command::Probe(args) => report(probe::run(&args, config).await),
         Command::Doctor(args) => doctor::run(&args, config).await,
         Command::Completions { shell } => {

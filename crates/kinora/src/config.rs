@@ -55,12 +55,18 @@ pub struct ModelConfig {
     pub cache: u64,
     /// What Kinora keeps for its user: a library that was fetched is there.
     pub data: Option<PathBuf>,
+    /// Where packages are fetched from.
+    pub index: String,
 }
+
+/// Where the makers of ONNX Runtime publish it.
+const INDEX: &str = "https://pypi.org/simple";
 
 impl ModelConfig {
     /// Flags first, then `KINORA_ONNXRUNTIME`, `ORT_DYLIB_PATH` and `KINORA_MODELS`; else what is usual on this system.
     fn read(flags: &ModelFlags) -> Self {
         let path = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+        let text = |name: &str| std::env::var(name).ok().filter(|v| !v.is_empty());
         let data = match cfg!(windows) {
             true => path("LOCALAPPDATA"),
             false => path("XDG_DATA_HOME").or_else(|| Some(path("HOME")?.join(".local/share"))),
@@ -76,6 +82,7 @@ impl ModelConfig {
                 .or_else(|| Some(data.as_ref()?.join("models"))),
             cache: flags.model_cache,
             data,
+            index: text("PIP_INDEX_URL").unwrap_or_else(|| INDEX.to_owned()),
         }
     }
 }

@@ -3,6 +3,7 @@
 mod archive;
 mod cli;
 mod config;
+mod fetch;
 mod local;
 mod models;
 mod program;

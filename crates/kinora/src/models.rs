@@ -1,6 +1,6 @@
 //! Where this machine has models and the library that runs them. What they are and how they are run is in `kinora_ai`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kinora_protocol::recipe::{Denoise, EnhanceRecipe, LANCZOS};
@@ -17,6 +17,9 @@ pub const LIBRARY: &str = if cfg!(windows) {
     "libonnxruntime.so"
 };
 
+/// In place of a library: none.
+const OFF: &str = "off";
+
 /// Folders in which systems put libraries.
 const SYSTEM: [&str; 7] = [
     "/usr/local/lib",
@@ -32,6 +35,7 @@ const SYSTEM: [&str; 7] = [
 pub fn look(config: &Config) -> Look {
     let wanted = &config.models;
     let libraries = match &wanted.library {
+        Some(library) if library == Path::new(OFF) => Vec::new(),
         // One that is named is meant.
         Some(library) => vec![library.clone()],
         None => {
@@ -46,7 +50,11 @@ pub fn look(config: &Config) -> Look {
 
 /// Looks for all of it.
 pub fn find(config: &Config) -> Arc<Models> {
-    Arc::new(Models::find(&look(config)))
+    let look = look(config);
+    match look.libraries.is_empty() {
+        true => Arc::new(Models::unused("models are switched off (--onnxruntime off)", &look)),
+        false => Arc::new(Models::find(&look)),
+    }
 }
 
 /// The same for one recipe: what it has no use for is not looked for.

@@ -4,57 +4,14 @@
 
 mod support;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, ensure};
 use kinora_testkit::clips;
 use kinora_testkit::ffmpeg;
 use kinora_testkit::reference::{FrameTimes, compare_frames};
+use support::enhancing::{Enhancer, psnr, smooth, with_cuts, without_cuts};
 use support::{Place, clip, decoded, eight, kinora, loud, run, same_frames, video_entry};
-
-/// Three scenes that begin nowhere near whole seconds, with something moving in each.
-fn with_cuts() -> Result<PathBuf> {
-    clip(
-        "with_cuts.mp4",
-        "-f lavfi -i testsrc2=size=128x72:rate=25:duration=1.84 \
-         -f lavfi -i mandelbrot=size=128x72:rate=25:start_scale=0.5:end_pts=3 \
-         -f lavfi -i life=size=128x72:rate=25:mold=10:ratio=0.1:seed=7:life_color=white:death_color=blue \
-         -filter_complex [1:v]trim=duration=1.92[b];[2:v]trim=duration=1.64[c];[0:v][b][c]concat=n=3,format=yuv420p,noise=c0s=8:c0f=t:all_seed=5 \
-         -c:v libx264 -preset ultrafast -crf 12 -bf 2 -g 37 -pix_fmt yuv420p",
-    )
-}
-
-/// One shot.
-fn without_cuts() -> Result<PathBuf> {
-    clip(
-        "without_cuts.mp4",
-        "-f lavfi -i testsrc2=size=128x72:rate=25:duration=5 \
-         -vf noise=c0s=8:c0f=t:all_seed=5 -c:v libx264 -preset ultrafast -crf 12 -bf 2 -g 50 -pix_fmt yuv420p",
-    )
-}
-
-/// Without loss, in chunks of so many seconds.
-fn enhance(place: &Place, source: &Path, name: &str, seconds: &str, flags: &[&str]) -> Result<PathBuf> {
-    let output = place.at(name);
-    let said = run(kinora()
-        .arg("enhance")
-        .arg(source)
-        .arg(&output)
-        .args(["--json", "--codec", "ffv1", "--audio", "none", "--chunk-seconds", seconds])
-        .args(flags))?
-    .done()?;
-    let chunks = said["chunks"].as_u64().context("no chunks")?;
-    ensure!((chunks > 1) == (seconds == "2"), "{chunks} chunks");
-    Ok(output)
-}
-
-/// Chunks of two seconds are the unsplit run; gives them.
-fn fits_together(place: &Place, source: &Path, flags: &[&str]) -> Result<PathBuf> {
-    let whole = enhance(place, source, "whole.mkv", "1000", &[flags, &["-j", "1"]].concat())?;
-    let chunked = enhance(place, source, "chunked.mkv", "2", flags)?;
-    same_frames(&whole, &chunked).with_context(|| format!("{} {flags:?}", source.display()))?;
-    Ok(chunked)
-}
 
 /// The same as in a plain ffmpeg with these filters, as far as that goes.
 fn is_as_plain(place: &Place, source: &Path, chunked: &Path, filters: &str) -> Result<()> {
@@ -80,7 +37,7 @@ const ALL: [&[&str]; 5] = [
 fn all_fit_together(source: &Path) -> Result<()> {
     let place = Place::new()?;
     for flags in ALL {
-        let chunked = fits_together(&place, source, flags)?;
+        let chunked = Enhancer::default().fits_together(&place, source, flags)?;
         ensure!(same_frames(source, &chunked).is_err(), "{flags:?}: nothing was done to it");
     }
     Ok(())
@@ -109,7 +66,7 @@ fn chunks_of_odd_sources_fit_together() -> Result<()> {
         ("vfr", &["--denoise", "light", "--interpolate", "30"]),
         ("odd_size", &["--hdr", "sdr2hdr"]),
     ] {
-        fits_together(&place, &made(name)?.path, flags)?;
+        Enhancer::default().fits_together(&place, &made(name)?.path, flags)?;
     }
     Ok(())
 }
@@ -129,7 +86,7 @@ fn chunks_of_real_films_fit_together() -> Result<()> {
         ("d21_firstpts10s", &["--denoise", "light", "--scale", "200x160"]),
     ] {
         let film = real.iter().find(|clip| clip.name == name).context(name)?;
-        fits_together(&place, &film.path, flags)?;
+        Enhancer::default().fits_together(&place, &film.path, flags)?;
     }
     Ok(())
 }
@@ -150,35 +107,10 @@ fn they_are_what_plain_ffmpeg_makes_of_the_whole_film() -> Result<()> {
         ),
         (&["--interpolate", "50"], between),
     ] {
-        let chunked = enhance(&place, &source, "chunked.mkv", "2", flags)?;
+        let chunked = Enhancer::default().told(&place, &source, "chunked.mkv", "2", flags)?.0;
         is_as_plain(&place, &source, &chunked, filters).with_context(|| format!("{flags:?}"))?;
     }
     Ok(())
-}
-
-/// Peak signal-to-noise ratio of the luma of two films, in dB.
-fn psnr(place: &Place, a: &Path, b: &Path, before: &str) -> Result<f64> {
-    let stats = place.at("psnr");
-    let graph = format!("[0:v]{before}[a];[1:v]format=yuv420p[b];[a][b]psnr=stats_file={}", stats.display());
-    let mut command = ffmpeg::ffmpeg();
-    command.arg("-i").arg(a).arg("-i").arg(b).args(["-filter_complex", &graph, "-f", "null", "-"]);
-    ffmpeg::output(&mut command)?;
-    let lines = std::fs::read_to_string(&stats)?;
-    let errors: Vec<f64> = lines
-        .lines()
-        .filter_map(|line| line.split_whitespace().find_map(|word| word.strip_prefix("mse_y:")?.parse().ok()))
-        .collect();
-    ensure!(errors.len() > 10, "{} frames were compared", errors.len());
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
-    Ok(10.0 * (255.0 * 255.0 / mean.max(1e-9)).log10())
-}
-
-/// Colours and lines as a camera could see them.
-fn smooth() -> Result<PathBuf> {
-    clip(
-        "smooth.mkv",
-        "-f lavfi -i mandelbrot=size=320x180:rate=25:start_scale=0.4:end_pts=9 -t 3 -c:v ffv1 -pix_fmt yuv420p",
-    )
 }
 
 #[test]
@@ -213,7 +145,7 @@ fn high_dynamic_range_and_back() -> Result<()> {
     frame.args(["-show_frames", "-read_intervals", "%+#1", "-select_streams", "v"]).arg(&hdr);
     let told = String::from_utf8(ffmpeg::output(&mut frame)?)?;
     ensure!(told.contains("max_content=203") && told.contains("Mastering display"), "{told}");
-    let back = enhance(&place, &hdr, "back.mkv", "2", &["--hdr", "hdr2sdr"])?;
+    let back = Enhancer::default().told(&place, &hdr, "back.mkv", "2", &["--hdr", "hdr2sdr"])?.0;
     ensure!(video_entry(&back, "color_transfer")? == "bt709", "{}", video_entry(&back, "color_transfer")?);
     // The way back ends in BT.709; the source counts as BT.601, being low.
     let same = "setparams=range=limited:color_primaries=bt709:color_trc=bt709:colorspace=smpte170m,zscale=m=bt709,format=yuv420p";
@@ -277,7 +209,7 @@ fn a_preview_is_the_frame_of_the_result() -> Result<()> {
     let place = Place::new()?;
     let source = with_cuts()?;
     let flags = ["--denoise", "light", "--upscale", "2"];
-    let chunked = enhance(&place, &source, "chunked.mkv", "2", &flags)?;
+    let chunked = Enhancer::default().told(&place, &source, "chunked.mkv", "2", &flags)?.0;
     let preview = |name: &str, at: &str| -> Result<support::Run> {
         run(kinora().arg("enhance").arg(&source).arg(place.at(name)).args(flags).args(["--preview", at]))
     };

@@ -43,13 +43,18 @@ impl Models {
         Self { state, registry: Registry::default(), pool: None }
     }
 
+    /// The models that there are, none of which is run, and why.
+    pub fn unused(reason: impl Into<String>, look: &Look) -> Self {
+        Self { registry: Registry::read(look.folder.as_deref()), ..Self::none(reason) }
+    }
+
     /// Looks for the library and the models. Models of the user's that do not run are left out, and it is told why.
     pub fn find(look: &Look) -> Self {
-        let mut registry = Registry::read(look.folder.as_deref());
         let onnx = match library(&look.libraries) {
             Ok(onnx) => onnx,
-            Err(reason) => return Self { registry, ..Self::none(reason) },
+            Err(reason) => return Self::unused(reason, look),
         };
+        let mut registry = Registry::read(look.folder.as_deref());
         let backend: Arc<dyn Backend> = Arc::new(onnx);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let pool = Arc::new(Pool::new(backend, cores, look.cache));

@@ -19,6 +19,7 @@ use tempfile::TempDir;
 pub mod browser;
 pub mod cluster;
 pub mod cutting;
+pub mod enhancing;
 pub mod hls;
 pub mod processes;
 pub mod random;
@@ -53,6 +54,7 @@ pub fn kinora_at(binary: &Path) -> Command {
         "KINORA_FFMPEG",
         "KINORA_FFPROBE",
         "KINORA_LOG",
+        "KINORA_MODELS",
         "NO_COLOR",
         "CLICOLOR_FORCE",
     ] {
@@ -62,6 +64,8 @@ pub fn kinora_at(binary: &Path) -> Command {
     command.env("KINORA_LOG", "off");
     // Nor by where that one has signed in.
     command.env("XDG_CONFIG_HOME", "/nonexistent");
+    // Nor by whether models can be run, unless a test is about that.
+    command.env("XDG_DATA_HOME", "/nonexistent").env("KINORA_ONNXRUNTIME", "off");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -86,6 +90,18 @@ impl Run {
     pub fn done(&self) -> Result<Value> {
         ensure!(self.code == Some(0), "it failed: {self:?}");
         self.json()
+    }
+
+    /// All that a run said that had to succeed.
+    pub fn succeeded(&self) -> Result<String> {
+        ensure!(self.code == Some(0), "it failed: {self:?}");
+        Ok(format!("{}{}", self.stdout, self.stderr))
+    }
+
+    /// What a run complained of that had to fail.
+    pub fn failed(self) -> Result<String> {
+        ensure!(self.code == Some(1) && !self.stderr.is_empty(), "it did not fail in words: {self:?}");
+        Ok(self.stderr)
     }
 }
 

@@ -63,6 +63,10 @@ pub(super) fn described(pass: &Pass) -> String {
     if let Some(range) = range {
         let _ = write!(filters, ",setparams=range={range}");
     }
+    // These names say the range, too: what follows would change it otherwise.
+    if pass.picture.format.starts_with("yuvj") {
+        let _ = write!(filters, ",format={}", pass.picture.format);
+    }
     if let Some(aspect) = pass.picture.sample_aspect {
         let _ = write!(filters, ",setsar={aspect}");
     }
