@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::demo::clip;
 use crate::{metadata, process};
 
+mod ai;
 mod encode;
 mod memory;
 mod rivals;
@@ -27,6 +28,8 @@ pub struct Args {
 enum What {
     /// Kinora against one plain ffmpeg process with the same encoder settings.
     Encode(encode::Args),
+    /// Enhancement by models against Python's ONNX Runtime on the same frames.
+    Ai(ai::Args),
     /// How much faster a job is with more workers, and with workers of different speeds.
     Cluster,
     /// How fast a hub hands out and takes back work, and how it comes back after it was killed.
@@ -45,6 +48,7 @@ enum What {
 pub fn run(args: &Args) -> Result<()> {
     match &args.what {
         What::Encode(args) => encode::run(args),
+        What::Ai(args) => ai::run(args),
         What::Cluster => cargo_bench("cluster"),
         What::Engine => cargo_bench("engine"),
         What::Service => cargo_bench("service"),

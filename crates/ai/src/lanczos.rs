@@ -35,7 +35,7 @@ pub fn enlarge(
     let rows = taps(height, to_height, scale, down);
     let mut wide = Vec::with_capacity(to_width * height);
     for row in plane.chunks_exact(width.max(1)) {
-        wide.extend(columns.iter().map(|tap| tap.sum(|at| row.get(at).copied().unwrap_or(0.0))));
+        wide.extend(columns.iter().map(|tap| tap.of(row)));
     }
     let mut out = Vec::with_capacity(to_width * to_height);
     for tap in &rows {
@@ -64,8 +64,14 @@ impl Tap {
         (0..).zip(self.weights).map(move |(n, weight)| (place(n), weight))
     }
 
-    fn sum(&self, value: impl Fn(usize) -> f32) -> f32 {
-        self.places().map(|(at, weight)| value(at) * weight).sum()
+    fn of(&self, row: &[f32]) -> f32 {
+        let from =
+            usize::try_from(self.first).ok().and_then(|first| row.get(first..first + self.weights.len()));
+        match from {
+            // In the same order as at the ends, so that a flat row stays flat.
+            Some(inside) => inside.iter().zip(self.weights).map(|(value, weight)| value * weight).sum(),
+            None => self.places().filter_map(|(at, weight)| Some(row.get(at)? * weight)).sum(),
+        }
     }
 }
 

@@ -36,20 +36,15 @@ impl Tiling {
             return Err(InferError::Run { name: name.to_owned(), reason });
         }
         let (rows, columns) = (self.parts(height), self.parts(width));
+        let whole = |length: usize| length.is_multiple_of(self.multiple_of.max(1));
+        if rows.len() == 1 && columns.len() == 1 && whole(height) && whole(width) {
+            return self.one(session, name, input);
+        }
         let mut out = Tensor::zeros([0, 0, 0, 0]);
         for row in &rows {
             for column in &columns {
-                let tile = self.cut(input, channels, row, column);
-                let made = session.run(&tile)?;
+                let made = self.one(session, name, &self.cut(input, channels, row, column))?;
                 let [_, planes, ..] = made.shape;
-                let wanted = [1, planes, tile.shape[2] * self.scale, tile.shape[3] * self.scale];
-                if made.shape != wanted || planes == 0 {
-                    let reason = format!(
-                        "{:?} came out of {:?}: with a scale of {} it should be {wanted:?}",
-                        made.shape, tile.shape, self.scale
-                    );
-                    return Err(InferError::Run { name: name.to_owned(), reason });
-                }
                 if out.data.is_empty() {
                     out = Tensor::zeros([1, planes, height * self.scale, width * self.scale]);
                 }
@@ -57,6 +52,21 @@ impl Tiling {
             }
         }
         Ok(out)
+    }
+
+    /// Runs a model on what it can take at once.
+    fn one(&self, session: &mut dyn Session, name: &str, tile: &Tensor) -> Result<Tensor, InferError> {
+        let made = session.run(tile)?;
+        let [_, planes, ..] = made.shape;
+        let wanted = [1, planes, tile.shape[2] * self.scale, tile.shape[3] * self.scale];
+        if made.shape == wanted && planes > 0 {
+            return Ok(made);
+        }
+        let reason = format!(
+            "{:?} came out of {:?}: with a scale of {} it should be {wanted:?}",
+            made.shape, tile.shape, self.scale
+        );
+        Err(InferError::Run { name: name.to_owned(), reason })
     }
 
     /// A side in parts that cover it, each with its overlap on both sides.

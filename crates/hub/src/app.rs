@@ -19,6 +19,7 @@ pub mod live;
 pub mod log;
 pub mod media;
 pub(crate) mod metrics;
+pub(crate) mod models;
 pub mod nodes;
 mod outgoing;
 pub(crate) mod packages;

@@ -32,6 +32,7 @@ mod live;
 mod measure;
 mod media;
 mod metadata;
+mod models;
 mod nodes;
 mod oidc;
 mod openapi;
@@ -112,6 +113,7 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(folders::show, folders::delete))
         .routes(routes!(folders::files))
         .routes(routes!(folders::act))
+        .routes(routes!(models::list))
         .routes(routes!(nodes::list))
         .routes(routes!(nodes::show, nodes::forget))
         .routes(routes!(nodes::act))
@@ -159,7 +161,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
 
 /// What is served besides: WebSockets, transfers of nodes, and what clients of other systems call.
 fn undocumented() -> Vec<(&'static str, MethodRouter<Hub>)> {
-    use compat::{cluster, edge, render, service, video};
+    use compat::{cluster, edge, inference, render, service, video};
     let endless = DefaultBodyLimit::disable;
     vec![
         ("/setup", get(setup::show).post(setup::make)),
@@ -176,6 +178,9 @@ fn undocumented() -> Vec<(&'static str, MethodRouter<Hub>)> {
         ("/api/edge/nodes/register", post(edge::register)),
         ("/api/edge/nodes/{node}/heartbeat", post(edge::heartbeat)),
         ("/api/edge/cluster/status", get(edge::status)),
+        ("/api/ai/models", get(inference::models)),
+        ("/api/ai/stats", get(inference::stats)),
+        ("/api/ai/inference", post(inference::infer)),
         ("/api/video/upload", post(video::upload).layer(endless())),
         ("/api/video/process", post(video::process)),
         ("/api/video/tasks/{job}/status", get(video::status)),

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::app::models;
 use crate::nodes::{Held, Key, SessionId, Standing};
 use crate::{Hub, HubError, LEASE, Result, lease_until, now_ms};
 
@@ -216,6 +217,12 @@ impl Session {
             }
             ToHub::Load(load) => {
                 self.within(|node| node.load = Some(load));
+                Ok(())
+            }
+            ToHub::Models { counts } => {
+                if let Some(added) = self.within(|node| models::added(&mut node.models, counts)) {
+                    self.hub.metrics().models(&added);
+                }
                 Ok(())
             }
             ToHub::Draining => {

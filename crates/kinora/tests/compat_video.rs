@@ -150,13 +150,13 @@ async fn clients_of_render() -> Result<()> {
         "{info}"
     );
     ensure!(info["gpu_acceleration"].is_boolean() && info["supported_formats"][0] == "mp4", "{info}");
-    for (wish, why) in [("upscaling", "not available"), ("magic", "there is no enhancement")] {
+    for (wish, why) in [("stabilization", "not available"), ("magic", "there is no enhancement")] {
         let refused = post_form(&hub, "/api/upload", &[("enhancements", wish)], Some(&short()?))?;
         ensure!(refused.status == 422 && refused.text().contains(why), "{refused:?}");
     }
     let listening = told(&hub, "/ws/progress").await?;
     let uploaded =
-        post_form(&hub, "/api/upload", &[("enhancements", "[\"scene_analysis\"]")], Some(&short()?))?;
+        post_form(&hub, "/api/upload", &[("enhancements", "upscaling, scene_analysis")], Some(&short()?))?;
     ensure!(uploaded.status == 200, "{uploaded:?}");
     let job = value(&uploaded)?["job_id"].as_str().context("no job_id")?.to_owned();
     let path = format!("/api/jobs/{job}/status");
@@ -175,7 +175,9 @@ async fn clients_of_render() -> Result<()> {
         result.status == 200 && result.header("content-disposition")?.starts_with("attachment"),
         "{result:?}"
     );
-    is_whole(&place, &result.body, "h264")
+    is_whole(&place, &result.body, "h264")?;
+    ensure!(video_entry(&place.at("result.mp4"), "width")? == "640", "twice as large");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,8 +217,37 @@ async fn videos_of_edge() -> Result<()> {
     let (status, said) =
         post(&hub, "/api/video/process", &json!({ "operation": "enhance", "input_file": "../x" }))?;
     ensure!(status == 404, "{said}");
+    inference_of_edge(&place, &hub, &file)?;
     let gpus = get(&hub, "/api/video/gpu/status")?;
     ensure!(gpus["gpu_available"].is_boolean() && gpus["gpus"].is_array(), "{gpus}");
+    Ok(())
+}
+
+/// Its AI calls: enhancements that are there become jobs, the others are refused by name.
+fn inference_of_edge(place: &Place, hub: &Hub, file: &str) -> Result<()> {
+    let infer = |model: &str, parameters: Value| {
+        post(hub, "/api/ai/inference", &json!({ "model": model, "input": file, "parameters": parameters }))
+    };
+    let (status, made) = infer("video_enhancement", json!({ "scale": 2, "denoise": "light" }))?;
+    ensure!(status == 202 && made["model"] == "video_enhancement", "{made}");
+    let task = made["task_id"].as_str().context("no task_id")?.to_owned();
+    until(hub, &format!("/api/video/tasks/{task}/status"), "completed")?;
+    let result = wire::ask(&hub.address, "GET", &format!("/api/video/download/{task}"), &[])?;
+    is_whole(place, &result.body, "h264")?;
+    ensure!(video_entry(&place.at("result.mp4"), "width")? == "640");
+    let (status, _) = infer("audio_enhancement", json!({ "loudness": -18.0 }))?;
+    ensure!(status == 202);
+    for (model, parameters, why) in [
+        ("style_transfer", json!({}), "not available"),
+        ("oracle", json!({}), "there is no model"),
+        ("video_enhancement", json!({ "magic": 1 }), "magic"),
+    ] {
+        let (status, said) = infer(model, parameters)?;
+        ensure!(status == 422 && said.to_string().contains(why), "{model}: {status} {said}");
+    }
+    let models = get(hub, "/api/ai/models")?;
+    ensure!(models["operations"] == json!(["video_enhancement", "audio_enhancement"]), "{models}");
+    ensure!(get(hub, "/api/ai/stats")?["models"].is_object());
     Ok(())
 }
 

@@ -16,6 +16,7 @@ use crate::api::{
 };
 use crate::error::{ErrorCode, Failure};
 use crate::id::{Digest, JobId, NodeId};
+use crate::inference::ModelView;
 use crate::proof::Proof;
 use crate::routes;
 
@@ -385,6 +386,14 @@ impl Client {
     /// As all calls.
     pub async fn nodes(&self) -> Answer<Page<NodeView>> {
         self.get(routes::NODES).await
+    }
+
+    /// The models of its nodes, and what they did.
+    ///
+    /// # Errors
+    /// As the hub says.
+    pub async fn models(&self) -> Answer<Page<ModelView>> {
+        self.get(routes::MODELS).await
     }
 
     /// One node.

@@ -113,6 +113,63 @@ impl From<ModelKey> for String {
     }
 }
 
+/// What models did since a process began.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ModelCount {
+    /// Pictures that went through.
+    pub pictures: u64,
+    /// What they took in all, in microseconds on one thread.
+    pub took_us: u64,
+    /// Pictures that failed.
+    pub failures: u64,
+    /// Times that a loaded model was there already.
+    pub hits: u64,
+    /// Times that it had to be loaded.
+    pub loads: u64,
+}
+
+impl ModelCount {
+    /// What was added since `before`; all of it where something became less, as then it began anew.
+    pub fn since(self, before: Self) -> Self {
+        let parts = |count: Self| [count.pictures, count.took_us, count.failures, count.hits, count.loads];
+        let (now, then) = (parts(self), parts(before));
+        if now.iter().zip(then).any(|(now, then)| *now < then) {
+            return self;
+        }
+        Self {
+            pictures: self.pictures - before.pictures,
+            took_us: self.took_us - before.took_us,
+            failures: self.failures - before.failures,
+            hits: self.hits - before.hits,
+            loads: self.loads - before.loads,
+        }
+    }
+}
+
+impl std::ops::AddAssign for ModelCount {
+    fn add_assign(&mut self, other: Self) {
+        self.pictures += other.pictures;
+        self.took_us += other.took_us;
+        self.failures += other.failures;
+        self.hits += other.hits;
+        self.loads += other.loads;
+    }
+}
+
+/// A model, as the nodes of a hub have it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ModelView {
+    /// The model.
+    #[serde(flatten)]
+    pub network: Network,
+    /// Connected nodes that can run it.
+    pub nodes: u32,
+    /// What it did on all nodes since the hub was started.
+    pub count: ModelCount,
+}
+
 /// Pictures through a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -241,6 +298,16 @@ mod tests {
         assert_eq!(picture.scaled(2).planes(), [(1282, 722), (641, 361), (641, 361)]);
         picture.halved = None;
         assert_eq!((picture.planes(), picture.sample()), (vec![(641, 361)], 2));
+    }
+
+    #[test]
+    fn counts_grow_or_begin_anew() {
+        let count = |pictures| ModelCount { pictures, hits: 1, ..ModelCount::default() };
+        assert_eq!(count(7).since(count(3)), ModelCount { pictures: 4, ..ModelCount::default() });
+        assert_eq!(count(2).since(count(3)), count(2));
+        let mut sum = count(1);
+        sum += count(2);
+        assert_eq!((sum.pictures, sum.hits), (3, 2));
     }
 
     #[test]

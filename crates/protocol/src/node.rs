@@ -1,6 +1,7 @@
 //! What a node and the hub say to each other. In one process the messages travel over channels; between machines, as JSON
 //! over one WebSocket that the node opens.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::UNIX_EPOCH;
 
@@ -10,7 +11,7 @@ use crate::class::Tags;
 use crate::encode::Encoder;
 use crate::error::Failure;
 use crate::id::{Attempt, JobId, NodeId, TaskId};
-use crate::inference::Inference;
+use crate::inference::{Inference, ModelCount};
 use crate::machine::{Machine, MachineDefaults};
 use crate::step::Step;
 use crate::task::{TaskKind, TaskOutput, TaskSpec};
@@ -275,6 +276,11 @@ pub enum ToHub {
     },
     /// How busy the machine is.
     Load(Load),
+    /// What models did there since its process began, by their names.
+    Models {
+        /// All of them.
+        counts: BTreeMap<String, ModelCount>,
+    },
     /// It takes no more work and finishes what runs.
     Draining,
     /// It goes, and has stopped what it was at.

@@ -4,6 +4,8 @@ use crate::id::{Attempt, Digest, FolderId, JobId, NodeId, SessionId, TaskId, Upl
 
 /// Where nodes open their WebSocket.
 pub const NODE_CONNECT: &str = "/api/v1/nodes/connect";
+/// The models of nodes.
+pub const MODELS: &str = "/api/v1/models";
 /// Nodes.
 pub const NODES: &str = "/api/v1/nodes";
 /// Jobs.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use kinora_media::{Control, Tools};
 use kinora_protocol::class::Tags;
+use kinora_protocol::inference::ModelCount;
 use kinora_protocol::node::{
     Capabilities, Grant, Hello, NodeLimits, PROTOCOL, Progress, Renewal, Shared, Slots, Speed, ToHub, ToNode,
 };
@@ -181,7 +182,15 @@ impl Worker {
     /// Talks with a hub until one of them ends it. What runs goes on.
     pub(crate) async fn converse(self: &Arc<Self>, desk: &mut Desk, link: Link, signals: &Signals) -> Ended {
         let load = load::watch();
-        let mut talk = Conversation { worker: self, desk, link, signals, load, draining: false };
+        let mut talk = Conversation {
+            worker: self,
+            desk,
+            link,
+            signals,
+            load,
+            counted: BTreeMap::new(),
+            draining: false,
+        };
         let hello = ToHub::Hello(Box::new(self.hello(talk.desk.holding())));
         if let Err(ended) = talk.say(hello).await {
             return ended;
@@ -230,6 +239,8 @@ struct Conversation<'a> {
     link: Link,
     signals: &'a Signals,
     load: Watching,
+    /// What was said last of what models did.
+    counted: BTreeMap<String, ModelCount>,
     draining: bool,
 }
 
@@ -271,11 +282,22 @@ impl Conversation<'_> {
                 let load = self.load.seen.borrow_and_update().clone();
                 self.say(ToHub::Load(load)).await
             }
-            _ = report.tick() => match self.desk.renewals() {
-                running if running.is_empty() => Ok(()),
-                running => self.say(ToHub::Renew { running }).await,
-            },
+            _ = report.tick() => self.report().await,
         }
+    }
+
+    /// What runs is still wanted, and what models did since it was said last.
+    async fn report(&mut self) -> Result<(), Ended> {
+        let running = self.desk.renewals();
+        if !running.is_empty() {
+            self.say(ToHub::Renew { running }).await?;
+        }
+        let counts = self.worker.models.counts();
+        if counts == self.counted {
+            return Ok(());
+        }
+        self.counted.clone_from(&counts);
+        self.say(ToHub::Models { counts }).await
     }
 
     async fn hear(&mut self, message: ToNode) -> Result<(), Ended> {

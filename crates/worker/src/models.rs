@@ -1,16 +1,17 @@
 //! What runs models on this machine: the library and the models that were found, and sessions for the chunks that need them. It must
 //! not know ffmpeg or what a picture is of.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kinora_ai::onnx::Onnx;
 use kinora_ai::picture::Enhancer;
-use kinora_ai::pool::Pool;
+use kinora_ai::pool::{Count, Pool};
 use kinora_ai::registry::{Entry, Place, Refused, Registry};
 use kinora_ai::session::Backend;
 use kinora_media::pictures;
-use kinora_protocol::inference::{Inference, Pass};
+use kinora_protocol::inference::{Inference, ModelCount, Pass};
 
 use crate::machine;
 
@@ -88,6 +89,17 @@ impl Models {
     /// The models that were found, and those that were left out.
     pub fn registry(&self) -> &Registry {
         &self.registry
+    }
+
+    /// What each model did since the process began.
+    pub fn counts(&self) -> BTreeMap<String, ModelCount> {
+        let counts = self.pool.as_ref().map(|pool| pool.counts()).unwrap_or_default();
+        let told = |(name, count): (String, Count)| {
+            let took_us = u64::try_from(count.took.as_micros()).unwrap_or(u64::MAX);
+            let Count { pictures, failures, hits, loads, .. } = count;
+            (name, ModelCount { pictures, took_us, failures, hits, loads })
+        };
+        counts.into_iter().map(told).collect()
     }
 
     /// The sessions, where there is a library.

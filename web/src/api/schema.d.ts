@@ -731,6 +731,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The models that connected nodes can run, and what they did since the hub was started. */
+        get: operations["listModels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/node-tokens": {
         parameters: {
             query?: never;
@@ -2383,11 +2400,49 @@ export interface components {
             /** @description Where its waveform is, as JSON of `audiowaveform`. */
             waveform?: string | null;
         };
+        /** @description What models did since a process began. */
+        ModelCount: {
+            /**
+             * Format: int64
+             * @description Pictures that failed.
+             */
+            failures: number;
+            /**
+             * Format: int64
+             * @description Times that a loaded model was there already.
+             */
+            hits: number;
+            /**
+             * Format: int64
+             * @description Times that it had to be loaded.
+             */
+            loads: number;
+            /**
+             * Format: int64
+             * @description Pictures that went through.
+             */
+            pictures: number;
+            /**
+             * Format: int64
+             * @description What they took in all, in microseconds on one thread.
+             */
+            took_us: number;
+        };
         /**
          * @description What a model is for.
          * @enum {string}
          */
         ModelTask: "upscale" | "denoise";
+        /** @description A model, as the nodes of a hub have it. */
+        ModelView: components["schemas"]["Network"] & {
+            /** @description What it did on all nodes since the hub was started. */
+            count: components["schemas"]["ModelCount"];
+            /**
+             * Format: int32
+             * @description Connected nodes that can run it.
+             */
+            nodes: number;
+        };
         /** @description A model that a node can run: what a plan needs to know of it. */
         Network: {
             /**
@@ -2905,6 +2960,21 @@ export interface components {
                 size: number;
                 verdict?: components["schemas"]["Verdict"] | null;
             }[];
+            /** @description What to ask for to get the next part; none after the last. */
+            next?: string | null;
+        };
+        /** @description A part of a list. */
+        Page_ModelView: {
+            /** @description The entries. */
+            items: (components["schemas"]["Network"] & {
+                /** @description What it did on all nodes since the hub was started. */
+                count: components["schemas"]["ModelCount"];
+                /**
+                 * Format: int32
+                 * @description Connected nodes that can run it.
+                 */
+                nodes: number;
+            })[];
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
         };
@@ -6642,6 +6712,44 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    listModels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_ModelView"];
+                };
             };
             /** @description Refused */
             "4XX": {

@@ -1,12 +1,14 @@
 //! What is counted for whoever watches the hub over time, as OpenMetrics. What happens is counted when it does; what is so now is
 //! asked when somebody looks. It must not know how it is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Error as FormatError;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use kinora_protocol::event::{Event, TaskChange};
+use kinora_protocol::inference::ModelCount;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::task::TaskKind;
 use kinora_protocol::{ErrorCode, Failure, JobId, TaskId};
@@ -54,6 +56,11 @@ pub(crate) struct Metrics {
     spans: Family<Labels, Counter>,
     answers: Family<Labels, Counter>,
     sockets: Family<Labels, Gauge>,
+    pictures: Family<Labels, Counter>,
+    picture_seconds: Family<Labels, Counter<f64, AtomicU64>>,
+    sessions: Family<Labels, Counter>,
+    /// The same, for who asks for it by model.
+    models: Mutex<BTreeMap<String, ModelCount>>,
     task_seconds: Times,
     answer_seconds: Times,
     /// When tasks were handed out that are not back.
@@ -102,6 +109,10 @@ impl Metrics {
             spans: Family::default(),
             answers: Family::default(),
             sockets: Family::default(),
+            pictures: Family::default(),
+            picture_seconds: Family::default(),
+            sessions: Family::default(),
+            models: Mutex::default(),
             task_seconds: Family::new_with_constructor(|| Histogram::new(OF_TASKS)),
             answer_seconds: Family::new_with_constructor(|| Histogram::new(OF_ANSWERS)),
             began: Mutex::default(),
@@ -124,6 +135,12 @@ impl Metrics {
         all.register("spans", "Parts of traces, by what became of them", metrics.spans.clone());
         all.register("http_requests", "Requests that were answered", metrics.answers.clone());
         all.register("websockets", "WebSockets that are open", metrics.sockets.clone());
+        let pictures = "Pictures that went through models, by model and how";
+        all.register("model_pictures", pictures, metrics.pictures.clone());
+        let times = "What pictures took in models, on one thread";
+        all.register_with_unit("model", times, Unit::Seconds, metrics.picture_seconds.clone());
+        let sessions = "Models that were wanted by pictures, by whether they were loaded already";
+        all.register("model_sessions", sessions, metrics.sessions.clone());
         let times = "How long tasks took from being handed out to being done";
         all.register_with_unit("task", times, Unit::Seconds, metrics.task_seconds.clone());
         let times = "How long requests took until their answer began";
@@ -221,6 +238,25 @@ impl Metrics {
         self.answer_seconds.get_or_create(&of).observe(took.as_secs_f64());
         let of = labels([("method", method), ("route", route), ("status", &status.to_string())]);
         self.answers.get_or_create(&of).inc();
+    }
+
+    /// Models did so much more.
+    pub(crate) fn models(&self, added: &BTreeMap<String, ModelCount>) {
+        for (name, count) in added {
+            let of = |key, value: &str| labels([("model", name), (key, value)]);
+            self.pictures.get_or_create(&of("outcome", "made")).inc_by(count.pictures);
+            self.pictures.get_or_create(&of("outcome", "failed")).inc_by(count.failures);
+            self.sessions.get_or_create(&of("from", "cache")).inc_by(count.hits);
+            self.sessions.get_or_create(&of("from", "disk")).inc_by(count.loads);
+            let seconds = count.took_us as f64 / 1e6;
+            self.picture_seconds.get_or_create(&labels([("model", name)])).inc_by(seconds);
+            *self.of_models().entry(name.clone()).or_default() += *count;
+        }
+    }
+
+    /// What models did since the hub was started.
+    pub(crate) fn of_models(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, ModelCount>> {
+        self.models.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What counts bytes that go one way.

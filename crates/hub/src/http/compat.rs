@@ -3,6 +3,7 @@
 pub(super) mod cluster;
 pub(super) mod edge;
 mod form;
+pub(super) mod inference;
 mod progress;
 pub(super) mod render;
 pub(super) mod service;

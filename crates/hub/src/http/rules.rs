@@ -210,6 +210,7 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/folders/{folder}/files", look(Kind::Folder)),
     post("/api/v1/folders/{folder}/{verb}", act(Kind::Folder)),
     // Nodes.
+    get("/api/v1/models", see(Area::Nodes)),
     get("/api/v1/nodes", see(Area::Nodes)),
     get("/api/v1/nodes/{node}", see(Area::Nodes)),
     delete("/api/v1/nodes/{node}", run(Area::Nodes)),
@@ -237,6 +238,9 @@ pub(super) static ENTRIES: &[Entry] = &[
     post("/api/edge/nodes/register", run(Area::Nodes)),
     unrecorded(post("/api/edge/nodes/{node}/heartbeat", run(Area::Nodes))),
     get("/api/edge/cluster/status", see(Area::System)),
+    get("/api/ai/models", see(Area::Nodes)),
+    get("/api/ai/stats", see(Area::Nodes)),
+    post("/api/ai/inference", make(Area::Jobs)),
     post("/api/video/upload", make(Area::Media)),
     post("/api/video/process", make(Area::Jobs)),
     get("/api/video/tasks/{job}/status", look(Kind::Job)),

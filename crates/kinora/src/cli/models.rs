@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use kinora_ai::registry::{Entry, Place};
-use kinora_protocol::inference::{Inference, ModelTask};
+use kinora_protocol::inference::{Inference, ModelTask, ModelView};
 use kinora_protocol::{ErrorCode, Failure};
 use serde_json::json;
 
 use super::print_json;
+use super::remote::HubAddress;
 use crate::config::Config;
 use crate::models;
 
@@ -52,6 +53,12 @@ pub enum ModelsCommand {
     },
     /// Measure how many pictures a second models make here
     Bench(bench::BenchArgs),
+    /// Show what the models of a hub's nodes did
+    Stats {
+        /// Which hub
+        #[command(flatten)]
+        hub: HubAddress,
+    },
     /// Fetch ONNX Runtime, which runs models, for this user
     Setup(setup::SetupArgs),
 }
@@ -65,6 +72,7 @@ pub async fn run(args: &ModelsArgs, config: &Config) -> Result<(), Failure> {
         ModelsCommand::Pull(args) => add::pull(args, config).await,
         ModelsCommand::Rm { name } => add::remove(name, config),
         ModelsCommand::Bench(args) => bench::run(args, config),
+        ModelsCommand::Stats { hub } => stats(hub).await,
         ModelsCommand::Setup(args) => setup::run(args, config).await,
     }
 }
@@ -177,6 +185,41 @@ fn info(name: &str, as_json: bool, config: &Config) -> Result<(), Failure> {
             serde_json::Value::String(text) => say!("{key:<12} {text}"),
             other => say!("{key:<12} {other}"),
         }
+    }
+    Ok(())
+}
+
+async fn stats(hub: &HubAddress) -> Result<(), Failure> {
+    let models = hub.client()?.models().await?.items;
+    if hub.json {
+        print_json(&models);
+        return Ok(());
+    }
+    say!(
+        "{:<24} {:<8} {:>5} {:>9} {:>9} {:>8} {:>10} {:>6}",
+        "NAME",
+        "TASK",
+        "NODES",
+        "PICTURES",
+        "MS EACH",
+        "FAILED",
+        "FROM CACHE",
+        "LOADED"
+    );
+    for ModelView { network, nodes, count } in &models {
+        let each = match count.pictures {
+            0 => "-".to_owned(),
+            pictures => format!("{:.1}", count.took_us as f64 / 1e3 / pictures as f64),
+        };
+        say!(
+            "{:<24} {:<8} {nodes:>5} {:>9} {each:>9} {:>8} {:>10} {:>6}",
+            network.name,
+            network.task.name(),
+            count.pictures,
+            count.failures,
+            count.hits,
+            count.loads
+        );
     }
     Ok(())
 }

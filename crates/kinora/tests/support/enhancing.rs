@@ -49,6 +49,11 @@ impl Enhancer {
         Some(Self { library: Some(library?), folder: None })
     }
 
+    /// The library that runs models.
+    pub fn library(&self) -> Result<String> {
+        Ok(self.library.as_ref().context("no library")?.display().to_string())
+    }
+
     /// With models of one's own, too.
     pub fn and_folder(self, folder: PathBuf) -> Self {
         Self { folder: Some(folder), ..self }

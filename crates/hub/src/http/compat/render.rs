@@ -8,6 +8,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use kinora_protocol::access::Sight;
 use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
+use kinora_protocol::recipe::{Denoise, Recipe};
 use kinora_protocol::{ErrorCode, JobId};
 use serde_json::{Value, json};
 
@@ -28,6 +29,28 @@ const ENHANCEMENTS: [&str; 8] = [
     "audio_enhancement",
     "hdr_processing",
 ];
+/// What of it is there. What is known about media has the scenes.
+const THERE: [&str; 4] = ["upscaling", "noise_reduction", "scene_analysis", "audio_enhancement"];
+/// What sound is brought to, in LUFS: what services for the web ask for.
+const LOUDNESS: f64 = -16.0;
+
+/// What enhancements come to.
+fn recipe(wanted: &[String]) -> Recipe {
+    let mut recipe = Recipe::default();
+    for name in wanted {
+        match name.as_str() {
+            "upscaling" => recipe.enhance.upscale = Some(2),
+            "noise_reduction" => recipe.enhance.denoise = Some(Denoise::Neural),
+            "audio_enhancement" => {
+                recipe.audio.denoise = Some(true);
+                recipe.audio.loudness = Some(LOUDNESS);
+            }
+            _ => {}
+        }
+    }
+    recipe
+}
+
 /// Names of files that are taken; whether one is a video is seen from its content.
 const FORMATS: [&str; 12] =
     ["mp4", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mpg", "mxf", "flv", "wmv", "ogv"];
@@ -55,8 +78,7 @@ fn check(wanted: &[String]) -> Result<(), Refusal> {
     if let Some(odd) = wanted.iter().find(|name| !ENHANCEMENTS.contains(&name.as_str())) {
         return refuse(format!("there is no enhancement {odd:?}: {}", ENHANCEMENTS.join(", ")));
     }
-    // What is known about media has the scenes.
-    match wanted.iter().find(|name| *name != "scene_analysis") {
+    match wanted.iter().find(|name| !THERE.contains(&name.as_str())) {
         Some(missing) => refuse(format!("{missing} is not available on this hub")),
         None => Ok(()),
     }
@@ -72,7 +94,8 @@ pub(in crate::http) async fn upload(
     let wanted = wanted(form.values.get("enhancements").map_or(&[][..], Vec::as_slice));
     check(&wanted)?;
     hub.describe(&form.media.id).await?;
-    let asked = NewJob { preset: Some("web".to_owned()), ..NewJob::of(Source::Media(form.media.id)) };
+    let recipe = recipe(&wanted);
+    let asked = NewJob { recipe, preset: Some("web".to_owned()), ..NewJob::of(Source::Media(form.media.id)) };
     let job = hub.submit_api(&caller.actor, asked, None).await??.id();
     Ok(Json(json!({ "job_id": job, "status": "pending", "enhancements": wanted })))
 }
@@ -166,6 +189,6 @@ mod tests {
         assert_eq!(words(&["[\"upscaling\",\"stabilization\"]"]), ["upscaling", "stabilization"]);
         assert_eq!(words(&["", " "]), Vec::<String>::new());
         assert!(check(&words(&["scene_analysis"])).is_ok());
-        assert!(check(&words(&["magic"])).is_err() && check(&words(&["upscaling"])).is_err());
+        assert!(check(&words(&["magic"])).is_err() && check(&words(&["stabilization"])).is_err());
     }
 }
