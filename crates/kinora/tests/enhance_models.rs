@@ -52,6 +52,11 @@ fn chunks_of_odd_sources_fit_together() -> Result<()> {
         ("hdr10_hevc", &["--denoise", "neural", "--hdr", "hdr2sdr", "--upscale", "2"]),
         ("vfr", &["--denoise", "neural", "--interpolate", "30"]),
         ("odd_size", &["--upscale", "2"]),
+        ("many_streams", &["--denoise", "neural"]),
+        ("fine_clock", &["--denoise", "neural"]),
+        ("rotated", &["--upscale", "2"]),
+        ("no_pts_asp_b", &["--denoise", "neural"]),
+        ("prores", &["--denoise", "neural"]),
     ] {
         enhancer.fits_together(&place, &made(name)?.path, flags)?;
     }

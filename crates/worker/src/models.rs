@@ -138,19 +138,26 @@ impl pictures::Models for Models {
             return Err(format!("the model {:?} cannot be run: {why}", network.name));
         };
         let enhancer = Enhancer::new(&entry.model, &pass.picture);
-        let (needs, free) = (enhancer.memory(), machine::free_memory());
-        let fit = (free as f64 * PART / needs.max(1) as f64) as usize;
-        if fit == 0 {
+        let at_once = fit(&enhancer, machine::free_memory()).map_err(|why| {
             let (width, height) = (pass.picture.width, pass.picture.height);
-            return Err(format!(
-                "the model {:?} needs about {} MB of memory for a picture of {width}x{height}, and {} MB are free",
-                network.name,
-                needs >> 20,
-                free >> 20
-            ));
-        }
-        let at_once = pool.at_once().min(fit);
+            format!("the model {:?} needs {why} for a picture of {width}x{height}", network.name)
+        })?;
+        let at_once = pool.at_once().min(at_once);
         Ok(Box::new(Ready { pool: Arc::clone(pool), entry: entry.clone(), enhancer, at_once }))
+    }
+}
+
+/// How many pictures there is memory for.
+fn fit(enhancer: &Enhancer, free: u64) -> Result<usize, String> {
+    let needs = enhancer.memory();
+    match (free as f64 * PART / needs.max(1) as f64) as usize {
+        0 => Err(format!(
+            "about {} MB of memory (of {} MB that are free, {} % may be used)",
+            needs >> 20,
+            free >> 20,
+            PART * 100.0
+        )),
+        fit => Ok(fit),
     }
 }
 
@@ -171,5 +178,54 @@ impl pictures::Makes for Ready {
         let seen: Vec<&[u8]> = seen.iter().map(|bytes| bytes.as_slice()).collect();
         let made = self.pool.with(&self.entry, |session| self.enhancer.make(session, &seen));
         made.map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kinora_protocol::inference::{ModelTask, Planar};
+    use kinora_protocol::media::Color;
+
+    use super::*;
+
+    #[test]
+    fn no_more_pictures_than_there_is_memory_for() {
+        let registry = Registry::read(None);
+        let find = |task: ModelTask| registry.entries.iter().find(|entry| entry.model.task == task);
+        let model = &find(ModelTask::Upscale).expect("ours").model;
+        let of = |width, height| {
+            let format = "yuv420p".to_owned();
+            let color = Color::default();
+            let halved = Some([1, 1]);
+            Enhancer::new(
+                model,
+                &Planar { width, height, format, halved, depth: 8, color, sample_aspect: None },
+            )
+        };
+        let (small, large) = (of(640, 360), of(7680, 4320));
+        assert!(small.memory() < 200 << 20, "{}", small.memory() >> 20);
+        assert!((500 << 20..3 << 30).contains(&large.memory()), "{}", large.memory() >> 20);
+        assert!(fit(&small, 8 << 30).is_ok_and(|at_once| at_once > 20));
+        assert_eq!(fit(&large, 4 * large.memory()), Ok(3));
+        let why = fit(&large, 512 << 20).expect_err("too little");
+        assert!(why.contains("of 512 MB that are free"), "{why}");
+    }
+
+    #[test]
+    fn a_model_that_is_not_there() {
+        use kinora_media::pictures::Models as _;
+        let network = Registry::read(None).entries.first().expect("ours").model.network(true);
+        let picture = Planar {
+            width: 2,
+            height: 2,
+            format: "gray".to_owned(),
+            halved: None,
+            depth: 8,
+            color: Color::default(),
+            sample_aspect: None,
+        };
+        let pass = Pass { network, picture, from_rgb: false };
+        let why = Models::none("it was switched off").open(&pass).err().expect("none");
+        assert!(why.contains("it was switched off"), "{why}");
     }
 }

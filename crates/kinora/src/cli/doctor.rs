@@ -7,6 +7,7 @@ use kinora_media::Tools;
 use kinora_media::trial::{self, Trial};
 use kinora_protocol::Failure;
 use kinora_protocol::encode::Encoder;
+use kinora_protocol::inference::Inference;
 use kinora_protocol::machine::{Machine, MachineDefaults, Tier};
 use kinora_protocol::node::Sandboxing;
 use kinora_worker::machine;
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use super::complain;
 use crate::config::Config;
-use crate::tools;
+use crate::{models, tools};
 
 /// Flags of `kinora doctor`.
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ pub struct Report {
     problem: Option<String>,
     encoders: Vec<EncoderReport>,
     system: System,
+    inference: Inference,
     advice: Vec<String>,
 }
 
@@ -78,6 +80,7 @@ pub async fn examine(config: &Config) -> Report {
         problem: None,
         encoders: Vec::new(),
         system: system(),
+        inference: models::find(config).state().clone(),
         advice: Vec::new(),
     };
     let tools = match tools::find(config).await {
@@ -186,6 +189,10 @@ fn print(report: &Report) {
     match &system.sandbox {
         Sandboxing::Full => say!("  ok       sandbox: ffmpeg sees its own files alone and has no network"),
         weaker => say!("  no       sandbox: {}", weaker.words()),
+    }
+    match &report.inference {
+        Inference::Ready { runtime, models } => say!("  ok       {} models, run by {runtime}", models.len()),
+        Inference::Missing { reason } => say!("  no       models: {reason}"),
     }
     if let Some(reason) = &system.without_control_groups {
         say!("  note     started like this, ffmpeg has no control group of its own: {reason}");

@@ -123,7 +123,8 @@ fn begin(spec: &ChunkSpec, path: &Path, mut args: Args) -> Args {
 fn pictures(args: &mut Args, rest: &[(Vec<Through>, String)], passthrough: [&'static str; 2]) {
     let hz = rest.first().and_then(|(models, _)| models.first()).map_or(1, |through| through.hz);
     args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
-    args.words(["-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
+    // Chapters would come along, with a unit of time of their own.
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
 }
 
 /// All outputs.
