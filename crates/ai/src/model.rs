@@ -134,6 +134,7 @@ impl Model {
             task: self.task,
             frames: self.frames,
             scale: self.scale,
+            limited: self.limited,
             usual,
         }
     }
@@ -183,6 +184,9 @@ impl Model {
         let scales = self.task == ModelTask::Upscale;
         if scales != (self.scale > 1) {
             return Err(format!("a scale of {} does not fit the task {}", self.scale, self.task.name()));
+        }
+        if scales && self.frames > 1 {
+            return Err("a model that makes pictures larger gets one frame at a time here".to_owned());
         }
         if self.limited && self.task != ModelTask::Denoise {
             return Err("only what a denoiser takes away can be limited to the noise".to_owned());

@@ -40,7 +40,8 @@ impl Enhancer {
         // Numbers of four bytes for the luma that goes in and comes out; of a tile the model holds some dozens of planes, twice.
         let side = (self.tiling.tile + 3 * self.tiling.overlap) as u64 * 3 / 2;
         let tile = samples.min(side * side) * 4 * PLANES;
-        bytes * (self.frames as u64 + scale * scale)
+        // One that is made waits for those before it while the next one is.
+        bytes * (self.frames as u64 + 2 * scale * scale)
             + samples * 4 * (self.frames as u64 + scale * scale)
             + tile
     }

@@ -179,9 +179,13 @@ impl Registry {
 pub fn put(folder: &Path, model: &Model, weights: &[u8]) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let text = Manifest { models: vec![model.clone()] }.text()?;
+    let (file, manifest) = (folder.join(&model.file), folder.join(format!("{}.toml", model.name)));
+    if let Some(there) = [&file, &manifest].into_iter().find(|path| path.exists()) {
+        return Err(format!("{} is there already", there.display()));
+    }
     // The manifest comes last: without it, nobody looks at the weights.
-    write(&folder.join(&model.file), weights)?;
-    write(&folder.join(format!("{}.toml", model.name)), text.as_bytes())
+    write(&file, weights)?;
+    write(&manifest, text.as_bytes())
 }
 
 /// Takes a model out of a folder.
@@ -194,17 +198,23 @@ pub fn remove(folder: &Path, entry: &Entry) -> Result<(), String> {
     };
     let failed = |path: &Path, e: std::io::Error| format!("{}: {e}", path.display());
     let files = std::fs::read_dir(folder).map_err(|e| failed(folder, e))?;
+    // By another model.
+    let mut wanted = false;
     for path in files.flatten().map(|file| file.path()) {
         let said =
             std::fs::read_to_string(&path).ok().filter(|_| path.extension().is_some_and(|e| e == "toml"));
         let Some(mut manifest) = said.and_then(|text| Manifest::read(&text).ok()) else { continue };
         let before = manifest.models.len();
         manifest.models.retain(|model| model.name != entry.model.name);
+        wanted |= manifest.models.iter().any(|model| model.file == entry.model.file);
         match manifest.models.len() {
             left if left == before => {}
             0 => std::fs::remove_file(&path).map_err(|e| failed(&path, e))?,
             _ => write(&path, manifest.text()?.as_bytes())?,
         }
+    }
+    if wanted {
+        return Ok(());
     }
     std::fs::remove_file(weights).map_err(|e| failed(weights, e))
 }

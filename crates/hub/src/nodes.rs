@@ -8,7 +8,6 @@ use kinora_jobs::schedule;
 use kinora_plan::sizing::{self, Capacity};
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
-use kinora_protocol::inference::ModelCount;
 use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Load, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
 use kinora_protocol::{Attempt, NodeId, TaskId};
@@ -103,8 +102,6 @@ pub(crate) struct Node {
     pub(crate) held: HashMap<Key, Held>,
     /// How busy it said that its machine is.
     pub(crate) load: Option<Load>,
-    /// What models did there, as it said last.
-    pub(crate) models: BTreeMap<String, ModelCount>,
     to_node: mpsc::UnboundedSender<ToNode>,
 }
 
@@ -226,7 +223,6 @@ impl Nodes {
             shares_files: false,
             held: held.collect(),
             load: None,
-            models: BTreeMap::new(),
             to_node,
             hello,
         };

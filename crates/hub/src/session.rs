@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::app::models;
 use crate::nodes::{Held, Key, SessionId, Standing};
 use crate::{Hub, HubError, LEASE, Result, lease_until, now_ms};
 
@@ -219,10 +218,13 @@ impl Session {
                 self.within(|node| node.load = Some(load));
                 Ok(())
             }
-            ToHub::Models { counts } => {
-                if let Some(added) = self.within(|node| models::added(&mut node.models, counts)) {
-                    self.hub.metrics().models(&added);
-                }
+            ToHub::Models { mut added } => {
+                // Of those that it has: names are labels, of which there must not be too many.
+                let known = self.within(|node| {
+                    let models = node.hello.capabilities.inference.models();
+                    added.retain(|name, _| models.iter().any(|model| model.name == *name));
+                });
+                known.is_some().then(|| self.hub.metrics().models(&added));
                 Ok(())
             }
             ToHub::Draining => {

@@ -132,6 +132,7 @@ mod tests {
             task: ModelTask::Denoise,
             frames: 3,
             scale: 1,
+            limited: false,
             usual: true,
         };
         let can = Capabilities {

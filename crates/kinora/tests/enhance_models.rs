@@ -190,6 +190,25 @@ fn the_smallest_picture_and_a_film_of_one_frame() -> Result<()> {
     Ok(())
 }
 
+/// Encoders are told the rate of the film: from times in a pipe it would be guessed, and pictures of this size are too few for that.
+#[test]
+fn encoders_know_the_rate_of_large_pictures() -> Result<()> {
+    let Some(enhancer) = Enhancer::with_models() else { return Ok(()) };
+    let place = Place::new()?;
+    let source = clip(
+        "large.mp4",
+        "-f lavfi -i testsrc2=size=1920x1080:rate=30000/1001 -frames:v 6 -c:v libx264 -preset ultrafast -pix_fmt yuv420p",
+    )?;
+    for encoder in ["libsvtav1", "libx264", "libvpx-vp9"] {
+        let made = place.at(&format!("{encoder}.mkv"));
+        let mut command = enhancer.kinora();
+        command.arg("enhance").arg(&source).arg(&made).args(["--denoise", "neural", "--encoder", encoder]);
+        run(&mut command)?.succeeded().context(encoder)?;
+        ensure!(video_entry(&made, "r_frame_rate")? == "30000/1001", "{encoder}");
+    }
+    Ok(())
+}
+
 #[test]
 fn they_are_nearer_to_the_film_than_filters_are() -> Result<()> {
     let Some(enhancer) = Enhancer::with_models() else { return Ok(()) };
@@ -271,6 +290,7 @@ fn models_that_make_no_sense_are_refused() -> Result<()> {
     refused(&enhancer, &place, &good, &["--task", "upscale"], "scale of 2")?;
     refused(&enhancer, &place, &good, &["--task", "denoise", "--frames", "3"], "3 planes")?;
     refused(&enhancer, &place, &good, &["--task", "denoise", "--frames", "2"], "in the middle")?;
+    refused(&enhancer, &place, &good, &["--task", "upscale", "--frames", "3"], "one frame at a time")?;
     refused(&enhancer, &place, &good, &["--task", "denoise", "--name", "same"], "already")?;
     refused(&enhancer, &place, &good, &["--task", "denoise", "--name", "kinora-denoise3"], "already")?;
     refused(&enhancer, &place, &good, &["--task", "denoise", "--name", "../x"], "letters")?;

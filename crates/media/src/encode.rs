@@ -11,7 +11,7 @@ use crate::command::chunk::{self, ChunkPaths};
 use crate::error::MediaError;
 use crate::inspect::{self, SourceFrames};
 use crate::pictures::{self, Models};
-use crate::process::Control;
+use crate::process::{self, Control};
 use crate::tools::Tools;
 use crate::{fragments, hash, window};
 
@@ -101,8 +101,11 @@ pub async fn before_and_after(
     let input = input(&spec.window, source, size, scratch).await?;
     let what = "making the preview";
     let aside = scratch.join("before.png");
-    let programs = chunk::before_and_after(spec, tools.passthrough(), shown, &input, (&aside, out));
-    pictures::run((tools, models), what, programs, control).await?;
+    let preview = chunk::before_and_after(spec, tools.passthrough(), shown, &input, (&aside, out));
+    if let Some(before) = preview.before {
+        process::run(&tools.ffmpeg(what, before), control).await?;
+    }
+    pictures::run((tools, models), what, preview.programs, control).await?;
     if is_written(out) { Ok(()) } else { Err(MediaError::not_exact(what, "there is no frame at that time")) }
 }
 

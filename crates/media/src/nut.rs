@@ -15,6 +15,7 @@ const MAGIC: &[u8] = b"nut/multimedia container\0";
 /// Packets begin with one of these.
 const MAIN: u64 = 0x4E4D_7A56_1F5F_04AD;
 const STREAM: u64 = 0x4E53_1140_5BF2_F9DB;
+const INFO: u64 = 0x4E49_AB68_B596_BA78;
 const SYNCPOINT: u64 = 0x4E4B_E4AD_EECA_4569;
 /// A packet that is longer than this has a checksum of its header.
 const SHORT_PACKET: u64 = 4096;

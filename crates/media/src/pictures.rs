@@ -133,7 +133,7 @@ fn flow(
         }
         let out = &last.through.pass;
         let size = out.picture.scaled(out.network.scale);
-        let written = write(pictures, (size.width, size.height), (tag, hz), sends);
+        let written = write(pictures, (size.width, size.height), (tag, hz, last.through.rate), sends);
         // Who made nothing any more tells why, and the first knows best.
         let ended = parts.into_iter().map(|part| part.join().unwrap_or_else(|_| Err(Stop(BROKE.to_owned()))));
         ended.chain(std::iter::once(written)).fold(Ok(()), Result::and)
@@ -241,7 +241,7 @@ fn hand_out(
 fn write(
     pictures: Receiver<Coming>,
     size: (u32, u32),
-    (tag, hz): (&Tag, i64),
+    (tag, hz, rate): (&Tag, i64, Rational),
     sends: &mpsc::Sender<Vec<u8>>,
 ) -> Result<(), Stop> {
     let mut writer: Option<nut::Writer> = None;
@@ -254,7 +254,7 @@ fn write(
         let nut = match (&mut writer, tag.get().zip(Rational::new(1, hz))) {
             (Some(writer), _) => writer,
             (none, Some((tag, unit))) => {
-                let (begun, begin) = nut::Writer::begin(*tag, size, unit);
+                let (begun, begin) = nut::Writer::begin(*tag, size, unit, Some(rate));
                 piece = begin;
                 none.insert(begun)
             }

@@ -236,7 +236,12 @@ impl<T: Takes> Reading<'_, T> {
                 return None;
             };
             silent_since_its_end = false;
-            if self.takes.take(piece.get(..length).unwrap_or_default()).await == LineMeans::Movement {
+            let taken = tokio::select! {
+                taken = self.takes.take(piece.get(..length).unwrap_or_default()) => taken,
+                // Who takes it may be busy for long.
+                () = control.cancel.cancelled() => return Some(Stop::Cancelled),
+            };
+            if taken == LineMeans::Movement {
                 self.deadline = Instant::now() + control.stall;
             }
         }
@@ -267,6 +272,9 @@ impl<T> Reading<'_, T> {
     /// Decoding up to a late chunk, or moving the index of a large file to its front, says nothing for minutes; but a program
     /// that still reads is alive.
     fn wind_up_if_it_reads(&mut self, group: &Group<'_>, control: &Control) {
+        if self.fed.is_some_and(Fed::waits) {
+            self.deadline = Instant::now() + control.stall;
+        }
         let read = self.fed.map(Fed::bytes).or_else(|| group.bytes_read());
         if let Some(read) = read.filter(|read| *read != self.bytes_read) {
             self.bytes_read = read;

@@ -61,7 +61,12 @@ pub(crate) fn settle(
     let Some(video) = found else { return Err(refuse("there are no pictures that could be enhanced")) };
     let made = (video.width, video.height);
     let (width, height) = upright(video);
-    *video = VideoFacts { width, height, rotation: 0, ..video.clone() };
+    // Turned, a sample is as high as it was wide.
+    let turned = matches!(video.rotation, 90 | 270);
+    let aspect = video.sample_aspect;
+    let sample_aspect =
+        if turned { aspect.and_then(|aspect| Rational::new(aspect.den(), aspect.num())) } else { aspect };
+    *video = VideoFacts { width, height, rotation: 0, sample_aspect, ..video.clone() };
     let (chain, notes) = (&mut enhanced.chain, &mut enhanced.notes);
     check_models(wanted)?;
     chain.extend(deinterlace(wanted, video, notes)?);

@@ -67,6 +67,9 @@ pub struct Network {
     pub frames: u32,
     /// So many times the width and height come out.
     pub scale: u32,
+    /// Whether what it takes away is held to the noise.
+    #[serde(default)]
+    pub limited: bool,
     /// Whether it is taken when a recipe names none.
     #[serde(default)]
     pub usual: bool,

@@ -276,10 +276,10 @@ pub enum ToHub {
     },
     /// How busy the machine is.
     Load(Load),
-    /// What models did there since its process began, by their names.
+    /// What models did there since it said so last, by their names.
     Models {
-        /// All of them.
-        counts: BTreeMap<String, ModelCount>,
+        /// Those that did something.
+        added: BTreeMap<String, ModelCount>,
     },
     /// It takes no more work and finishes what runs.
     Draining,

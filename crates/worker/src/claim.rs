@@ -119,6 +119,8 @@ pub(crate) struct Desk {
     speeds: OnceCell<Vec<Speed>>,
     /// What the hub said last.
     limits: NodeLimits,
+    /// What was said so far of what models did.
+    counted: BTreeMap<String, ModelCount>,
 }
 
 impl Desk {
@@ -182,15 +184,7 @@ impl Worker {
     /// Talks with a hub until one of them ends it. What runs goes on.
     pub(crate) async fn converse(self: &Arc<Self>, desk: &mut Desk, link: Link, signals: &Signals) -> Ended {
         let load = load::watch();
-        let mut talk = Conversation {
-            worker: self,
-            desk,
-            link,
-            signals,
-            load,
-            counted: BTreeMap::new(),
-            draining: false,
-        };
+        let mut talk = Conversation { worker: self, desk, link, signals, load, draining: false };
         let hello = ToHub::Hello(Box::new(self.hello(talk.desk.holding())));
         if let Err(ended) = talk.say(hello).await {
             return ended;
@@ -239,8 +233,6 @@ struct Conversation<'a> {
     link: Link,
     signals: &'a Signals,
     load: Watching,
-    /// What was said last of what models did.
-    counted: BTreeMap<String, ModelCount>,
     draining: bool,
 }
 
@@ -293,11 +285,17 @@ impl Conversation<'_> {
             self.say(ToHub::Renew { running }).await?;
         }
         let counts = self.worker.models.counts();
-        if counts == self.counted {
+        let since = |(name, count): (&String, &ModelCount)| {
+            (name.clone(), count.since(self.desk.counted.get(name).copied().unwrap_or_default()))
+        };
+        let mut added: BTreeMap<String, ModelCount> = counts.iter().map(since).collect();
+        added.retain(|_, count| *count != ModelCount::default());
+        if added.is_empty() {
             return Ok(());
         }
-        self.counted.clone_from(&counts);
-        self.say(ToHub::Models { counts }).await
+        self.say(ToHub::Models { added }).await?;
+        self.desk.counted = counts;
+        Ok(())
     }
 
     async fn hear(&mut self, message: ToNode) -> Result<(), Ended> {

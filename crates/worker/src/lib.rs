@@ -9,6 +9,7 @@ pub mod identity;
 mod jitter;
 mod load;
 pub mod machine;
+mod memory;
 pub mod models;
 mod ranges;
 pub mod reach;

@@ -25,14 +25,6 @@ pub fn examine() -> Machine {
     }
 }
 
-/// Bytes of memory that could be used now.
-pub fn free_memory() -> u64 {
-    let memory = MemoryRefreshKind::nothing().with_ram();
-    let system = System::new_with_specifics(RefreshKind::nothing().with_memory(memory));
-    let allowed = system.cgroup_limits().filter(|limits| limits.total_memory > 0).map(|l| l.free_memory);
-    allowed.map_or(system.available_memory(), |allowed| allowed.min(system.available_memory()))
-}
-
 /// Graphics processors that can do more than show a console.
 fn gpus() -> Vec<String> {
     if cfg!(all(target_os = "macos", target_arch = "aarch64")) {

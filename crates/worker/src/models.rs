@@ -13,7 +13,7 @@ use kinora_ai::session::Backend;
 use kinora_media::pictures;
 use kinora_protocol::inference::{Inference, ModelCount, Pass};
 
-use crate::machine;
+use crate::memory;
 
 /// Part of the free memory that pictures on their way through models may take.
 const PART: f64 = 0.75;
@@ -86,6 +86,12 @@ impl Models {
         &self.state
     }
 
+    /// What it can run, as words: others make other pictures.
+    pub fn keys(&self) -> Vec<String> {
+        let models = self.state.models().iter().filter(|model| model.usual);
+        models.map(|model| model.key().as_str().to_owned()).collect()
+    }
+
     /// The models that were found, and those that were left out.
     pub fn registry(&self) -> &Registry {
         &self.registry
@@ -128,8 +134,12 @@ fn is_there(place: &Path) -> bool {
 impl pictures::Models for Models {
     fn open(&self, pass: &Pass) -> Result<Box<dyn pictures::Makes>, String> {
         let network = &pass.network;
-        let found =
-            self.registry.entries.iter().find(|entry| entry.model.network(false).key() == network.key());
+        // Two names may stand for the same weights.
+        let is = |entry: &&Entry| {
+            let known = entry.model.network(false);
+            (&known.name, known.key(), known.limited) == (&network.name, network.key(), network.limited)
+        };
+        let found = self.registry.entries.iter().find(is);
         let Some((entry, pool)) = found.zip(self.pool.as_ref()) else {
             let why = match &self.state {
                 Inference::Missing { reason } => reason.clone(),
@@ -138,7 +148,7 @@ impl pictures::Models for Models {
             return Err(format!("the model {:?} cannot be run: {why}", network.name));
         };
         let enhancer = Enhancer::new(&entry.model, &pass.picture);
-        let at_once = fit(&enhancer, machine::free_memory()).map_err(|why| {
+        let at_once = fit(&enhancer, memory::free()).map_err(|why| {
             let (width, height) = (pass.picture.width, pass.picture.height);
             format!("the model {:?} needs {why} for a picture of {width}x{height}", network.name)
         })?;

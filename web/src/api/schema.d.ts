@@ -2450,6 +2450,8 @@ export interface components {
              * @description Frames that go in for one that comes out, which is the one in their middle.
              */
             frames: number;
+            /** @description Whether what it takes away is held to the noise. */
+            limited?: boolean;
             /** @description Name. */
             name: string;
             /**

@@ -5,9 +5,10 @@ use kinora_jobs::schedule;
 use kinora_plan::settle::{self, Available};
 use kinora_plan::sizing::Capacity;
 use kinora_protocol::Failure;
-use kinora_protocol::class::Class;
+use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::{Encoder, Settled};
 use kinora_protocol::enhance;
+use kinora_protocol::inference::Inference;
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::node::Capabilities;
@@ -15,6 +16,9 @@ use kinora_protocol::node::Capabilities;
 use super::expand::container_of;
 use crate::Hub;
 use crate::nodes::add_missing;
+
+/// A build with what chunks ask of its nodes, and what these have together.
+type Best = (Capabilities, Class, Capacity);
 
 /// Nodes with one ffmpeg build, and what a job comes to on them.
 pub(crate) struct Crew {
@@ -50,23 +54,25 @@ impl Hub {
             add_missing(&mut all, &build.encoders);
             inference.and(&build.inference);
         }
-        let available = Available { encoders: &all, inference: &inference };
-        let outcome = settle::settle(&request.recipe, facts, container, available)?;
-        let video = outcome.settled.video.encoded();
-        let encoder = video.map(|video| video.encode.encoder);
-        let models = || video.into_iter().flat_map(|video| enhance::models(&video.enhance));
         let jobs = self.inner.settings.jobs;
-        let mut best: Option<(Capabilities, Class, Capacity)> = None;
-        for build in builds {
-            let Some(encoder) = encoder.filter(|e| build.encoders.contains(e)) else { continue };
-            let build_name = schedule::build_name(&build.ffmpeg);
-            let class = Class::chunk(encoder, build_name, request.tags.clone()).with_models(models());
-            // Nobody of a build may be there any more.
-            let capacity = self.inner.nodes.together(&class, jobs);
-            let capacity = capacity.unwrap_or(Capacity { cores: 0, machines: 0, jobs, seconds: None });
-            if best.as_ref().is_none_or(|(_, _, best)| capacity.cores > best.cores) {
-                best = Some((build, class, capacity));
-            }
+        let chosen = |inference: &Inference| -> Result<_, Failure> {
+            let available = Available { encoders: &all, inference };
+            let outcome = settle::settle(&request.recipe, facts, container, available)?;
+            let best = self.best(&builds, &outcome.settled, &request.tags);
+            Ok((outcome, best))
+        };
+        let (mut outcome, mut best) = chosen(&inference)?;
+        // The encoder may be on one node and the models on another.
+        let nobody = |best: &Option<Best>| {
+            best.as_ref().is_some_and(|(build, class, capacity)| {
+                let able =
+                    |can| schedule::serves(class, can, &schedule::build_name(&build.ffmpeg), &request.tags);
+                !class.models.is_empty() && capacity.machines == 0 && !able(prober)
+            })
+        };
+        if nobody(&best) {
+            let reason = "no node has both the encoder and the models that are wanted".to_owned();
+            (outcome, best) = chosen(&Inference::Missing { reason })?;
         }
         let alone = Capacity { cores: prober.cores, machines: 1, jobs, seconds: None };
         let (build, class, capacity) = match best {
@@ -83,5 +89,25 @@ impl Hub {
             class,
             ffmpeg: build.ffmpeg,
         })
+    }
+
+    /// Of the builds whose nodes can do a settled job the one with most processors; none when no video is encoded.
+    fn best(&self, builds: &[Capabilities], settled: &Settled, tags: &Tags) -> Option<Best> {
+        let video = settled.video.encoded()?;
+        let encoder = video.encode.encoder;
+        let jobs = self.inner.settings.jobs;
+        let mut best: Option<Best> = None;
+        for build in builds.iter().filter(|build| build.encoders.contains(&encoder)) {
+            let name = schedule::build_name(&build.ffmpeg);
+            let class =
+                Class::chunk(encoder, name, tags.clone()).with_models(enhance::models(&video.enhance));
+            // Nobody of a build may be there any more.
+            let capacity = self.inner.nodes.together(&class, jobs);
+            let capacity = capacity.unwrap_or(Capacity { cores: 0, machines: 0, jobs, seconds: None });
+            if best.as_ref().is_none_or(|(_, _, best)| capacity.cores > best.cores) {
+                best = Some((build.clone(), class, capacity));
+            }
+        }
+        best
     }
 }

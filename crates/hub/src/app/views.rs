@@ -173,6 +173,12 @@ impl Hub {
         let Some(encoder) = class.encoder.map(Encoder::name) else {
             return Some(format!("no worker is connected{tags}"));
         };
+        let plain = Class { models: Vec::new(), ..class.clone() };
+        if !class.models.is_empty() && supply(&plain) != Supply::Nobody {
+            return Some(format!(
+                "no worker with {encoder} is connected{tags} that can run the models of the job"
+            ));
+        }
         if supply(&Class { build: None, ..class.clone() }) == Supply::Nobody {
             return Some(format!("no worker with {encoder} is connected{tags}"));
         }

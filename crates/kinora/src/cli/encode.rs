@@ -97,9 +97,12 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
     let tools = tools::find(config).await?;
     let interrupt = interruption();
     let state = State::open(&args.output, args.state_dir.as_deref())?;
+    let models = models::find_for(&recipe.enhance, config);
+    // What was begun with a model cannot go on without it.
+    let made_by = [&[tools.build.clone()][..], &models.keys()].concat().join(" ");
     let local = Local {
         tools: tools.clone(),
-        models: models::find_for(&recipe.enhance, config),
+        models,
         trials: Trials::Hardware(wanted_encoders(&recipe)),
         chunks: args.jobs,
         tags: Tags::NONE,
@@ -114,7 +117,7 @@ async fn encode(args: &EncodeArgs, config: &Config, started: Instant) -> Result<
         work: Work::Encode,
         input: state::absolute(&args.input)?,
         output: state::absolute(&args.output)?,
-        idempotency_key: Some(state::key(&args.input, &args.output, &recipe, &tools.build)?),
+        idempotency_key: Some(state::key(&args.input, &args.output, &recipe, &made_by)?),
         recipe,
         priority: 0,
         required_nodes: 0,

@@ -57,7 +57,9 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
     };
     let write = |args: &mut Args| renditions(args, spec, passthrough, paths);
     if stages.rest.is_empty() {
-        let mut args = begin(spec, paths.input, input::prologue());
+        let mut args = input::prologue();
+        hardware(&mut args, spec.encode.encoder);
+        let mut args = begin(spec, paths.input, args);
         branches(&mut stages.first, spec);
         args.option("-filter_complex", stages.first + &source);
         write(&mut args);
@@ -114,7 +116,6 @@ fn silent() -> Args {
 /// A program that reads the source.
 fn begin(spec: &ChunkSpec, path: &Path, mut args: Args) -> Args {
     args.words(["-y", "-max_error_rate", "1"]);
-    hardware(&mut args, spec.encode.encoder);
     open(&mut args, &spec.clock, spec.window.seek, path);
     args
 }
@@ -248,6 +249,15 @@ pub fn cut(clock: &Clock, a: i64, (from, end): (i64, i64), shift: i64) -> String
     }
 }
 
+/// What makes a preview.
+#[derive(Debug)]
+pub struct Preview {
+    /// What has to run before, and to its end: it keeps the frame as it is, where models are between the programs.
+    pub before: Option<Line>,
+    /// What makes the picture.
+    pub programs: Programs,
+}
+
 /// The first frame of a chunk as it is, and beside it as it becomes, both in the size that it comes out, as a PNG. `aside` is where
 /// it is kept as it is while models work on it.
 pub fn before_and_after(
@@ -256,32 +266,33 @@ pub fn before_and_after(
     (width, height): (u32, u32),
     path: &Path,
     (aside, out): (&Path, &Path),
-) -> Programs {
+) -> Preview {
     let seen =
         format!("trim=end_frame=1,scale={width}:{height}:flags=bicubic,setsar=1,setpts=0,format=rgb24");
     let before = format!("[y]{},{seen}", cut(&spec.clock, spec.a, (spec.a, spec.b), 0));
     let after = format!("{},{seen}[after]", filters(spec, &spec.filters, &spec.encode));
     let stages = stages::of(spec);
-    let png = |args: &mut Args, label: &str, out: &Path| {
-        args.words(["-map", label, "-frames:v", "1", "-c:v", "png", "-f", "image2pipe"]).writes(out);
+    let png = |args: &mut Args, graph: String, out: &Path| {
+        args.option("-filter_complex", graph);
+        args.words(["-map", "[v]", "-frames:v", "1", "-c:v", "png", "-f", "image2pipe"]).writes(out);
     };
+    let mut first = begin(spec, path, input::prologue());
     if stages.rest.is_empty() {
-        let mut args = begin(spec, path, input::prologue());
         let graph = stages.first;
-        args.option("-filter_complex", format!("{graph}{after};{before}[before];[before][after]hstack[v]"));
-        png(&mut args, "[v]", out);
-        return Programs { first: args.finish(), rest: Vec::new() };
+        png(&mut first, format!("{graph}{after};{before}[before];[before][after]hstack[v]"), out);
+        let programs = Programs { first: first.finish(), rest: Vec::new() };
+        return Preview { before: None, programs };
     }
-    let mut first = begin(spec, path, silent());
-    first.option("-filter_complex", format!("{}[v];{before}[before]", stages.first));
-    pictures(&mut first, &stages.rest, passthrough);
-    png(&mut first, "[before]", aside);
-    in_a_row(first, stages, passthrough, |args, graph| {
+    let clocked = clocked(&spec.clock, spec.a);
+    png(&mut first, format!("[0:{}]{clocked}null[y];{before}[v]", spec.stream), aside);
+    let mut decode = begin(spec, path, silent());
+    decode.option("-filter_complex", format!("{}[v];[y]nullsink", stages.first));
+    pictures(&mut decode, &stages.rest, passthrough);
+    let programs = in_a_row(decode, stages, passthrough, |args, graph| {
         input::source(args, aside);
-        let beside = format!("{graph}{after};[1:v]{seen}[before];[before][after]hstack[v]");
-        args.option("-filter_complex", beside);
-        png(args, "[v]", out);
-    })
+        png(args, format!("{graph}{after};[1:v]{seen}[before];[before][after]hstack[v]"), out);
+    });
+    Preview { before: Some(first.finish()), programs }
 }
 
 /// The frames of the chunk on their ways to the encoders of its renditions.

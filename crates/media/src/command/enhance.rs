@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use kinora_protocol::Rational;
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Support, Transfer};
-use kinora_protocol::inference::{ModelTask, Pass};
+use kinora_protocol::inference::{ModelTask, Pass, Planar};
 
 /// The enhancements of a chain before frames are repeated or interpolated, whether they are interpolated, and what is after that.
 pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], bool, &[Enhancement]) {
@@ -48,20 +48,39 @@ pub(super) fn filters(one: &Enhancement, hz: i64) -> String {
 
 /// Pictures as a model takes them, after a comma.
 pub(super) fn planes(pass: &Pass) -> String {
-    let matrix = if pass.from_rgb { ",scale=out_color_matrix=bt709:out_range=tv" } else { "" };
-    format!("{matrix},format={}", pass.picture.format)
+    // Of the one size that the model was made ready for, also where a broadcast goes over to another.
+    let Planar { width, height, format, .. } = &pass.picture;
+    let matrix = if pass.from_rgb { ":out_color_matrix=bt709:out_range=tv" } else { "" };
+    format!(",scale={width}:{height}:flags=bicubic{matrix},format={format}")
 }
+
+/// What is said again of pictures that come from a model: names that all versions of the filter know.
+const SPACES: [&str; 5] = ["bt709", "bt470bg", "smpte170m", "smpte240m", "bt2020nc"];
+const PRIMARIES: [&str; 5] = ["bt709", "bt470bg", "smpte170m", "smpte240m", "bt2020"];
+const TRANSFERS: [&str; 6] = ["bt709", "smpte170m", "smpte2084", "arib-std-b67", "bt2020-10", "iec61966-2-1"];
 
 /// What pictures that come from a model do not say of themselves, after commas.
 pub(super) fn described(pass: &Pass) -> String {
     let mut filters = String::new();
-    let range = match pass.picture.color.range.as_deref() {
+    let color = &pass.picture.color;
+    let range = match color.range.as_deref() {
         Some("pc") => Some("full"),
         Some("tv") => Some("limited"),
         _ => None,
     };
-    if let Some(range) = range {
-        let _ = write!(filters, ",setparams=range={range}");
+    let named = |names: &[&'static str], said: &Option<String>| {
+        names.iter().copied().find(|name| said.as_deref() == Some(name))
+    };
+    let said = [
+        ("range", range),
+        ("colorspace", named(&SPACES, &color.space)),
+        ("color_primaries", named(&PRIMARIES, &color.primaries)),
+        ("color_trc", named(&TRANSFERS, &color.transfer)),
+    ];
+    let said: Vec<String> =
+        said.iter().filter_map(|(option, value)| Some(format!("{option}={}", (*value)?))).collect();
+    if !said.is_empty() {
+        let _ = write!(filters, ",setparams={}", said.join(":"));
     }
     // These names say the range, too: what follows would change it otherwise.
     if pass.picture.format.starts_with("yuvj") {

@@ -709,9 +709,9 @@ fn chunk_on_vaapi() {
             -progress pipe:1
             -stats_period 0.5
             -max_alloc 536870912
+            -vaapi_device /dev/dri/renderD128
             -y
             -max_error_rate 1
-            -vaapi_device /dev/dri/renderD128
             -copyts
             -noaccurate_seek
             -seek_timestamp 1
@@ -1677,6 +1677,7 @@ fn models_spec() -> ChunkSpec {
             task,
             frames: if upscales { 1 } else { 3 },
             scale: if upscales { 2 } else { 1 },
+            limited: false,
             usual: true,
         };
         let picture = Planar {
@@ -1748,7 +1749,7 @@ fn programs_with_models_between_them() {
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/w/in.mp4
-            -filter_complex [0:0]split[x][y];[x]trim=start_pts=23552:end_pts=53248,setpts=PTS+(0),bwdif=mode=send_frame:parity=auto:deint=all,settb=1/12800,format=yuv420p[v];[y]trim=start_pts=23552:end_pts=54272,setpts=PTS+(0)[h]
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=23552:end_pts=53248,setpts=PTS+(0),bwdif=mode=send_frame:parity=auto:deint=all,settb=1/12800,scale=720:576:flags=bicubic,format=yuv420p[v];[y]trim=start_pts=23552:end_pts=54272,setpts=PTS+(0)[h]
             -map [v]
             -fps_mode passthrough
             -enc_time_base 1/12800
@@ -1775,7 +1776,7 @@ fn programs_with_models_between_them() {
             -protocol_whitelist pipe
             -f nut
             -i pipe:0
-            -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,minterpolate=fps=50/1:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10,trim=start_pts=100:end_pts=200,tpad=stop=-1:stop_mode=clone,trim=end_frame=100,settb=1/50,setpts=900+N*1,format=yuv420p[v]
+            -filter_complex [0:v]null,setparams=range=limited,setsar=16/15,minterpolate=fps=50/1:mi_mode=mci:mc_mode=aobmc:me_mode=bidir:me=hexbs:scd=fdiff:scd_threshold=10,trim=start_pts=100:end_pts=200,tpad=stop=-1:stop_mode=clone,trim=end_frame=100,settb=1/50,setpts=900+N*1,scale=720:576:flags=bicubic,format=yuv420p[v]
             -map [v]
             -fps_mode passthrough
             -enc_time_base 1/50
@@ -1868,8 +1869,34 @@ fn a_preview_by_a_model() {
     let all = models_spec();
     let spec = ChunkSpec { enhance: all.enhance[3..4].to_vec(), context: None, resample: None, ..all };
     let files = (Path::new("/w/before.png"), Path::new("/w/out.png"));
-    let programs = chunk::before_and_after(&spec, PASSTHROUGH, (1440, 1152), Path::new("/w/in.mp4"), files);
-    let (first, rest) = row(programs);
+    let preview = chunk::before_and_after(&spec, PASSTHROUGH, (1440, 1152), Path::new("/w/in.mp4"), files);
+    check(&preview.before.unwrap(), expect![[r#"
+        -hide_banner
+        -nostdin
+        -v error
+        -nostats
+        -progress pipe:1
+        -stats_period 0.5
+        -max_alloc 536870912
+        -y
+        -max_error_rate 1
+        -copyts
+        -noaccurate_seek
+        -seek_timestamp 1
+        -ss 1.000500
+        -max_pixels 35651584
+        -codec_whitelist h264,hevc,vvc,av1,libdav1d,libaom-av1,vp8,vp9,libvpx,libvpx-vp9,vp6,vp6a,vp6f,mpeg4,msmpeg4v1,msmpeg4v2,msmpeg4,msmpeg4v3,mpeg2video,mpegvideo,mpeg1video,mjpeg,prores,dnxhd,cfhd,hap,ffv1,ffvhuff,huffyuv,utvideo,v210,v308,v408,v410,r210,rawvideo,qtrle,svq1,svq3,cinepak,jpeg2000,libopenjpeg,dvvideo,h261,h263,h263i,h263p,flv,vc1,wmv1,wmv2,wmv3,theora,gif,png,apng,bmp,tiff,webp,aac,aac_fixed,aac_latm,mp3,mp3float,mp2,mp2float,mp1,mp1float,ac3,ac3_fixed,eac3,dca,truehd,mlp,opus,libopus,vorbis,libvorbis,flac,alac,wavpack,tta,ape,speex,libspeex,nellymoser,wmav1,wmav2,wmapro,wmalossless,wmavoice,amrnb,amrwb,gsm,gsm_ms,s302m,adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_swf,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_bluray,pcm_dvd,subrip,srt,ass,ssa,webvtt,mov_text,text
+        -protocol_whitelist file
+        -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
+        -max_streams 64
+        -i file:/w/in.mp4
+        -filter_complex [0:0]null[y];[y]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),trim=end_frame=1,scale=1440:1152:flags=bicubic,setsar=1,setpts=0,format=rgb24[v]
+        -map [v]
+        -frames:v 1
+        -c:v png
+        -f image2pipe file:/w/before.png
+    "#]]);
+    let (first, rest) = row(preview.programs);
     check(
         &first,
         expect![[r#"
@@ -1890,7 +1917,7 @@ fn a_preview_by_a_model() {
             -format_whitelist mov,matroska,avi,mpegts,mpegps,mpegvideo,mpeg,mxf,flv,live_flv,ogg,wav,mp3,flac,aac,ac3,gif,png_pipe,jpeg_pipe,webp_pipe,ivf,h264,hevc,asf,y4m,yuv4mpegpipe
             -max_streams 64
             -i file:/w/in.mp4
-            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),format=yuv420p[v];[y]trim=start_pts=25600:end_pts=51200,setpts=PTS+(0),trim=end_frame=1,scale=1440:1152:flags=bicubic,setsar=1,setpts=0,format=rgb24[before]
+            -filter_complex [0:0]split[x][y];[x]trim=start_pts=25600:end_pts=51200,setpts=PTS+(204800),scale=720:576:flags=bicubic,format=yuv420p[v];[y]nullsink
             -map [v]
             -fps_mode passthrough
             -enc_time_base 1/12800
@@ -1898,10 +1925,6 @@ fn a_preview_by_a_model() {
             -map_chapters -1
             -c:v rawvideo
             -f nut pipe:1
-            -map [before]
-            -frames:v 1
-            -c:v png
-            -f image2pipe file:/w/before.png
         "#]],
     );
     check(

@@ -2,7 +2,7 @@
 
 use kinora_protocol::Rational;
 
-use super::{MAGIC, MAIN, SHORT_PACKET, STREAM, SYNCPOINT, checksum, flag};
+use super::{INFO, MAGIC, MAIN, SHORT_PACKET, STREAM, SYNCPOINT, checksum, flag};
 
 /// Frames may be this far from a syncpoint; each has one of its own.
 const MAX_DISTANCE: u64 = 32_768;
@@ -21,8 +21,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// The head of a stream of pictures, whose times count in `unit` seconds. `tag` is what ffmpeg knows the pixel format by.
-    pub fn begin(tag: [u8; 4], (width, height): (u32, u32), unit: Rational) -> (Self, Vec<u8>) {
+    /// The head of a stream of pictures, whose times count in `unit` seconds. `tag` is what ffmpeg knows the pixel format by; `rate` is
+    /// what encoders are told of frames a second, where times alone would be guessed from.
+    pub fn begin(
+        tag: [u8; 4],
+        (width, height): (u32, u32),
+        unit: Rational,
+        rate: Option<Rational>,
+    ) -> (Self, Vec<u8>) {
         let mut main = Vec::new();
         for value in [3, 1, MAX_DISTANCE, 1] {
             put(&mut main, value);
@@ -49,6 +55,9 @@ impl Writer {
         let mut bytes = MAGIC.to_vec();
         packet(&mut bytes, MAIN, main);
         packet(&mut bytes, STREAM, stream);
+        if let Some(rate) = rate.filter(|rate| rate.is_positive()) {
+            packet(&mut bytes, INFO, info("r_frame_rate", &format!("{}/{}", rate.num(), rate.den())));
+        }
         (Self { position: bytes.len() as u64, syncpoint: None }, bytes)
     }
 
@@ -74,6 +83,24 @@ impl Writer {
         self.position += (bytes.len() + length) as u64;
         bytes
     }
+}
+
+/// What is said of the first stream.
+fn info(name: &str, value: &str) -> Vec<u8> {
+    let mut info = Vec::new();
+    put(&mut info, 1);
+    // Of no chapter, one entry.
+    put_signed(&mut info, 0);
+    for value in [0, 0, 1] {
+        put(&mut info, value);
+    }
+    put(&mut info, name.len() as u64);
+    info.extend_from_slice(name.as_bytes());
+    // Text.
+    put_signed(&mut info, -1);
+    put(&mut info, value.len() as u64);
+    info.extend_from_slice(value.as_bytes());
+    info
 }
 
 /// The table of what the first byte of a frame stands for: of one, that the frame says everything itself; of the others, nothing.

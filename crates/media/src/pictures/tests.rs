@@ -36,6 +36,7 @@ fn opened(frames: u32, keep: Option<(i64, i64)>, tells: Tells) -> Opened {
         task: ModelTask::Denoise,
         frames,
         scale: 1,
+        limited: false,
         usual: false,
     };
     let picture = Planar {
@@ -47,14 +48,19 @@ fn opened(frames: u32, keep: Option<(i64, i64)>, tells: Tells) -> Opened {
         color: Color::default(),
         sample_aspect: None,
     };
-    let through = Through { pass: Pass { network, picture, from_rgb: false }, keep, hz: 25 };
+    let through = Through {
+        pass: Pass { network, picture, from_rgb: false },
+        keep,
+        hz: 25,
+        rate: Rational::new(25, 1).unwrap(),
+    };
     Opened { through, makes: Box::new(tells) }
 }
 
 /// What comes of pictures with the numbers from 0 on, which are 10 apart in time.
 fn through(models: Vec<Opened>, count: u8) -> Result<Vec<(i64, u8)>, String> {
     // In a finer unit than was asked for, as ffmpeg does.
-    let (mut writer, mut bytes) = nut::Writer::begin(*b"Y800", (4, 4), Rational::new(1, 400).unwrap());
+    let (mut writer, mut bytes) = nut::Writer::begin(*b"Y800", (4, 4), Rational::new(1, 400).unwrap(), None);
     for n in 0..count {
         bytes.extend(writer.frame(i64::from(n) * 160, 16));
         bytes.extend([n; 16]);

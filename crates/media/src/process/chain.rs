@@ -2,7 +2,7 @@
 //! what the bytes are.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::ChildStdin;
@@ -24,22 +24,32 @@ pub type Work = Box<dyn FnOnce(Receiver<Vec<u8>>, Sender<Vec<u8>>) -> Result<(),
 pub(super) struct Fed {
     feeding: JoinHandle<()>,
     bytes: Arc<AtomicU64>,
+    waits: Arc<AtomicBool>,
 }
 
 impl Fed {
     pub(super) fn by(mut input: Receiver<Vec<u8>>, mut pipe: ChildStdin) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
-        let given = Arc::clone(&bytes);
+        let waits = Arc::new(AtomicBool::new(true));
+        let (given, waiting) = (Arc::clone(&bytes), Arc::clone(&waits));
         let feeding = tokio::spawn(async move {
             while let Some(piece) = input.recv().await {
+                waiting.store(false, Ordering::Relaxed);
                 if pipe.write_all(&piece).await.is_err() {
                     return;
                 }
                 given.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                waiting.store(true, Ordering::Relaxed);
             }
+            waiting.store(false, Ordering::Relaxed);
             let _ = pipe.shutdown().await;
         });
-        Self { feeding, bytes }
+        Self { feeding, bytes, waits }
+    }
+
+    /// Whether it has taken all that there is so far: what it does then is up to who makes more.
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 
     /// Bytes that it has taken so far.

@@ -22,10 +22,10 @@ pub struct EnhanceFlags {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=4), help_heading = "Enhancement")]
     pub upscale: Option<u32>,
     /// By what to upscale: lanczos, or a model's name [default: Kinora's own model where one can be run]
-    #[arg(long, value_name = "NAME", requires = "upscale", help_heading = "Enhancement")]
+    #[arg(long, value_name = "NAME", help_heading = "Enhancement")]
     pub upscaler: Option<String>,
     /// Model for --denoise neural [default: Kinora's own]
-    #[arg(long, value_name = "NAME", requires = "denoise", help_heading = "Enhancement")]
+    #[arg(long, value_name = "NAME", help_heading = "Enhancement")]
     pub denoiser: Option<String>,
     /// Less noise around speech
     #[arg(long, help_heading = "Enhancement")]
@@ -57,7 +57,11 @@ impl EnhanceFlags {
             interpolate: self.interpolate.as_ref().map(rate).transpose()?.or(before.interpolate),
             upscale: self.upscale.or(before.upscale),
             upscaler: self.upscaler.clone().or_else(|| before.upscaler.clone()),
-            denoiser: self.denoiser.clone().or_else(|| before.denoiser.clone()),
+            // A model that the recipe names is of its own way to take noise away.
+            denoiser: self
+                .denoiser
+                .clone()
+                .or_else(|| before.denoiser.clone().filter(|_| self.denoise.is_none())),
         };
         let audio = &mut recipe.audio;
         audio.denoise = said(self.audio_denoise).or(audio.denoise);

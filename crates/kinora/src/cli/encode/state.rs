@@ -166,7 +166,7 @@ pub fn absolute(path: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(path).map_err(|e| disk(path, &e))
 }
 
-/// What makes two runs the same: the input as it is on disk, the recipe, the output, the ffmpeg build. A file that was
+/// What makes two runs the same: the input as it is on disk, the recipe, the output, the ffmpeg build and the models. A file that was
 /// touched or copied is another job, but its chunks are found again by their content.
 ///
 /// # Errors

@@ -135,9 +135,11 @@ pub(super) async fn pull(args: &PullArgs, config: &Config) -> Result<(), Failure
         let Some(url) = &model.url else {
             return Err(bad(format!("{said}: model {:?} has no url", model.name)));
         };
+        // Whatever its file is called there: here it has the name of the model.
+        let model = Model { file: format!("{}.onnx", model.name), ..model.clone() };
         let path = aside.path().join(&model.file);
         fetch::file(url, &model.sha256, model.bytes.min(LARGEST), &path, config.draw).await?;
-        take(model, &path, &found, config)?;
+        take(&model, &path, &found, config)?;
     }
     Ok(())
 }

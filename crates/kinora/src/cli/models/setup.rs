@@ -63,7 +63,10 @@ pub(super) async fn run(args: &SetupArgs, config: &Config) -> Result<(), Failure
         return Err(Failure::new(ErrorCode::BadInput, why));
     };
     let library = data.join(LIBRARY);
-    if let (false, Ok(runtime)) = (args.force, usable(&library)) {
+    // A process keeps the library that it has loaded first.
+    if !args.force
+        && let Ok(runtime) = usable(&library)
+    {
         say!("{}: {runtime} is there", library.display());
         return Ok(());
     }

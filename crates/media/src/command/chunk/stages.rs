@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use kinora_plan::time;
+use kinora_protocol::Rational;
 use kinora_protocol::enhance::Enhancement;
 use kinora_protocol::inference::Pass;
 use kinora_protocol::task::{ChunkSpec, Resample};
@@ -19,6 +20,8 @@ pub struct Through {
     pub keep: Option<(i64, i64)>,
     /// Ticks a second of the frames' times.
     pub hz: i64,
+    /// Frames a second, as encoders are told.
+    pub rate: Rational,
 }
 
 /// What is done to frames in a row of programs.
@@ -36,9 +39,11 @@ impl Stages {
         self.rest.last_mut().map_or(&mut self.first, |(_, filters)| filters)
     }
 
-    fn add(&mut self, one: &Enhancement, hz: i64) {
+    fn add(&mut self, one: &Enhancement, hz: i64, rate: Rational) {
         match one {
-            Enhancement::Network(pass) => self.model(Through { pass: Pass::clone(pass), keep: None, hz }),
+            Enhancement::Network(pass) => {
+                self.model(Through { pass: Pass::clone(pass), keep: None, hz, rate });
+            }
             filters => self.filters().push_str(&enhance::filters(filters, hz)),
         }
     }
@@ -60,13 +65,14 @@ impl Stages {
 pub(super) fn of(spec: &ChunkSpec) -> Stages {
     let (clock, seen) = (&spec.clock, spec.seen());
     let mut stages = Stages::default();
+    let rate = spec.encode.nominal_rate;
     let first = &mut stages.first;
     let _ = write!(first, "[0:{}]{}split[x][y];[x]", spec.stream, clocked(clock, spec.a));
     let (before, motion, after) = enhance::around_rate(&spec.enhance);
     let zero = spec.resample.map_or(spec.shift, |resample| -resample.origin);
     let (look, alone) = enhance::looking_around(before);
     first.push_str(&cut(clock, spec.a, seen, zero));
-    look.iter().for_each(|one| stages.add(one, clock.hz));
+    look.iter().for_each(|one| stages.add(one, clock.hz, rate));
     if spec.context.is_some() && !motion {
         // What was only looked at goes.
         let (from, to) = (spec.a + zero, spec.b + zero);
@@ -79,12 +85,12 @@ pub(super) fn of(spec: &ChunkSpec) -> Stages {
             }
         }
     }
-    alone.iter().for_each(|one| stages.add(one, clock.hz));
+    alone.iter().for_each(|one| stages.add(one, clock.hz, rate));
     if let Some(resample) = spec.resample {
-        let rate = at_rate(spec, resample, motion);
-        stages.filters().push_str(&rate);
+        let constant = at_rate(spec, resample, motion);
+        stages.filters().push_str(&constant);
     }
-    after.iter().for_each(|one| stages.add(one, out_hz(spec)));
+    after.iter().for_each(|one| stages.add(one, out_hz(spec), rate));
     stages
 }
 
