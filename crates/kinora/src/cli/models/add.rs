@@ -22,7 +22,7 @@ const LARGEST: u64 = 1 << 31;
 pub struct AddArgs {
     /// The model, in one ONNX file
     pub file: PathBuf,
-    /// What it is for: upscale takes luma [1,frames,h,w] from 0 to 1 and gives [1,1,h*scale,w*scale]; denoise gives [1,1,h,w]
+    /// What it is for: it takes luma from 0 to 1 as (1, frames, h, w), and gives (1, 1, h times scale, w times scale)
     #[arg(long, value_enum)]
     pub task: TaskArg,
     /// Name [default: that of the file]
