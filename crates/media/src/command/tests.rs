@@ -1870,7 +1870,9 @@ fn a_preview_by_a_model() {
     let spec = ChunkSpec { enhance: all.enhance[3..4].to_vec(), context: None, resample: None, ..all };
     let files = (Path::new("/w/before.png"), Path::new("/w/out.png"));
     let preview = chunk::before_and_after(&spec, PASSTHROUGH, (1440, 1152), Path::new("/w/in.mp4"), files);
-    check(&preview.before.unwrap(), expect![[r#"
+    check(
+        &preview.before.unwrap(),
+        expect![[r#"
         -hide_banner
         -nostdin
         -v error
@@ -1895,7 +1897,8 @@ fn a_preview_by_a_model() {
         -frames:v 1
         -c:v png
         -f image2pipe file:/w/before.png
-    "#]]);
+    "#]],
+    );
     let (first, rest) = row(preview.programs);
     check(
         &first,
