@@ -1,6 +1,7 @@
 //! Pictures through a model: luma as numbers from 0 to 1, chroma brought along. It must not know where pictures come from or go to.
 
-use kinora_protocol::inference::{ModelTask, Planar};
+use kinora_protocol::inference::ModelTask;
+use kinora_protocol::planes::Planar;
 
 use crate::lanczos;
 use crate::limit;

@@ -8,7 +8,8 @@ use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use kinora_protocol::Rational;
-use kinora_protocol::inference::Pass;
+use kinora_protocol::inference::Network;
+use kinora_protocol::planes::{By, Pass, Planar};
 use tokio::sync::mpsc;
 
 use crate::command::chunk::{Programs, Through};
@@ -23,7 +24,7 @@ pub trait Models: Send + Sync {
     ///
     /// # Errors
     /// In words, when there is no such model, or not enough memory.
-    fn open(&self, pass: &Pass) -> Result<Box<dyn Makes>, String>;
+    fn open(&self, network: &Network, picture: &Planar) -> Result<Box<dyn Makes>, String>;
 }
 
 /// A model that is ready.
@@ -43,8 +44,8 @@ pub trait Makes: Send + Sync {
 pub struct NoModels;
 
 impl Models for NoModels {
-    fn open(&self, pass: &Pass) -> Result<Box<dyn Makes>, String> {
-        Err(format!("nothing runs the model {:?} here", pass.network.name))
+    fn open(&self, network: &Network, _: &Planar) -> Result<Box<dyn Makes>, String> {
+        Err(format!("nothing runs the model {:?} here", network.name))
     }
 }
 
@@ -68,7 +69,7 @@ pub async fn run(
         let failed = |reason| MediaError::Model { what: what.to_owned(), reason };
         let opened: Result<Vec<Opened>, String> = through
             .into_iter()
-            .map(|through| models.open(&through.pass).map(|makes| Opened { through, makes }))
+            .map(|through| open(&through.pass, models).map(|makes| Opened { through, makes }))
             .collect();
         let (opened, used, said) = (opened.map_err(failed)?, Arc::clone(&used), what.to_owned());
         let work: Work = Box::new(move |taken, sends| {
@@ -80,6 +81,13 @@ pub async fn run(
     let finished = process::chain(first, rest, control).await?;
     let used = used.lock().unwrap_or_else(PoisonError::into_inner).as_secs_f64();
     Ok(Finished { cpu_seconds: finished.cpu_seconds + used, ..finished })
+}
+
+/// Gets ready what makes something of pictures.
+fn open(pass: &Pass, models: &dyn Models) -> Result<Box<dyn Makes>, String> {
+    match &pass.by {
+        By::Network(network) => models.open(network, &pass.picture),
+    }
 }
 
 struct Opened {
@@ -132,7 +140,7 @@ fn flow(
             parts.push(scope.spawn(move || hand_out(&opened.through, from, &order, &to)));
         }
         let out = &last.through.pass;
-        let size = out.picture.scaled(out.network.scale);
+        let size = out.made();
         let written = write(pictures, (size.width, size.height), (tag, hz, last.through.rate), sends);
         // Who made nothing any more tells why, and the first knows best.
         let ended = parts.into_iter().map(|part| part.join().unwrap_or_else(|_| Err(Stop(BROKE.to_owned()))));
@@ -203,7 +211,7 @@ fn hand_out(
     order: &SyncSender<Order>,
     to: &SyncSender<Coming>,
 ) -> Result<(), Stop> {
-    let around = through.pass.network.frames as usize / 2;
+    let around = through.pass.around();
     let wanted = |pts: i64| through.keep.is_none_or(|(from, to)| (from..to).contains(&pts));
     let (mut seen, mut next) = (VecDeque::<Picture>::new(), 0);
     let mut more = true;

@@ -3,8 +3,9 @@
 
 use kinora_protocol::Failure;
 use kinora_protocol::enhance::Enhancement;
-use kinora_protocol::inference::{Inference, ModelTask, Network, Pass, Planar};
+use kinora_protocol::inference::{Inference, ModelTask, Network};
 use kinora_protocol::media::VideoFacts;
+use kinora_protocol::planes::{By, Pass, Planar};
 use kinora_protocol::recipe::LANCZOS;
 
 use crate::pixel::{Chroma, PixelFormat};
@@ -50,7 +51,7 @@ pub(crate) fn denoise(
     match chosen(ModelTask::Denoise, named, inference)? {
         Ok(model) => {
             notes.extend(opaque(video));
-            Ok(Enhancement::Network(Box::new(pass(model, video))))
+            Ok(Enhancement::Pass(Box::new(pass(By::Network(model.clone()), video))))
         }
         Err(reason) => {
             notes.push(format!("noise is taken away as by denoise = strong, and not by a model: {reason}"));
@@ -81,10 +82,10 @@ pub(crate) fn upscale(
     notes.extend(opaque(video));
     let (mut chain, mut reached) = (Vec::new(), 1);
     while model.scale > 1 && reached * model.scale <= factor {
-        let pass = pass(model, video);
-        let made = pass.picture.scaled(model.scale);
+        let pass = pass(By::Network(model.clone()), video);
+        let made = pass.made();
         (video.width, video.height) = (made.width, made.height);
-        chain.push(Enhancement::Network(Box::new(pass)));
+        chain.push(Enhancement::Pass(Box::new(pass)));
         reached *= model.scale;
     }
     if chain.is_empty() {
@@ -106,8 +107,8 @@ fn opaque(video: &VideoFacts) -> Option<String> {
     is.then(|| "transparency is left out: models make opaque pictures".to_owned())
 }
 
-/// Pictures as they are through a model; the facts become those of the planes that it works on.
-fn pass(model: &Network, video: &mut VideoFacts) -> Pass {
+/// Pictures as they are worked on sample by sample; the facts become those of the planes.
+pub(crate) fn pass(by: By, video: &mut VideoFacts) -> Pass {
     let (format, halved, depth) = planes(&video.pix_fmt);
     let rgb = PixelFormat::parse(&video.pix_fmt).chroma == Chroma::Rgb;
     if rgb {
@@ -127,7 +128,7 @@ fn pass(model: &Network, video: &mut VideoFacts) -> Pass {
         color: video.color.clone(),
         sample_aspect: video.sample_aspect.filter(|aspect| aspect.is_positive()),
     };
-    Pass { network: model.clone(), picture, from_rgb: rgb }
+    Pass { picture, from_rgb: rgb, by }
 }
 
 /// The planar format with the chroma and the depth of another: its name, how often its chroma is halved, and its depth.

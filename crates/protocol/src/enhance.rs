@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::inference::{ModelKey, Pass};
+use crate::inference::{ModelKey, Network};
+use crate::planes::Pass;
 
 /// Luminance of diffuse white in HDR, in cd/m² (ITU-R BT.2408).
 pub const REFERENCE_WHITE: u32 = 203;
@@ -40,8 +41,8 @@ pub enum Enhancement {
         /// Height that comes out, in samples.
         height: u32,
     },
-    /// By a model: larger pictures, or less noise.
-    Network(Box<Pass>),
+    /// Sample by sample, between programs: by a model, for instance.
+    Pass(Box<Pass>),
     /// Into HDR10.
     Expand {
         /// Colours that come in.
@@ -118,10 +119,7 @@ impl Enhancement {
             Self::Deinterlace => Support { before: 2, after: 2 },
             // The filter along time averages five frames.
             Self::DenoiseLight => Support { before: 2, after: 2 },
-            Self::Network(pass) => {
-                let around = pass.network.frames as usize / 2;
-                Support { before: around, after: around }
-            }
+            Self::Pass(pass) => Support { before: pass.around(), after: pass.around() },
             // Two frames on each side of the gap between two, and one to tell a new scene by.
             Self::Interpolate => Support { before: 3, after: 3 },
         }
@@ -131,7 +129,7 @@ impl Enhancement {
 /// The models that a chain needs.
 pub fn models(chain: &[Enhancement]) -> impl Iterator<Item = ModelKey> {
     chain.iter().filter_map(|one| match one {
-        Enhancement::Network(pass) => Some(pass.network.key()),
+        Enhancement::Pass(pass) => pass.network().map(Network::key),
         _ => None,
     })
 }

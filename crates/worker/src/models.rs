@@ -11,7 +11,8 @@ use kinora_ai::pool::{Count, Pool};
 use kinora_ai::registry::{Entry, Place, Refused, Registry};
 use kinora_ai::session::Backend;
 use kinora_media::pictures;
-use kinora_protocol::inference::{Inference, ModelCount, Pass};
+use kinora_protocol::inference::{Inference, ModelCount, Network};
+use kinora_protocol::planes::Planar;
 
 use crate::memory;
 
@@ -132,8 +133,7 @@ fn is_there(place: &Path) -> bool {
 }
 
 impl pictures::Models for Models {
-    fn open(&self, pass: &Pass) -> Result<Box<dyn pictures::Makes>, String> {
-        let network = &pass.network;
+    fn open(&self, network: &Network, picture: &Planar) -> Result<Box<dyn pictures::Makes>, String> {
         // Two names may stand for the same weights.
         let is = |entry: &&Entry| {
             let known = entry.model.network(false);
@@ -147,9 +147,9 @@ impl pictures::Models for Models {
             };
             return Err(format!("the model {:?} cannot be run: {why}", network.name));
         };
-        let enhancer = Enhancer::new(&entry.model, &pass.picture);
+        let enhancer = Enhancer::new(&entry.model, picture);
         let at_once = fit(&enhancer, memory::free()).map_err(|why| {
-            let (width, height) = (pass.picture.width, pass.picture.height);
+            let (width, height) = (picture.width, picture.height);
             format!("the model {:?} needs {why} for a picture of {width}x{height}", network.name)
         })?;
         let at_once = pool.at_once().min(at_once);
@@ -193,7 +193,7 @@ impl pictures::Makes for Ready {
 
 #[cfg(test)]
 mod tests {
-    use kinora_protocol::inference::{ModelTask, Planar};
+    use kinora_protocol::inference::ModelTask;
     use kinora_protocol::media::Color;
 
     use super::*;
@@ -234,8 +234,7 @@ mod tests {
             color: Color::default(),
             sample_aspect: None,
         };
-        let pass = Pass { network, picture, from_rgb: false };
-        let why = Models::none("it was switched off").open(&pass).err().expect("none");
+        let why = Models::none("it was switched off").open(&network, &picture).err().expect("none");
         assert!(why.contains("it was switched off"), "{why}");
     }
 }

@@ -1451,6 +1451,11 @@ export interface components {
              */
             seq: number;
         };
+        /** @description By what something becomes of pictures. */
+        By: {
+            /** @description A model. */
+            network: components["schemas"]["Network"];
+        };
         /**
          * Format: binary
          * @description Bytes as they are.
@@ -1812,7 +1817,7 @@ export interface components {
             width: number;
         } | (components["schemas"]["Pass"] & {
             /** @enum {string} */
-            enhancement: "network";
+            enhancement: "pass";
         }) | {
             /** @enum {string} */
             enhancement: "expand";
@@ -3169,12 +3174,12 @@ export interface components {
             /** @description What to ask for to get the next part; none after the last. */
             next?: string | null;
         };
-        /** @description Pictures through a model. */
+        /** @description Pictures, and what is done to them. */
         Pass: {
+            /** @description By what something becomes of them. */
+            by: components["schemas"]["By"];
             /** @description Whether they are red, green and blue before, and become luma and chroma for it. */
             from_rgb: boolean;
-            /** @description The model. */
-            network: components["schemas"]["Network"];
             /** @description The pictures that go in. */
             picture: components["schemas"]["Planar"];
         };

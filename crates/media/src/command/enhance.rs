@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 
 use kinora_protocol::Rational;
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Support, Transfer};
-use kinora_protocol::inference::{ModelTask, Pass, Planar};
+use kinora_protocol::inference::ModelTask;
+use kinora_protocol::planes::{Pass, Planar};
 
 /// The enhancements of a chain before frames are repeated or interpolated, whether they are interpolated, and what is after that.
 pub(super) fn around_rate(chain: &[Enhancement]) -> (&[Enhancement], bool, &[Enhancement]) {
     let late = |one: &Enhancement| match one {
         Enhancement::Interpolate | Enhancement::Upscale { .. } | Enhancement::Expand { .. } => true,
-        Enhancement::Network(pass) => pass.network.task == ModelTask::Upscale,
+        Enhancement::Pass(pass) => pass.network().is_some_and(|network| network.task == ModelTask::Upscale),
         _ => false,
     };
     let (before, rest) = chain.split_at(chain.iter().position(late).unwrap_or(chain.len()));
@@ -40,8 +41,8 @@ pub(super) fn filters(one: &Enhancement, hz: i64) -> String {
             "scale={width}:{height}:flags=lanczos+accurate_rnd+full_chroma_int,cas=strength=0.4:planes=1"
         ),
         Enhancement::Expand { from, format } => expand(from, format),
-        // It changes the rate, and so is no filter among others; a model is no filter at all.
-        Enhancement::Interpolate | Enhancement::Network(_) => return String::new(),
+        // It changes the rate, and so is no filter among others; what works on samples is no filter at all.
+        Enhancement::Interpolate | Enhancement::Pass(_) => return String::new(),
     };
     format!(",{filters}")
 }

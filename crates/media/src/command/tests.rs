@@ -11,10 +11,11 @@ use kinora_protocol::encode::{
     Settled, VideoSettings, VideoWork,
 };
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, SoundEnhancements, Transfer};
-use kinora_protocol::inference::{ModelTask, Network, Pass, Planar};
+use kinora_protocol::inference::{ModelTask, Network};
 use kinora_protocol::media::{
     AudioFacts, Color, ContentLight, HdrStatic, Mastering, MediaFacts, Stream, StreamKind, VideoFacts,
 };
+use kinora_protocol::planes::{By, Pass, Planar};
 use kinora_protocol::recipe::{AudioCodec, Container, Verify};
 use kinora_protocol::task::{
     AudioSpec, ChunkSpec, Clock, Context, FrameRange, PackageSpec, Preroll, Resample, Stretch, Window,
@@ -1689,7 +1690,7 @@ fn models_spec() -> ChunkSpec {
             color: Color { range: Some("tv".to_owned()), ..Color::default() },
             sample_aspect: Some(ratio(16, 15)),
         };
-        Enhancement::Network(Box::new(Pass { network, picture, from_rgb: false }))
+        Enhancement::Pass(Box::new(Pass { picture, from_rgb: false, by: By::Network(network) }))
     };
     ChunkSpec {
         enhance: vec![
@@ -1722,7 +1723,12 @@ fn programs_with_models_between_them() {
     let (first, rest) = row(chunk::encode(&models_spec(), PASSTHROUGH, paths));
     let models: Vec<Vec<(&str, i64)>> = rest
         .iter()
-        .map(|(models, _)| models.iter().map(|m| (m.pass.network.name.as_str(), m.hz)).collect())
+        .map(|(models, _)| {
+            models
+                .iter()
+                .map(|m| (m.pass.network().map_or("", |network| network.name.as_str()), m.hz))
+                .collect()
+        })
         .collect();
     assert_eq!(models, [vec![("denoise", 12_800)], vec![("upscale", 50), ("upscale", 50)]]);
     assert!(

@@ -1,6 +1,6 @@
 //! Pictures through models that tell what they saw.
 
-use kinora_protocol::inference::{ModelTask, Network, Planar};
+use kinora_protocol::inference::{ModelTask, Network};
 use kinora_protocol::media::Color;
 
 use super::*;
@@ -49,7 +49,7 @@ fn opened(frames: u32, keep: Option<(i64, i64)>, tells: Tells) -> Opened {
         sample_aspect: None,
     };
     let through = Through {
-        pass: Pass { network, picture, from_rgb: false },
+        pass: Pass { picture, from_rgb: false, by: By::Network(network) },
         keep,
         hz: 25,
         rate: Rational::new(25, 1).unwrap(),

@@ -72,8 +72,8 @@ fn shown(spec: &ChunkSpec, facts: &MediaFacts) -> (u32, u32) {
     let PictureFilters { scale, .. } = spec.filters;
     let larger = spec.enhance.iter().rev().find_map(|one| match one {
         Enhancement::Upscale { width, height } => Some((*width, *height)),
-        Enhancement::Network(pass) => {
-            let made = pass.picture.scaled(pass.network.scale);
+        Enhancement::Pass(pass) => {
+            let made = pass.made();
             Some((made.width, made.height))
         }
         _ => None,

@@ -6,8 +6,9 @@ use clap::Args;
 use kinora_ai::picture::Enhancer;
 use kinora_ai::pool::Pool;
 use kinora_ai::registry::Entry;
-use kinora_protocol::inference::{Inference, Planar};
+use kinora_protocol::inference::Inference;
 use kinora_protocol::media::Color;
+use kinora_protocol::planes::Planar;
 use kinora_protocol::{ErrorCode, Failure};
 use serde_json::json;
 

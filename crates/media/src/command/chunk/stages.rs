@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use kinora_plan::time;
 use kinora_protocol::Rational;
 use kinora_protocol::enhance::Enhancement;
-use kinora_protocol::inference::Pass;
+use kinora_protocol::planes::Pass;
 use kinora_protocol::task::{ChunkSpec, Resample};
 
 use super::{clocked, cut, out_hz};
@@ -41,7 +41,7 @@ impl Stages {
 
     fn add(&mut self, one: &Enhancement, hz: i64, rate: Rational) {
         match one {
-            Enhancement::Network(pass) => {
+            Enhancement::Pass(pass) => {
                 self.model(Through { pass: Pass::clone(pass), keep: None, hz, rate });
             }
             filters => self.filters().push_str(&enhance::filters(filters, hz)),

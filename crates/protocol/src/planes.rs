@@ -1,0 +1,121 @@
+//! Pictures that are worked on sample by sample here, between the programs that have the filters. It must not know how that is
+//! computed.
+
+use serde::{Deserialize, Serialize};
+
+use crate::inference::Network;
+use crate::media::Color;
+use crate::rational::Rational;
+
+/// Pictures, and what is done to them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Pass {
+    /// The pictures that go in.
+    pub picture: Planar,
+    /// Whether they are red, green and blue before, and become luma and chroma for it.
+    pub from_rgb: bool,
+    /// By what something becomes of them.
+    pub by: By,
+}
+
+/// By what something becomes of pictures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum By {
+    /// A model.
+    Network(Network),
+}
+
+impl Pass {
+    /// Frames on each side of a frame that it looks at.
+    pub fn around(&self) -> usize {
+        match &self.by {
+            By::Network(network) => network.frames as usize / 2,
+        }
+    }
+
+    /// The pictures that come out.
+    pub fn made(&self) -> Planar {
+        match &self.by {
+            By::Network(network) => self.picture.scaled(network.scale),
+        }
+    }
+
+    /// The model that does it, if one does.
+    pub fn network(&self) -> Option<&Network> {
+        match &self.by {
+            By::Network(network) => Some(network),
+        }
+    }
+}
+
+/// Pictures whose luma and chroma lie in planes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Planar {
+    /// Samples in a row.
+    pub width: u32,
+    /// Rows.
+    pub height: u32,
+    /// Pixel format, in ffmpeg's words.
+    pub format: String,
+    /// How often columns and rows of the chroma are halved; nothing where there is no colour.
+    pub halved: Option<[u32; 2]>,
+    /// Bits of a sample; those with more than eight take two bytes, the low one first.
+    pub depth: u32,
+    /// How samples stand for colours.
+    pub color: Color,
+    /// Width of a sample by its height.
+    pub sample_aspect: Option<Rational>,
+}
+
+impl Planar {
+    /// Width and height of the planes, luma first.
+    pub fn planes(&self) -> Vec<(usize, usize)> {
+        let part = |length: u32, halvings: u32| length.div_ceil(1 << halvings.min(8)) as usize;
+        let luma = (self.width as usize, self.height as usize);
+        let chroma = self.halved.map(|[across, down]| (part(self.width, across), part(self.height, down)));
+        std::iter::once(luma).chain(chroma).chain(chroma).collect()
+    }
+
+    /// Bytes of a sample.
+    pub fn sample(&self) -> usize {
+        if self.depth > 8 { 2 } else { 1 }
+    }
+
+    /// Bytes of a picture.
+    pub fn bytes(&self) -> usize {
+        self.planes().iter().map(|(width, height)| width * height).sum::<usize>() * self.sample()
+    }
+
+    /// The same in so many times the size.
+    pub fn scaled(&self, factor: u32) -> Self {
+        let times = |length: u32| length.saturating_mul(factor);
+        Self { width: times(self.width), height: times(self.height), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planes_of_odd_pictures() {
+        let mut picture = Planar {
+            width: 641,
+            height: 361,
+            format: "yuv420p10le".to_owned(),
+            halved: Some([1, 1]),
+            depth: 10,
+            color: Color::default(),
+            sample_aspect: None,
+        };
+        assert_eq!(picture.planes(), [(641, 361), (321, 181), (321, 181)]);
+        assert_eq!(picture.bytes(), 2 * (641 * 361 + 2 * 321 * 181));
+        assert_eq!(picture.scaled(2).planes(), [(1282, 722), (641, 361), (641, 361)]);
+        picture.halved = None;
+        assert_eq!((picture.planes(), picture.sample()), (vec![(641, 361)], 2));
+    }
+}
