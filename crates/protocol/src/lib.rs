@@ -33,6 +33,7 @@ pub mod routes;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod step;
+pub mod survey;
 pub mod task;
 pub mod webhook;
 

@@ -5,7 +5,7 @@ use super::Violation;
 use crate::metadata::{Kind, Package};
 
 /// Each crate with all it may depend on, without the `kinora-` in front.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("protocol", &[]),
     ("plan", &["protocol"]),
     ("access", &["protocol"]),
@@ -13,16 +13,17 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("sandbox", &[]),
     ("vault", &[]),
     ("ai", &["protocol"]),
-    ("media", &["plan", "protocol", "sandbox"]),
+    ("vision", &["protocol"]),
+    ("media", &["plan", "protocol", "sandbox", "vision"]),
     ("jobs", &["plan", "protocol"]),
     ("store", &["protocol", "jobs"]),
     ("hub", &["protocol", "access", "plan", "jobs", "store", "tls", "vault"]),
-    ("worker", &["protocol", "access", "ai", "plan", "media"]),
+    ("worker", &["protocol", "access", "ai", "plan", "media", "vision"]),
     (
         "kinora",
         &[
             "access", "ai", "hub", "jobs", "worker", "protocol", "plan", "media", "sandbox", "store", "tls",
-            "vault",
+            "vault", "vision",
         ],
     ),
     ("testkit", &["plan", "protocol"]),

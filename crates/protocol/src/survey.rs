@@ -1,0 +1,166 @@
+//! What is to be known of a whole film before its frames can be worked on: it is measured in stretches, and one task makes of that
+//! what each frame needs. It must not know how anything is measured.
+//!
+//! All of it is in whole numbers, so that it is the same on each machine that has it.
+
+use serde::{Deserialize, Serialize};
+
+/// What frames are measured for, besides the cuts between scenes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Wanted {
+    /// Brightness and colour of scenes.
+    pub tones: bool,
+    /// How the camera moves, and for how long its path is smoothed, in milliseconds.
+    pub motion: Option<u32>,
+}
+
+/// A frame, measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Its time in ticks.
+    pub at: i64,
+    /// How bright its brightest parts are, in thousandths of white.
+    pub bright: u16,
+    /// Difference to the frame before, in thousandths; nothing for the first of a film.
+    pub change: Option<u16>,
+    /// Difference to the one before that.
+    pub change_of_two: Option<u16>,
+    /// Brightness and colour.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tones: Option<Tones>,
+    /// Of the camera since the frame before; nothing where it cannot be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion: Option<Motion>,
+}
+
+/// Brightness and colour of a frame, in thousandths of the way from black to white.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tones {
+    /// One in a hundred samples is darker.
+    pub black: u16,
+    /// Half of them are.
+    pub middle: u16,
+    /// One in a hundred is brighter.
+    pub white: u16,
+    /// How blue what is nearly gray is: from -500 to 500, 0 for gray.
+    pub blue: i16,
+    /// How red it is.
+    pub red: i16,
+    /// How much is nearly gray, in thousandths of the picture.
+    pub gray: u16,
+    /// Mean distance of colours from gray.
+    pub colourful: u16,
+}
+
+/// A movement of the whole picture, or the sum of several: it is turned and made larger around its middle, then moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Motion {
+    /// To the right, in millionths of the picture's width.
+    pub x: i32,
+    /// Down, in millionths of the picture's width.
+    pub y: i32,
+    /// Clockwise, in microradians.
+    pub turn: i32,
+    /// By how much larger: natural logarithm in millionths.
+    pub zoom: i32,
+}
+
+/// From where a frame's picture is taken, so that the camera is steady.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Pose {
+    /// The frame's time in ticks.
+    pub at: i64,
+    /// Where in it a place of the steady picture lies.
+    #[serde(flatten)]
+    pub motion: Motion,
+}
+
+/// How brightness and colour of a scene become better. All is in thousandths of the way from black to white.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Correction {
+    /// Time of the scene's first frame in ticks.
+    pub from: i64,
+    /// What becomes black.
+    pub black: u16,
+    /// What becomes white.
+    pub white: u16,
+    /// Exponent in between: 1000 for none.
+    pub gamma: u16,
+    /// What is added to blue difference.
+    pub blue: i16,
+    /// What is added to red difference.
+    pub red: i16,
+    /// Factor of all colour.
+    pub saturation: u16,
+}
+
+impl Correction {
+    /// A scene that stays as it is.
+    pub fn none(from: i64) -> Self {
+        Self { from, black: 0, white: 1000, gamma: 1000, blue: 0, red: 0, saturation: 1000 }
+    }
+
+    /// Whether it stays as it is.
+    pub fn is_none(&self) -> bool {
+        *self == Self::none(self.from)
+    }
+}
+
+/// What is known of a film.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Survey {
+    /// Times of first frames of scenes in ticks, ascending, without the film's first.
+    pub cuts: Vec<i64>,
+    /// Of each scene, where colour is to become better.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corrections: Vec<Correction>,
+    /// Of each frame, where the camera is to become steady.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub poses: Vec<Pose>,
+}
+
+impl Survey {
+    /// The corrections in force in `[from, to)`.
+    pub fn corrections_in(&self, from: i64, to: i64) -> &[Correction] {
+        let first = self.corrections.partition_point(|one| one.from <= from).saturating_sub(1);
+        let end = self.corrections.partition_point(|one| one.from < to);
+        self.corrections.get(first..end).unwrap_or_default()
+    }
+
+    /// The poses of frames in `[from, to)`.
+    pub fn poses_in(&self, from: i64, to: i64) -> &[Pose] {
+        let first = self.poses.partition_point(|pose| pose.at < from);
+        let end = self.poses.partition_point(|pose| pose.at < to);
+        self.poses.get(first..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_a_survey() {
+        let at = |from| Correction { black: 10, ..Correction::none(from) };
+        let pose = |at| Pose { at, motion: Motion::default() };
+        let survey = Survey {
+            cuts: vec![10, 20],
+            corrections: vec![at(0), at(10), at(20)],
+            poses: (0..30).map(pose).collect(),
+        };
+        let of = |from, to| survey.corrections_in(from, to).iter().map(|one| one.from).collect::<Vec<_>>();
+        assert_eq!(of(0, 30), [0, 10, 20]);
+        assert_eq!(of(5, 10), [0]);
+        assert_eq!(of(10, 11), [10]);
+        assert_eq!(of(-5, 5), [0]);
+        assert_eq!(of(25, 99), [20]);
+        assert_eq!(survey.poses_in(4, 7).len(), 3);
+        assert!(Survey::default().corrections_in(0, 9).is_empty());
+        assert!(Correction::none(3).is_none() && !at(3).is_none());
+    }
+}
