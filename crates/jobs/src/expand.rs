@@ -10,10 +10,15 @@ use kinora_plan::sizing::{self, Capacity, Sizing};
 use kinora_plan::time;
 use kinora_plan::window::Planner;
 use kinora_protocol::encode::{Settled, VideoSettings};
-use kinora_protocol::enhance::Support;
+use kinora_protocol::enhance::{self, Enhancement, Support};
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::AudioCodec;
+use kinora_protocol::survey::Survey;
 use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTask};
+
+mod measures;
+
+pub use measures::{Measures, around, measures};
 
 /// A job whose source is known.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +86,10 @@ const MOST_SECONDS: i64 = 120;
 /// Where to look for scene changes before cutting; `None` when nothing needs to be looked at.
 pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let video = known.settled.video.encoded()?;
+    // A survey finds all of them.
+    if enhance::surveyed(&video.enhance).is_some() {
+        return None;
+    }
     // Looking costs a decode; where seeking is not possible, that of everything before.
     if matches!(known.index.layout, Layout::Opaque { .. } | Layout::Avi { seekable: false, .. }) {
         return None;
@@ -111,8 +120,8 @@ pub fn audio_guard(facts: &MediaFacts) -> i64 {
     time::audio_guard(&facts.audio().map(|(stream, _)| stream.time_base).collect::<Vec<_>>())
 }
 
-/// The tasks of a job, cut at scene changes where there are any near.
-pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
+/// The tasks of a job, cut at scene changes where there are any near, with what is known of the whole film.
+pub fn tasks(known: &Known<'_>, survey: &Survey) -> Expansion {
     let size = known.index.size;
     let audio = match known.settled.audio.codec {
         AudioCodec::Aac | AudioCodec::Opus => Some(SourceTask {
@@ -134,7 +143,7 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
     let (timeline, sizing, wished) = layout(known, video);
     let planner = Planner::new(known.index);
     let mut marks = timeline.irregular_keys();
-    marks.extend_from_slice(scenes);
+    marks.extend_from_slice(&survey.cuts);
     marks.sort_unstable();
     let planned = timeline.split(&timeline.cuts(&wished, &marks));
     let alone = planned.len() == 1;
@@ -143,18 +152,25 @@ pub fn tasks(known: &Known<'_>, scenes: &[i64]) -> Expansion {
         .map(|(ordinal, chunk)| {
             // Nothing before the first chunk, nothing after the last: alone, it is an unsplit run.
             let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
-            let work = spec(known, video, ordinal, chunk, &planner, preroll, sizing.threads);
+            let enhance = enhanced(video, survey, &chunk);
+            let chunk = (ordinal, chunk, enhance);
+            let work = spec(known, video, chunk, &planner, preroll, sizing.threads);
             SourceTask { source: known.source.to_owned(), size, work }
         })
         .collect();
     Expansion { chunks, audio, jobs: sizing.jobs }
 }
 
+/// The enhancements of a chunk, with what is known of its part of the film.
+fn enhanced(video: &VideoSettings, survey: &Survey, chunk: &PlannedChunk) -> Vec<Enhancement> {
+    let seen = chunk.context.map_or((chunk.a, chunk.b), |seen| (seen.from, seen.to));
+    enhance::with_survey(&video.enhance, survey, seen)
+}
+
 fn spec(
     known: &Known<'_>,
     video: &VideoSettings,
-    ordinal: u32,
-    chunk: PlannedChunk,
+    (ordinal, chunk, enhance): (u32, PlannedChunk, Vec<Enhancement>),
     planner: &Planner<'_>,
     preroll: Preroll,
     threads: Option<u32>,
@@ -173,7 +189,7 @@ fn spec(
         window: planner.window(from, to, preroll),
         preroll,
         encode: video.encode.clone(),
-        enhance: video.enhance.clone(),
+        enhance,
         context: chunk.context,
         filters: video.filters.clone(),
         resample: chunk.resample,
@@ -186,10 +202,11 @@ fn spec(
 
 /// The one chunk that makes the frame which is shown at a time after the film's start, in microseconds; `None` where there is
 /// no picture.
-pub fn frame(known: &Known<'_>, at_us: i64) -> Option<ChunkSpec> {
+pub fn frame(known: &Known<'_>, survey: &Survey, at_us: i64) -> Option<ChunkSpec> {
     let video = known.settled.video.encoded()?;
     let chunk = timeline(known, video).shown_at(at_us)?;
-    Some(spec(known, video, 0, chunk, &Planner::new(known.index), Preroll::Normal, None))
+    let enhance = enhanced(video, survey, &chunk);
+    Some(spec(known, video, (0, chunk, enhance), &Planner::new(known.index), Preroll::Normal, None))
 }
 
 /// The same chunk, decoded from further back.

@@ -150,13 +150,17 @@ async fn clients_of_render() -> Result<()> {
         "{info}"
     );
     ensure!(info["gpu_acceleration"].is_boolean() && info["supported_formats"][0] == "mp4", "{info}");
-    for (wish, why) in [("stabilization", "not available"), ("magic", "there is no enhancement")] {
+    for (wish, why) in [("object_detection", "not available"), ("magic", "there is no enhancement")] {
         let refused = post_form(&hub, "/api/upload", &[("enhancements", wish)], Some(&short()?))?;
         ensure!(refused.status == 422 && refused.text().contains(why), "{refused:?}");
     }
     let listening = told(&hub, "/ws/progress").await?;
-    let uploaded =
-        post_form(&hub, "/api/upload", &[("enhancements", "upscaling, scene_analysis")], Some(&short()?))?;
+    let uploaded = post_form(
+        &hub,
+        "/api/upload",
+        &[("enhancements", "upscaling, color_enhancement, scene_analysis")],
+        Some(&short()?),
+    )?;
     ensure!(uploaded.status == 200, "{uploaded:?}");
     let job = value(&uploaded)?["job_id"].as_str().context("no job_id")?.to_owned();
     let path = format!("/api/jobs/{job}/status");

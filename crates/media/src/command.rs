@@ -13,6 +13,7 @@ mod enhance;
 pub mod hls;
 pub mod input;
 pub mod inspect;
+pub mod measure;
 pub mod package;
 pub mod scene;
 #[cfg(test)]

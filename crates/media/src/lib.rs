@@ -14,6 +14,7 @@ pub mod inspect;
 pub mod join;
 pub mod layout;
 mod loudness;
+pub mod measure;
 pub mod nut;
 pub mod package;
 pub mod pictures;

@@ -18,6 +18,10 @@ use crate::nut;
 use crate::process::{self, Control, Finished, Work};
 use crate::tools::Tools;
 
+mod own;
+
+use own::{Graded, Steadied};
+
 /// What runs models.
 pub trait Models: Send + Sync {
     /// Gets a model ready for such pictures.
@@ -32,11 +36,12 @@ pub trait Makes: Send + Sync {
     /// Pictures that are worked on side by side.
     fn at_once(&self) -> usize;
 
-    /// What becomes of the picture in the middle of these: all planes, row after row.
+    /// What becomes of the picture in the middle of these, which is shown at a time of the source, in ticks: all planes, row after
+    /// row.
     ///
     /// # Errors
     /// In words.
-    fn make(&self, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String>;
+    fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String>;
 }
 
 /// Where there are no models.
@@ -87,6 +92,8 @@ pub async fn run(
 fn open(pass: &Pass, models: &dyn Models) -> Result<Box<dyn Makes>, String> {
     match &pass.by {
         By::Network(network) => models.open(network, &pass.picture),
+        By::Grade { corrections } => Ok(Box::new(Graded::new(&pass.picture, corrections))),
+        By::Steady { poses, .. } => Ok(Box::new(Steadied::new(&pass.picture, poses))),
     }
 }
 
@@ -111,7 +118,7 @@ type Tag = OnceLock<[u8; 4]>;
 type Coming = (i64, Receiver<Result<Vec<u8>, String>>);
 
 /// What is to be made, and whom it is given to.
-type Order = (Vec<Arc<Vec<u8>>>, SyncSender<Result<Vec<u8>, String>>);
+type Order = (i64, Vec<Arc<Vec<u8>>>, SyncSender<Result<Vec<u8>, String>>);
 
 /// Pictures through models one after the other.
 fn flow(
@@ -185,7 +192,7 @@ fn read(
 }
 
 /// A time in ticks of `1/hz`, where it is a whole number of them: ffmpeg counts coarse times in finer units.
-fn ticks(pts: i64, unit: Rational, hz: i64) -> Option<i64> {
+pub(crate) fn ticks(pts: i64, unit: Rational, hz: i64) -> Option<i64> {
     let exact = i128::from(pts) * i128::from(unit.num()) * i128::from(hz);
     let whole = exact % i128::from(unit.den()) == 0;
     i64::try_from(exact / i128::from(unit.den())).ok().filter(|_| whole)
@@ -197,8 +204,8 @@ fn work(makes: &dyn Makes, orders: &Mutex<Receiver<Order>>, used: &Mutex<Duratio
     loop {
         // Nobody waits for the lock for longer than for the next order.
         let next = orders.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok((seen, to)) = next else { break };
-        let _ = to.send(makes.make(&seen));
+        let Ok((at, seen, to)) = next else { break };
+        let _ = to.send(makes.make(at, &seen));
     }
     let took = processor_time().saturating_sub(from);
     *used.lock().unwrap_or_else(PoisonError::into_inner) += took;
@@ -231,7 +238,7 @@ fn hand_out(
                 let window =
                     (next..=next + 2 * around).filter_map(at).map(|p| Arc::clone(&p.bytes)).collect();
                 let (ready, made) = sync_channel(1);
-                if order.send((window, ready)).is_err() || to.send((pts, made)).is_err() {
+                if order.send((pts - through.zero, window, ready)).is_err() || to.send((pts, made)).is_err() {
                     return Ok(());
                 }
             }

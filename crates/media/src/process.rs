@@ -25,7 +25,7 @@ mod ending;
 mod lines;
 
 use chain::{Fed, Takes};
-pub use chain::{Work, chain};
+pub use chain::{Work, chain, taken};
 use lines::{Lines, Report};
 
 /// How long a program may take to obey a TERM before it gets a KILL.

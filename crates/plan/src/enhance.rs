@@ -1,18 +1,20 @@
 //! What a recipe wants to become better meets a file: which enhancements it comes to, in which order, and what the pictures are
 //! after them. Pure; it must not know how an enhancement is done.
 //!
-//! The order: whole frames first, as all else needs them; noise before anything that would make more of it; the smaller
-//! range, frames in between and then size, so that the slow ones work on as few samples as possible; the larger range at
+//! The order: whole frames first, as all else needs them; noise before anything that would make more of it; a steady camera;
+//! the smaller range and its colours; frames in between and then size, so that the slow ones work on as few samples as possible; the larger range at
 //! the end, as everything before is made for pictures that are coded by BT.709 or alike.
 
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Transfer};
 use kinora_protocol::inference::Inference;
 use kinora_protocol::media::{Color, ContentLight, HdrStatic, Mastering, MediaFacts, StreamKind, VideoFacts};
-use kinora_protocol::recipe::{Denoise, EnhanceRecipe, HdrChange, Recipe, VideoCodec};
+use kinora_protocol::planes::By;
+use kinora_protocol::recipe::{ColorChange, Denoise, EnhanceRecipe, HdrChange, Recipe, VideoCodec};
 use kinora_protocol::{Failure, Rational};
 
 use crate::network;
 use crate::pixel::{Chroma, PixelFormat};
+use crate::planes;
 use crate::settle::{is_interlaced, refuse, upright};
 
 /// How many times a side may become longer at once.
@@ -71,7 +73,9 @@ pub(crate) fn settle(
     check_models(wanted)?;
     chain.extend(deinterlace(wanted, video, notes)?);
     chain.extend(denoise(wanted, video, inference, notes)?);
+    chain.extend(stabilize(wanted, video, notes)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Hdr2Sdr) { Some(tone_map(video, made)?) } else { None });
+    chain.extend(color(wanted, video, notes)?);
     chain.extend(interpolate(wanted, video)?);
     chain.extend(upscale(wanted, video, inference, notes)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Sdr2Hdr) { Some(expand(video, made)?) } else { None });
@@ -91,6 +95,7 @@ fn deinterlace(
     let needs = [
         (wanted.denoise == Some(Denoise::Strong), "denoise = strong"),
         (wanted.denoise == Some(Denoise::Neural), "denoise = neural"),
+        (wanted.stabilize == Some(true), "stabilize"),
         (wanted.hdr.is_some(), "hdr"),
         (wanted.interpolate.is_some(), "interpolate"),
         (wanted.upscale.is_some(), "upscale"),
@@ -152,6 +157,51 @@ fn denoise(
         }
         Some(Denoise::Neural) => Some(network::denoise(wanted.denoiser.as_deref(), video, inference, notes)?),
     })
+}
+
+/// How long a movement takes that is meant, in seconds.
+const SMOOTHING: std::ops::RangeInclusive<f64> = 0.1..=5.0;
+const USUAL_SMOOTHING: f64 = 0.7;
+/// A camera's path cannot be seen in less.
+const LEAST_STEADY: u32 = 64;
+
+fn stabilize(
+    wanted: &EnhanceRecipe,
+    video: &mut VideoFacts,
+    notes: &mut Vec<String>,
+) -> Result<Option<Enhancement>, Failure> {
+    if wanted.stabilize != Some(true) {
+        return match wanted.smoothing {
+            Some(_) => Err(refuse("smoothing says how stabilize is done, which is not asked for")),
+            None => Ok(None),
+        };
+    }
+    let seconds = wanted.smoothing.unwrap_or(USUAL_SMOOTHING);
+    if !SMOOTHING.contains(&seconds) {
+        let (least, most) = (SMOOTHING.start(), SMOOTHING.end());
+        return Err(refuse(format!("smoothing is {least} to {most} seconds, not {seconds}")));
+    }
+    least("stabilized", LEAST_STEADY, video)?;
+    notes.extend(planes::opaque(video));
+    let smoothing_ms = (seconds * 1000.0).round() as u32;
+    let by = By::Steady { smoothing_ms, poses: Vec::new() };
+    Ok(Some(Enhancement::Pass(Box::new(planes::pass(by, video)))))
+}
+
+fn color(
+    wanted: &EnhanceRecipe,
+    video: &mut VideoFacts,
+    notes: &mut Vec<String>,
+) -> Result<Option<Enhancement>, Failure> {
+    let Some(ColorChange::Auto) = wanted.color else { return Ok(None) };
+    if let Some(transfer @ ("smpte2084" | "arib-std-b67")) = video.color.transfer.as_deref() {
+        return Err(refuse(format!(
+            "color = auto is for a standard dynamic range, and the source says {transfer}: tone map it (hdr2sdr), or leave it out"
+        )));
+    }
+    notes.extend(planes::opaque(video));
+    let by = By::Grade { corrections: Vec::new() };
+    Ok(Some(Enhancement::Pass(Box::new(planes::pass(by, video)))))
 }
 
 fn tone_map(video: &mut VideoFacts, made: (u32, u32)) -> Result<Enhancement, Failure> {

@@ -14,6 +14,7 @@ mod made;
 mod network;
 pub mod params;
 pub mod pixel;
+mod planes;
 pub mod presets;
 pub mod proxy;
 pub mod settle;

@@ -23,6 +23,7 @@ pub fn blob_name(job: JobId, kind: TaskKind, task: TaskId, attempt: Attempt) -> 
     let extension = match kind {
         TaskKind::Probe => "index",
         TaskKind::Describe => "parts",
+        TaskKind::Measure | TaskKind::Survey => "json",
         _ => "mp4",
     };
     PathBuf::from(format!("{job}-{}-{task}-{attempt}.{extension}", kind.name()))

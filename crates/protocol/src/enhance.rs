@@ -4,7 +4,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::inference::{ModelKey, Network};
-use crate::planes::Pass;
+use crate::planes::{By, Pass};
+use crate::survey::{Survey, Wanted};
 
 /// Luminance of diffuse white in HDR, in cd/m² (ITU-R BT.2408).
 pub const REFERENCE_WHITE: u32 = 203;
@@ -124,6 +125,35 @@ impl Enhancement {
             Self::Interpolate => Support { before: 3, after: 3 },
         }
     }
+}
+
+/// What a film is to be measured for before a chain can be done; nothing where no survey is needed.
+pub fn surveyed(chain: &[Enhancement]) -> Option<Wanted> {
+    let mut wanted = Wanted::default();
+    for one in chain {
+        let Enhancement::Pass(pass) = one else { continue };
+        match &pass.by {
+            By::Grade { .. } => wanted.tones = true,
+            By::Steady { smoothing_ms, .. } => wanted.motion = Some(*smoothing_ms),
+            By::Network(_) => {}
+        }
+    }
+    (wanted != Wanted::default()).then_some(wanted)
+}
+
+/// A chain for the part of a film that is shown in `[from, to)`, with what a survey found there.
+pub fn with_survey(chain: &[Enhancement], survey: &Survey, part: (i64, i64)) -> Vec<Enhancement> {
+    let one = |one: &Enhancement| match one {
+        Enhancement::Pass(pass) => Enhancement::Pass(Box::new(pass.with(survey, part))),
+        filter => filter.clone(),
+    };
+    chain.iter().map(one).collect()
+}
+
+/// What of a chain has to be done before frames are measured: what is measured are whole frames in the range that is corrected.
+pub fn measured_through(chain: &[Enhancement]) -> Vec<Enhancement> {
+    let needed = |one: &&Enhancement| matches!(one, Enhancement::Deinterlace | Enhancement::ToneMap { .. });
+    chain.iter().filter(needed).cloned().collect()
 }
 
 /// The models that a chain needs.

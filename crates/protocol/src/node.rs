@@ -136,10 +136,14 @@ impl SlotClass {
     /// Which slot a kind of task takes.
     pub fn of(kind: TaskKind) -> Self {
         match kind {
-            TaskKind::Chunk => Self::Chunk,
-            TaskKind::Probe | TaskKind::Analyze | TaskKind::Audio | TaskKind::Join | TaskKind::Package => {
-                Self::Other
-            }
+            // Both keep a machine's processors busy.
+            TaskKind::Chunk | TaskKind::Measure => Self::Chunk,
+            TaskKind::Probe
+            | TaskKind::Analyze
+            | TaskKind::Audio
+            | TaskKind::Join
+            | TaskKind::Package
+            | TaskKind::Survey => Self::Other,
             TaskKind::Describe => Self::Describe,
         }
     }
@@ -219,7 +223,7 @@ pub struct Shared {
 }
 
 /// Version of what is said here. A hub takes nodes of its own version only: there is one binary.
-pub const PROTOCOL: u32 = 10;
+pub const PROTOCOL: u32 = 11;
 
 /// A running attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::inference::Network;
 use crate::media::Color;
 use crate::rational::Rational;
+use crate::survey::{Correction, Pose, Survey};
 
 /// Pictures, and what is done to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,18 @@ pub struct Pass {
 pub enum By {
     /// A model.
     Network(Network),
+    /// What a survey found that makes brightness and colour of scenes better.
+    Grade {
+        /// Of the scenes in this part of the film, by time.
+        corrections: Vec<Correction>,
+    },
+    /// What a survey found that makes the camera steady.
+    Steady {
+        /// How long a movement has to take for it to be meant, in milliseconds.
+        smoothing_ms: u32,
+        /// Of the frames in this part of the film, by time.
+        poses: Vec<Pose>,
+    },
 }
 
 impl Pass {
@@ -33,6 +46,7 @@ impl Pass {
     pub fn around(&self) -> usize {
         match &self.by {
             By::Network(network) => network.frames as usize / 2,
+            By::Grade { .. } | By::Steady { .. } => 0,
         }
     }
 
@@ -40,13 +54,27 @@ impl Pass {
     pub fn made(&self) -> Planar {
         match &self.by {
             By::Network(network) => self.picture.scaled(network.scale),
+            By::Grade { .. } | By::Steady { .. } => self.picture.clone(),
         }
+    }
+
+    /// The same for the part of a film that is shown in `[from, to)`, with what a survey found there.
+    pub fn with(&self, survey: &Survey, (from, to): (i64, i64)) -> Self {
+        let by = match &self.by {
+            By::Network(network) => By::Network(network.clone()),
+            By::Grade { .. } => By::Grade { corrections: survey.corrections_in(from, to).to_vec() },
+            By::Steady { smoothing_ms, .. } => {
+                By::Steady { smoothing_ms: *smoothing_ms, poses: survey.poses_in(from, to).to_vec() }
+            }
+        };
+        Self { by, ..self.clone() }
     }
 
     /// The model that does it, if one does.
     pub fn network(&self) -> Option<&Network> {
         match &self.by {
             By::Network(network) => Some(network),
+            By::Grade { .. } | By::Steady { .. } => None,
         }
     }
 }

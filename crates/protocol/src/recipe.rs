@@ -7,7 +7,7 @@ use crate::rational::Rational;
 
 mod enhance;
 
-pub use enhance::{Denoise, EnhanceRecipe, HdrChange, LANCZOS};
+pub use enhance::{ColorChange, Denoise, EnhanceRecipe, HdrChange, LANCZOS};
 
 /// What to do with one media file.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+mod measure;
 mod output;
 
+pub use measure::{MeasureSpec, SurveySpec};
 pub use output::{
     ChunkOutput, OtherRendition, PackageOutput, ProbeOutput, SoundCheck, TaskOutput, TimesCheck,
 };
@@ -38,12 +40,25 @@ pub enum TaskKind {
     Package,
     /// A part of what is to be known about media.
     Describe,
+    /// Frames of one stretch, measured.
+    Measure,
+    /// What the measures of all stretches come to.
+    Survey,
 }
 
 impl TaskKind {
     /// All kinds.
-    pub const ALL: [Self; 7] =
-        [Self::Probe, Self::Analyze, Self::Chunk, Self::Audio, Self::Join, Self::Package, Self::Describe];
+    pub const ALL: [Self; 9] = [
+        Self::Probe,
+        Self::Analyze,
+        Self::Measure,
+        Self::Survey,
+        Self::Chunk,
+        Self::Audio,
+        Self::Join,
+        Self::Package,
+        Self::Describe,
+    ];
 
     /// The name in the store and on the wire.
     pub fn name(self) -> &'static str {
@@ -55,6 +70,8 @@ impl TaskKind {
             Self::Join => "join",
             Self::Package => "package",
             Self::Describe => "describe",
+            Self::Measure => "measure",
+            Self::Survey => "survey",
         }
     }
 }
@@ -279,6 +296,10 @@ pub enum TaskSpec {
     Package(Box<SourceTask<PackageSpec>>),
     /// See [`TaskKind::Describe`].
     Describe(SourceTask<DescribeSpec>),
+    /// See [`TaskKind::Measure`].
+    Measure(Box<SourceTask<MeasureSpec>>),
+    /// See [`TaskKind::Survey`].
+    Survey(SurveySpec),
 }
 
 impl TaskSpec {
@@ -292,6 +313,8 @@ impl TaskSpec {
             Self::Join(_) => TaskKind::Join,
             Self::Package(_) => TaskKind::Package,
             Self::Describe(_) => TaskKind::Describe,
+            Self::Measure(_) => TaskKind::Measure,
+            Self::Survey(_) => TaskKind::Survey,
         }
     }
 }

@@ -184,7 +184,7 @@ impl pictures::Makes for Ready {
         self.at_once
     }
 
-    fn make(&self, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+    fn make(&self, _: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
         let seen: Vec<&[u8]> = seen.iter().map(|bytes| bytes.as_slice()).collect();
         let made = self.pool.with(&self.entry, |session| self.enhancer.make(session, &seen));
         made.map_err(|error| error.to_string())

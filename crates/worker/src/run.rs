@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use kinora_media::Control;
+use kinora_media::{Control, encode};
 use kinora_protocol::node::Grant;
 use kinora_protocol::step::StepKind;
 use kinora_protocol::task::{Blob, TaskOutput, TaskSpec, blob_name, part_name};
@@ -18,8 +18,10 @@ mod audio;
 mod chunk;
 mod describe;
 mod join;
+mod measure;
 mod package;
 mod probe;
+mod survey;
 
 /// What an attempt has in hand.
 pub(crate) struct Attempt<'a> {
@@ -94,6 +96,16 @@ impl Attempt<'_> {
         Ok(Blob { path: name, size, digest })
     }
 
+    /// Hands in what is written as JSON.
+    async fn write<T: serde::Serialize>(&self, what: &T) -> Result<Blob, Failure> {
+        let (name, path) = self.result();
+        let cannot = |e: std::io::Error| disk(&format!("cannot write {}", path.display()), &e);
+        let text = serde_json::to_vec(what).map_err(|e| cannot(e.into()))?;
+        std::fs::write(&path, text).map_err(cannot)?;
+        let settled = encode::settle(&path, self.control).await?;
+        self.hand_in((name, path), settled).await
+    }
+
     /// A failure in the hub's words: its names for files, not this machine's.
     fn named(&self, failure: Failure) -> Failure {
         let names = self.stands_for.lock().unwrap_or_else(PoisonError::into_inner);
@@ -132,6 +144,8 @@ pub(crate) async fn run(
         TaskSpec::Join(spec) => join::run(&attempt, spec).await,
         TaskSpec::Package(task) => package::run(&attempt, task).await,
         TaskSpec::Describe(task) => describe::run(&attempt, task).await,
+        TaskSpec::Measure(task) => measure::run(&attempt, task).await,
+        TaskSpec::Survey(spec) => survey::run(&attempt, spec).await,
     };
     match result {
         Ok(output) => {

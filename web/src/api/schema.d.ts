@@ -1455,6 +1455,23 @@ export interface components {
         By: {
             /** @description A model. */
             network: components["schemas"]["Network"];
+        } | {
+            /** @description What a survey found that makes brightness and colour of scenes better. */
+            grade: {
+                /** @description Of the scenes in this part of the film, by time. */
+                corrections: components["schemas"]["Correction"][];
+            };
+        } | {
+            /** @description What a survey found that makes the camera steady. */
+            steady: {
+                /** @description Of the frames in this part of the film, by time. */
+                poses: components["schemas"]["Pose"][];
+                /**
+                 * Format: int32
+                 * @description How long a movement has to take for it to be meant, in milliseconds.
+                 */
+                smoothing_ms: number;
+            };
         };
         /**
          * Format: binary
@@ -1609,6 +1626,11 @@ export interface components {
             /** @description Transfer characteristics. */
             transfer?: string | null;
         };
+        /**
+         * @description What becomes of brightness and colour.
+         * @enum {string}
+         */
+        ColorChange: "auto";
         /** @description How samples stand for colours. */
         Colors: {
             /** @description Whether samples use all values. */
@@ -1639,6 +1661,44 @@ export interface components {
              * @description MaxCLL.
              */
             max_content: number;
+        };
+        /** @description How brightness and colour of a scene become better. All is in thousandths of the way from black to white. */
+        Correction: {
+            /**
+             * Format: int32
+             * @description What becomes black.
+             */
+            black: number;
+            /**
+             * Format: int32
+             * @description What is added to blue difference.
+             */
+            blue: number;
+            /**
+             * Format: int64
+             * @description Time of the scene's first frame in ticks.
+             */
+            from: number;
+            /**
+             * Format: int32
+             * @description Exponent in between: 1000 for none.
+             */
+            gamma: number;
+            /**
+             * Format: int32
+             * @description What is added to red difference.
+             */
+            red: number;
+            /**
+             * Format: int32
+             * @description Factor of all colour.
+             */
+            saturation: number;
+            /**
+             * Format: int32
+             * @description What becomes white.
+             */
+            white: number;
         };
         /** @description What becomes of results. */
         Delivery: {
@@ -1746,6 +1806,8 @@ export interface components {
         };
         /** @description What is to become better about the picture. The order is always the same, whatever the order in which it is written. */
         EnhanceRecipe: {
+            /** @default null */
+            color: components["schemas"]["ColorChange"] | null;
             /**
              * @description Whole frames from fields. What cannot be done with fields does it by itself.
              * @default null
@@ -1762,6 +1824,17 @@ export interface components {
             hdr: components["schemas"]["HdrChange"] | null;
             /** @default null */
             interpolate: components["schemas"]["Rational"] | null;
+            /**
+             * Format: double
+             * @description How long a movement of the camera has to take for `stabilize` to leave it, in seconds: 0.1 to 5; 0.7 when absent.
+             * @default null
+             */
+            smoothing: number | null;
+            /**
+             * @description A steady camera.
+             * @default null
+             */
+            stabilize: boolean | null;
             /**
              * Format: int32
              * @description So many times the width and the height: 2 to 4.
@@ -2447,6 +2520,29 @@ export interface components {
              * @description Connected nodes that can run it.
              */
             nodes: number;
+        };
+        /** @description A movement of the whole picture, or the sum of several: it is turned and made larger around its middle, then moved. */
+        Motion: {
+            /**
+             * Format: int32
+             * @description Clockwise, in microradians.
+             */
+            turn: number;
+            /**
+             * Format: int32
+             * @description To the right, in millionths of the picture's width.
+             */
+            x: number;
+            /**
+             * Format: int32
+             * @description Down, in millionths of the picture's width.
+             */
+            y: number;
+            /**
+             * Format: int32
+             * @description By how much larger: natural logarithm in millionths.
+             */
+            zoom: number;
         };
         /** @description A model that a node can run: what a plan needs to know of it. */
         Network: {
@@ -3234,6 +3330,14 @@ export interface components {
              */
             width: number;
         };
+        /** @description From where a frame's picture is taken, so that the camera is steady. */
+        Pose: components["schemas"]["Motion"] & {
+            /**
+             * Format: int64
+             * @description The frame's time in ticks.
+             */
+            at: number;
+        };
         /**
          * @description How far back from its first frame a chunk starts to decode. Raised when a check fails.
          * @enum {string}
@@ -3889,7 +3993,7 @@ export interface components {
          * @description The kinds of task.
          * @enum {string}
          */
-        TaskKind: "probe" | "analyze" | "chunk" | "audio" | "join" | "package" | "describe";
+        TaskKind: "probe" | "analyze" | "chunk" | "audio" | "join" | "package" | "describe" | "measure" | "survey";
         /** @description A task of a job. */
         TaskView: {
             /** @description All attempts, in order. */

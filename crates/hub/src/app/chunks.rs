@@ -47,8 +47,9 @@ impl Hub {
                 else {
                     continue;
                 };
-                // Once all tasks are there, the index has done its work.
-                if (task.kind == TaskKind::Probe && expanded) || self.is_sound(blob).await {
+                // Once all tasks are there, what they were planned by has done its work.
+                let plans = matches!(task.kind, TaskKind::Probe | TaskKind::Measure | TaskKind::Survey);
+                if (plans && expanded) || self.is_sound(blob).await {
                     continue;
                 }
                 tracing::warn!(job = %job.id, task = %task.id, "its stored result is damaged or gone; it is made again");

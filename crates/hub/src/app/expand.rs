@@ -1,6 +1,8 @@
 //! From a finished probe to the tasks of a job: the recipe is settled, the cuts are made, earlier chunks are looked up, and
 //! all of it is stored in one transaction with the probe's result.
 
+use std::io::BufReader;
+
 use kinora_jobs::admission;
 use kinora_jobs::expand::{self, Known};
 use kinora_jobs::key::Keys;
@@ -11,9 +13,13 @@ use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::node::Capabilities;
 use kinora_protocol::recipe::Container;
-use kinora_protocol::task::{JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec};
+use kinora_protocol::survey::Survey;
+use kinora_protocol::task::{
+    Blob, JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec,
+};
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::{Dep, Gate, Graph, NewTask};
+use kinora_vault::Cursor;
 
 use super::crew::Crew;
 use super::describe::describe_graph;
@@ -52,27 +58,30 @@ impl Hub {
             settled: &crew.settled,
             capacity: crew.capacity,
         };
+        if let Some(measures) = expand::measures(&known) {
+            return Ok(Ok((survey_graph(request, measures), None)));
+        }
         match expand::analyze(&known) {
             Some(spec) => {
                 let task = new_task(request, 0, light(request), TaskSpec::Analyze(spec), Gate::None);
                 Ok(Ok((Graph { tasks: vec![task], deps: Vec::new() }, None)))
             }
-            None => self.work(job, request, probe, &index, crew, &[]).await,
+            None => self.work(job, request, probe, &index, crew, &Survey::default()).await,
         }
     }
 
-    /// The work itself, cut at `scenes` where they are near.
-    pub(crate) async fn after_analyze(
+    /// The work itself, by what is known of the whole film: cut where scenes change near.
+    pub(crate) async fn after_survey(
         &self,
         job: JobId,
         request: &JobRequest,
-        scenes: &[i64],
+        survey: &Survey,
         node: &Capabilities,
     ) -> Result<Expanded> {
         let probe = self.probe_of(job).await?;
         let index = self.index_of(&probe).await?;
         match self.crew(request, &probe.facts, node) {
-            Ok(crew) => self.work(job, request, &probe, &index, crew, scenes).await,
+            Ok(crew) => self.work(job, request, &probe, &index, crew, survey).await,
             Err(failure) => Ok(Err(failure)),
         }
     }
@@ -84,7 +93,7 @@ impl Hub {
         probe: &ProbeOutput,
         index: &PacketIndex,
         crew: Crew,
-        scenes: &[i64],
+        survey: &Survey,
     ) -> Result<Expanded> {
         let known = Known {
             source: &request.input,
@@ -93,7 +102,7 @@ impl Hub {
             settled: &crew.settled,
             capacity: crew.capacity,
         };
-        let expansion = expand::tasks(&known, scenes);
+        let expansion = expand::tasks(&known, survey);
         let package = PackageSpec {
             video: None,
             parts: Vec::new(),
@@ -140,14 +149,28 @@ impl Hub {
 
     /// The stored index of a probed file.
     pub(crate) async fn index_of(&self, probe: &ProbeOutput) -> Result<PacketIndex> {
-        let path = self.inner.blobs.join(&probe.index.path);
+        self.read_blob(&probe.index, |file| PacketIndex::read(file).map_err(|e| e.to_string())).await
+    }
+
+    /// A stored survey.
+    pub(crate) async fn survey_of(&self, blob: &Blob) -> Result<Survey> {
+        self.read_blob(blob, |file| serde_json::from_reader(file).map_err(|e| e.to_string())).await
+    }
+
+    /// What a stored blob holds.
+    async fn read_blob<T: Send + 'static>(
+        &self,
+        blob: &Blob,
+        read: impl FnOnce(BufReader<Cursor>) -> std::result::Result<T, String> + Send + 'static,
+    ) -> Result<T> {
+        let path = self.inner.blobs.join(&blob.path);
         let vault = self.vault().clone();
-        let read = tokio::task::spawn_blocking(move || {
+        let done = tokio::task::spawn_blocking(move || {
             let blob = |reason: String| HubError::Blob { path: path.clone(), reason };
             let file = vault.read(&path).map_err(|e| blob(e.to_string()))?.cursor();
-            PacketIndex::read(std::io::BufReader::new(file)).map_err(|e| blob(e.to_string()))
+            read(BufReader::new(file)).map_err(blob)
         });
-        read.await.map_err(|e| HubError::Inconsistent(format!("reading an index stopped ({e})")))?
+        done.await.map_err(|e| HubError::Inconsistent(format!("reading a blob stopped ({e})")))?
     }
 }
 
@@ -223,6 +246,18 @@ fn finish_graph(
     tasks.push(new_task(request, 0, light(request), TaskSpec::Package(Box::new(source)), Gate::Closed));
     deps.extend(before_package.into_iter().map(|before| Dep { before, after: last }));
     Graph { tasks, deps }
+}
+
+/// The stretches of a film, and what is made of their measures once they are all there.
+fn survey_graph(request: &JobRequest, measures: expand::Measures) -> Graph {
+    let task = |ordinal, spec, gate| new_task(request, ordinal, light(request), spec, gate);
+    let stretches = measures.stretches.into_iter();
+    let mut tasks: Vec<NewTask> = stretches
+        .map(|stretch| task(stretch.work.ordinal, TaskSpec::Measure(Box::new(stretch)), Gate::None))
+        .collect();
+    let after = tasks.len();
+    tasks.push(task(0, TaskSpec::Survey(measures.survey), Gate::Closed));
+    Graph { tasks, deps: (0..after).map(|before| Dep { before, after }).collect() }
 }
 
 /// The phase after an expansion that made work.

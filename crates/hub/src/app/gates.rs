@@ -10,8 +10,8 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Verify;
 use kinora_protocol::task::{
-    ChunkOutput, ChunkSpec, JoinSpec, PackageOutput, PackageSpec, Preroll, SourceTask, TaskKind, TaskOutput,
-    TaskSpec,
+    Blob, ChunkOutput, ChunkSpec, JoinSpec, PackageOutput, PackageSpec, Preroll, SourceTask, SurveySpec,
+    TaskKind, TaskOutput, TaskSpec,
 };
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, TaskId, fault};
 use kinora_store::{Claimed, Reopen, TaskRow};
@@ -66,10 +66,14 @@ impl Hub {
         match gated.kind {
             TaskKind::Join => self.gate_of_join(job, task, &rows).await,
             TaskKind::Package => self.gate_of_package(job, gated, &rows).await,
+            TaskKind::Survey => self.gate_of_survey(gated, &rows).await,
             // Nothing is between these and their start but what they read.
-            TaskKind::Probe | TaskKind::Analyze | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {
-                self.gate_of_source(job, task).await
-            }
+            TaskKind::Probe
+            | TaskKind::Analyze
+            | TaskKind::Measure
+            | TaskKind::Chunk
+            | TaskKind::Audio
+            | TaskKind::Describe => self.gate_of_source(job, task).await,
         }
     }
 
@@ -123,6 +127,27 @@ impl Hub {
         let from = allowed_from(JobEvent::ChunksDone);
         self.store().set_phase(job, JobPhase::Combining, &from, None, now_ms()).await?;
         self.emit(Event::Job { job, phase: JobPhase::Combining, failure: None });
+        self.ring();
+        Ok(())
+    }
+
+    async fn gate_of_survey(&self, gated: &TaskRow, rows: &[TaskRow]) -> Result<()> {
+        let TaskSpec::Survey(draft) = &gated.spec else {
+            return Err(HubError::Inconsistent(format!("task {} is no survey", gated.id)));
+        };
+        let mut measures: Vec<(u32, &Blob)> = rows
+            .iter()
+            .filter_map(|row| match &row.output {
+                Some(TaskOutput::Measure { blob, .. }) => Some((row.ordinal, blob)),
+                _ => None,
+            })
+            .collect();
+        measures.sort_by_key(|(ordinal, _)| *ordinal);
+        let measures = measures.into_iter().map(|(_, blob)| blob.clone()).collect();
+        let spec = TaskSpec::Survey(SurveySpec { measures, ..draft.clone() });
+        fault::point("gate.before");
+        self.store().open_gate(gated.id, Some(&spec)).await?;
+        fault::point("gate.after");
         self.ring();
         Ok(())
     }

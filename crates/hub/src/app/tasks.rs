@@ -7,7 +7,8 @@ use kinora_jobs::retry::{self, DEFAULT_DELAY_MS, Then, Tries, Where};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest};
 use kinora_protocol::node::Capabilities;
-use kinora_protocol::task::{PackageOutput, TaskKind, TaskOutput, TaskSpec, blob_name};
+use kinora_protocol::survey::Survey;
+use kinora_protocol::task::{PackageOutput, ProbeOutput, TaskKind, TaskOutput, TaskSpec, blob_name};
 use kinora_protocol::{ErrorCode, Failure, NodeId, fault};
 use kinora_store::{
     AfterFailure, AttemptOutcome, Claimed, Completion, Expansion, FailOutcome, PhaseChange, Reopen,
@@ -40,25 +41,14 @@ impl Hub {
             return self.failed(claimed, Failure::new(ErrorCode::NotExact, why)).await;
         }
         match &output {
-            TaskOutput::Probe(probe) => {
-                if self.store().tasks(claimed.job).await?.len() > 1 {
-                    // Its index was damaged and is made again: what follows from it is there.
-                    return self.accept(claimed, &output).await;
-                }
-                let request = self.request_of(claimed).await?;
-                let seen = self.inner.nodes.mark_of(&claimed.lease);
-                self.remember_source(&request.input, seen, probe).await?;
-                let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
-                // A recipe that cannot be for it says nothing against a file.
-                if expanded.as_ref().err().is_none_or(|failure| failure.code == ErrorCode::BadRecipe) {
-                    self.admit(probe).await?;
-                }
-                self.store_expansion(claimed, output, expanded).await
-            }
+            TaskOutput::Probe(probe) => self.probed(claimed, probe, &output, node).await,
             TaskOutput::Analyze { scenes } => {
-                let request = self.request_of(claimed).await?;
-                let expanded = self.after_analyze(claimed.job, &request, scenes, node).await?;
-                self.store_expansion(claimed, output, expanded).await
+                let survey = Survey { cuts: scenes.clone(), ..Survey::default() };
+                self.surveyed(claimed, &survey, output, node).await
+            }
+            TaskOutput::Survey { blob } => {
+                let survey = self.survey_of(blob).await?;
+                self.surveyed(claimed, &survey, output, node).await
             }
             TaskOutput::Chunk(out) => {
                 let verdict = chunk_spec(&claimed.spec).map(|spec| judge::chunk(spec, out));
@@ -71,8 +61,46 @@ impl Hub {
             }
             TaskOutput::Package(package) => self.packaged(claimed, package, &output).await,
             TaskOutput::Describe(part) => self.described(claimed, part).await,
-            TaskOutput::Audio { .. } | TaskOutput::Join { .. } => self.accept(claimed, &output).await,
+            TaskOutput::Audio { .. } | TaskOutput::Join { .. } | TaskOutput::Measure { .. } => {
+                self.accept(claimed, &output).await
+            }
         }
+    }
+
+    /// What a source is, is known.
+    async fn probed(
+        &self,
+        claimed: &Claimed,
+        probe: &ProbeOutput,
+        output: &TaskOutput,
+        node: &Capabilities,
+    ) -> Result<()> {
+        if self.store().tasks(claimed.job).await?.len() > 1 {
+            // Its index was damaged and is made again: what follows from it is there.
+            return self.accept(claimed, output).await;
+        }
+        let request = self.request_of(claimed).await?;
+        let seen = self.inner.nodes.mark_of(&claimed.lease);
+        self.remember_source(&request.input, seen, probe).await?;
+        let expanded = self.after_probe(claimed.job, &request, probe, node).await?;
+        // A recipe that cannot be for it says nothing against a file.
+        if expanded.as_ref().err().is_none_or(|failure| failure.code == ErrorCode::BadRecipe) {
+            self.admit(probe).await?;
+        }
+        self.store_expansion(claimed, output.clone(), expanded).await
+    }
+
+    /// What has to be known of the whole film, is known.
+    async fn surveyed(
+        &self,
+        claimed: &Claimed,
+        survey: &Survey,
+        output: TaskOutput,
+        node: &Capabilities,
+    ) -> Result<()> {
+        let request = self.request_of(claimed).await?;
+        let expanded = self.after_survey(claimed.job, &request, survey, node).await?;
+        self.store_expansion(claimed, output, expanded).await
     }
 
     /// The result stands: it gets its name, and the job its proof and its end.

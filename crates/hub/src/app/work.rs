@@ -192,7 +192,8 @@ fn source(spec: &TaskSpec) -> Option<(&Path, Vec<Segment>)> {
         TaskSpec::Audio(task) => (task.source.as_path(), all(task.size)),
         TaskSpec::Package(task) => (task.source.as_path(), all(task.size)),
         TaskSpec::Describe(task) => (task.source.as_path(), all(task.size)),
-        TaskSpec::Join(_) => return None,
+        TaskSpec::Measure(task) => (task.source.as_path(), task.work.window.segments.clone()),
+        TaskSpec::Join(_) | TaskSpec::Survey(_) => return None,
     })
 }
 
@@ -200,12 +201,14 @@ fn source(spec: &TaskSpec) -> Option<(&Path, Vec<Segment>)> {
 fn inputs(spec: &TaskSpec) -> Vec<Blob> {
     match spec {
         TaskSpec::Join(spec) => spec.chunks.clone(),
+        TaskSpec::Survey(spec) => spec.measures.clone(),
         TaskSpec::Package(task) => task.work.video.iter().chain(&task.work.audio).cloned().collect(),
         TaskSpec::Probe { .. }
         | TaskSpec::Analyze(_)
         | TaskSpec::Chunk(_)
         | TaskSpec::Audio(_)
-        | TaskSpec::Describe(_) => Vec::new(),
+        | TaskSpec::Describe(_)
+        | TaskSpec::Measure(_) => Vec::new(),
     }
 }
 

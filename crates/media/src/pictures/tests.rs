@@ -16,7 +16,7 @@ impl Makes for Tells {
         self.at_once
     }
 
-    fn make(&self, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+    fn make(&self, _: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
         let numbers: Vec<u8> = seen.iter().map(|bytes| bytes[0]).collect();
         let middle = numbers[numbers.len() / 2];
         thread::sleep(Duration::from_millis(u64::from(middle) * 7 % 5));
@@ -51,6 +51,7 @@ fn opened(frames: u32, keep: Option<(i64, i64)>, tells: Tells) -> Opened {
     let through = Through {
         pass: Pass { picture, from_rgb: false, by: By::Network(network) },
         keep,
+        zero: 0,
         hz: 25,
         rate: Rational::new(25, 1).unwrap(),
     };

@@ -120,6 +120,23 @@ pub async fn chain(
     gathered(parts, &ours).await
 }
 
+/// Runs a program whose standard output is worked on here, on a thread of its own. What came of that is given also when the program
+/// failed midway, with how it ended.
+///
+/// # Errors
+/// When the work itself broke off.
+pub async fn taken<T: Send + 'static>(
+    program: Invocation,
+    work: impl FnOnce(Receiver<Vec<u8>>) -> T + Send + 'static,
+    control: &Control,
+) -> Result<(T, Result<Finished, MediaError>), MediaError> {
+    let (raw, pieces) = channel(AHEAD);
+    let runs = async move { run_into(&program, control, None, &mut Sends(raw)).await };
+    let works = crate::encode::blocking(move || Ok(work(pieces)));
+    let (finished, made) = tokio::join!(runs, works);
+    Ok((made?, finished))
+}
+
 /// Waits for all parts; when one fails, the others are cancelled.
 async fn gathered(
     mut parts: JoinSet<(usize, Result<Option<Finished>, MediaError>)>,

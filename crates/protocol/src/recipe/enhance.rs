@@ -16,6 +16,15 @@ pub struct EnhanceRecipe {
     /// Less noise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub denoise: Option<Denoise>,
+    /// Brightness and colour of each scene.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub color: Option<ColorChange>,
+    /// A steady camera.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stabilize: Option<bool>,
+    /// How long a movement of the camera has to take for `stabilize` to leave it, in seconds: 0.1 to 5; 0.7 when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smoothing: Option<f64>,
     /// To or from a high dynamic range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hdr: Option<HdrChange>,
@@ -43,6 +52,9 @@ impl EnhanceRecipe {
         Self {
             deinterlace: self.deinterlace.or(base.deinterlace),
             denoise: self.denoise.or(base.denoise),
+            color: self.color.or(base.color),
+            stabilize: self.stabilize.or(base.stabilize),
+            smoothing: self.smoothing.or(base.smoothing),
             hdr: self.hdr.or(base.hdr),
             interpolate: self.interpolate.or(base.interpolate),
             upscale: self.upscale.or(base.upscale),
@@ -68,6 +80,15 @@ pub enum Denoise {
     Strong,
     /// Most of it, by a model that looks at three frames; fine structure stays.
     Neural,
+}
+
+/// What becomes of brightness and colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ColorChange {
+    /// Black, white, what lies between, tint and colour of each scene, as they were measured in it.
+    Auto,
 }
 
 /// Between dynamic ranges.

@@ -40,6 +40,20 @@ pub enum TaskOutput {
     Package(PackageOutput),
     /// A part of a description.
     Describe(Box<DescribeOutput>),
+    /// Frames of a stretch.
+    Measure {
+        /// A list of [`crate::survey::Measured`] in JSON.
+        blob: Blob,
+        /// Frames that came out of the decoder.
+        frames: u64,
+        /// Processor seconds.
+        cpu_seconds: f64,
+    },
+    /// What they come to.
+    Survey {
+        /// A [`crate::survey::Survey`] in JSON.
+        blob: Blob,
+    },
 }
 
 impl TaskOutput {
@@ -53,6 +67,8 @@ impl TaskOutput {
             Self::Join { .. } => TaskKind::Join,
             Self::Package(_) => TaskKind::Package,
             Self::Describe(_) => TaskKind::Describe,
+            Self::Measure { .. } => TaskKind::Measure,
+            Self::Survey { .. } => TaskKind::Survey,
         }
     }
 
@@ -61,7 +77,10 @@ impl TaskOutput {
         match self {
             Self::Probe(probe) => Some(&probe.index),
             Self::Chunk(chunk) => Some(&chunk.blob),
-            Self::Audio { blob, .. } | Self::Join { blob, .. } => Some(blob),
+            Self::Audio { blob, .. }
+            | Self::Join { blob, .. }
+            | Self::Measure { blob, .. }
+            | Self::Survey { blob } => Some(blob),
             Self::Describe(part) => part.blob.as_ref(),
             Self::Analyze { .. } | Self::Package(_) => None,
         }

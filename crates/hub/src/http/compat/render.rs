@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use kinora_protocol::access::Sight;
 use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
-use kinora_protocol::recipe::{Denoise, Recipe};
+use kinora_protocol::recipe::{ColorChange, Denoise, Recipe};
 use kinora_protocol::{ErrorCode, JobId};
 use serde_json::{Value, json};
 
@@ -30,7 +30,14 @@ const ENHANCEMENTS: [&str; 8] = [
     "hdr_processing",
 ];
 /// What of it is there. What is known about media has the scenes.
-const THERE: [&str; 4] = ["upscaling", "noise_reduction", "scene_analysis", "audio_enhancement"];
+const THERE: [&str; 6] = [
+    "upscaling",
+    "noise_reduction",
+    "color_enhancement",
+    "stabilization",
+    "scene_analysis",
+    "audio_enhancement",
+];
 /// What sound is brought to, in LUFS: what services for the web ask for.
 const LOUDNESS: f64 = -16.0;
 
@@ -41,6 +48,8 @@ fn recipe(wanted: &[String]) -> Recipe {
         match name.as_str() {
             "upscaling" => recipe.enhance.upscale = Some(2),
             "noise_reduction" => recipe.enhance.denoise = Some(Denoise::Neural),
+            "color_enhancement" => recipe.enhance.color = Some(ColorChange::Auto),
+            "stabilization" => recipe.enhance.stabilize = Some(true),
             "audio_enhancement" => {
                 recipe.audio.denoise = Some(true);
                 recipe.audio.loudness = Some(LOUDNESS);
@@ -188,7 +197,7 @@ mod tests {
         assert_eq!(words(&["upscaling, hdr_processing", "scene_analysis"]).len(), 3);
         assert_eq!(words(&["[\"upscaling\",\"stabilization\"]"]), ["upscaling", "stabilization"]);
         assert_eq!(words(&["", " "]), Vec::<String>::new());
-        assert!(check(&words(&["scene_analysis"])).is_ok());
-        assert!(check(&words(&["magic"])).is_err() && check(&words(&["stabilization"])).is_err());
+        assert!(check(&words(&["scene_analysis", "stabilization"])).is_ok());
+        assert!(check(&words(&["magic"])).is_err() && check(&words(&["object_detection"])).is_err());
     }
 }

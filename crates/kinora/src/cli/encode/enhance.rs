@@ -1,7 +1,7 @@
 //! The flags of what is to become better: one definition each, for every command that takes a recipe.
 
 use clap::{Args, ValueEnum};
-use kinora_protocol::recipe::{Denoise, EnhanceRecipe, HdrChange, Recipe};
+use kinora_protocol::recipe::{ColorChange, Denoise, EnhanceRecipe, HdrChange, Recipe};
 
 /// Flags of enhancements. Their order makes no difference.
 #[derive(Debug, Default, Args)]
@@ -12,6 +12,15 @@ pub struct EnhanceFlags {
     /// Less noise: light costs little, strong is slow and takes fine structure with it, neural keeps it by a model
     #[arg(long, value_enum, help_heading = "Enhancement")]
     pub denoise: Option<DenoiseArg>,
+    /// Black, white, tint and colour of each scene, as they are measured in it
+    #[arg(long, value_enum, value_name = "auto", help_heading = "Enhancement")]
+    pub color: Option<ColorArg>,
+    /// A steady camera
+    #[arg(long, help_heading = "Enhancement")]
+    pub stabilize: bool,
+    /// With --stabilize, how long a movement of the camera takes that is left, in seconds: 0.1 to 5 [default: 0.7]
+    #[arg(long, value_name = "SECONDS", help_heading = "Enhancement")]
+    pub smoothing: Option<f64>,
     /// SDR to HDR10, or HDR10 and HLG to SDR
     #[arg(long, value_enum, help_heading = "Enhancement")]
     pub hdr: Option<HdrArg>,
@@ -53,6 +62,9 @@ impl EnhanceFlags {
         recipe.enhance = EnhanceRecipe {
             deinterlace: said(self.deinterlace).or(before.deinterlace),
             denoise: self.denoise.map(Into::into).or(before.denoise),
+            color: self.color.map(Into::into).or(before.color),
+            stabilize: said(self.stabilize).or(before.stabilize),
+            smoothing: self.smoothing.or(before.smoothing),
             hdr: self.hdr.map(Into::into).or(before.hdr),
             interpolate: self.interpolate.as_ref().map(rate).transpose()?.or(before.interpolate),
             upscale: self.upscale.or(before.upscale),
@@ -81,6 +93,13 @@ pub enum DenoiseArg {
     Neural,
 }
 
+/// `--color`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum ColorArg {
+    Auto,
+}
+
 /// `--hdr`.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 #[allow(missing_docs)]
@@ -95,6 +114,14 @@ impl From<DenoiseArg> for Denoise {
             DenoiseArg::Light => Self::Light,
             DenoiseArg::Strong => Self::Strong,
             DenoiseArg::Neural => Self::Neural,
+        }
+    }
+}
+
+impl From<ColorArg> for ColorChange {
+    fn from(arg: ColorArg) -> Self {
+        match arg {
+            ColorArg::Auto => Self::Auto,
         }
     }
 }

@@ -74,6 +74,7 @@ impl Display {
                 TaskKind::Join => "joining".clone_into(&mut self.phase),
                 TaskKind::Package => "writing and checking the result".clone_into(&mut self.phase),
                 TaskKind::Analyze => "looking for scene changes".clone_into(&mut self.phase),
+                TaskKind::Measure | TaskKind::Survey => "measuring the film".clone_into(&mut self.phase),
                 TaskKind::Probe | TaskKind::Chunk | TaskKind::Audio | TaskKind::Describe => {}
             },
             Event::Task { kind, change: TaskChange::Retry { failure }, .. } => {

@@ -1,17 +1,20 @@
 //! One frame as it is and as it becomes, before a whole film is made so. It is made by what makes chunks.
 
+use std::path::Path;
 use std::time::Duration;
 
-use kinora_jobs::expand::{self, Known};
-use kinora_media::{Control, encode, index, pictures};
+use kinora_jobs::expand::{self, Known, Measures};
+use kinora_media::{Control, Tools, encode, index, measure, pictures};
 use kinora_plan::settle::{self, Available};
 use kinora_plan::sizing;
 use kinora_protocol::encode::{EncodeSettings, Encoder, PictureFilters};
 use kinora_protocol::enhance::Enhancement;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::recipe::{Container, Recipe};
+use kinora_protocol::survey::Survey;
 use kinora_protocol::task::ChunkSpec;
 use kinora_protocol::{ErrorCode, Failure};
+use kinora_vision::survey;
 
 use super::super::encode::{EncodeArgs, recipe};
 use super::super::print_json;
@@ -40,16 +43,17 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
     let settled = settle::settle(&recipe, &facts, Container::Mkv, available)?;
     let capacity = sizing::Capacity { cores: 1, machines: 1, jobs: None, seconds: None };
     let known = Known { source: input, facts: &facts, index: &index, settled: &settled.settled, capacity };
-    let frame = expand::frame(&known, at_us).ok_or_else(|| {
+    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", output.display()));
+    let scratch = tempfile::Builder::new().prefix(".kinora-preview").tempdir_in(folder).map_err(disk)?;
+    let survey = survey(&tools, expand::around(&known, at_us), scratch.path(), &control).await?;
+    let frame = expand::frame(&known, &survey, at_us).ok_or_else(|| {
         bad(format!("{}: there is no picture at {:.3} s", input.display(), at_us as f64 / 1e6))
     })?;
     let shown = shown(&frame, &facts);
     // Of an encoder for cards its filters would be wanted, too.
     let spec =
         ChunkSpec { encode: EncodeSettings { encoder: Encoder::Ffv1, ..frame.encode.clone() }, ..frame };
-    let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", output.display()));
-    let scratch = tempfile::Builder::new().prefix(".kinora-preview").tempdir_in(folder).map_err(disk)?;
     let part = scratch.path().join("preview.png");
     let programs = (&tools, models.as_ref() as &dyn pictures::Models);
     encode::before_and_after(programs, &spec, shown, (input, size), scratch.path(), &part, &control).await?;
@@ -65,6 +69,22 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
         settled.notes.iter().for_each(|note| say!("  note: {note}"));
     }
     Ok(())
+}
+
+/// What is known around the frame, where something is to be known.
+async fn survey(
+    tools: &Tools,
+    measures: Option<Measures>,
+    scratch: &Path,
+    control: &Control,
+) -> Result<Survey, Failure> {
+    let Some(Measures { stretches, survey }) = measures else { return Ok(Survey::default()) };
+    let mut frames = Vec::new();
+    for stretch in &stretches {
+        let from = (stretch.source.as_path(), stretch.size);
+        frames.extend(measure::measure(tools, &stretch.work, from, scratch, control).await?.0);
+    }
+    Ok(survey::of(&frames, survey.hz, survey.size, survey.wanted))
 }
 
 /// The size in which pictures come out.

@@ -18,6 +18,8 @@ pub struct Through {
     pub pass: Pass,
     /// Times of the frames that are wanted, in ticks: from, and the end, which is not included; all when absent.
     pub keep: Option<(i64, i64)>,
+    /// What the frames' times have more than those of the source.
+    pub zero: i64,
     /// Ticks a second of the frames' times.
     pub hz: i64,
     /// Frames a second, as encoders are told.
@@ -39,10 +41,10 @@ impl Stages {
         self.rest.last_mut().map_or(&mut self.first, |(_, filters)| filters)
     }
 
-    fn add(&mut self, one: &Enhancement, hz: i64, rate: Rational) {
+    fn add(&mut self, one: &Enhancement, (zero, hz): (i64, i64), rate: Rational) {
         match one {
             Enhancement::Pass(pass) => {
-                self.model(Through { pass: Pass::clone(pass), keep: None, hz, rate });
+                self.model(Through { pass: Pass::clone(pass), keep: None, zero, hz, rate });
             }
             filters => self.filters().push_str(&enhance::filters(filters, hz)),
         }
@@ -72,7 +74,7 @@ pub(super) fn of(spec: &ChunkSpec) -> Stages {
     let zero = spec.resample.map_or(spec.shift, |resample| -resample.origin);
     let (look, alone) = enhance::looking_around(before);
     first.push_str(&cut(clock, spec.a, seen, zero));
-    look.iter().for_each(|one| stages.add(one, clock.hz, rate));
+    look.iter().for_each(|one| stages.add(one, (zero, clock.hz), rate));
     if spec.context.is_some() && !motion {
         // What was only looked at goes.
         let (from, to) = (spec.a + zero, spec.b + zero);
@@ -85,12 +87,12 @@ pub(super) fn of(spec: &ChunkSpec) -> Stages {
             }
         }
     }
-    alone.iter().for_each(|one| stages.add(one, clock.hz, rate));
+    alone.iter().for_each(|one| stages.add(one, (zero, clock.hz), rate));
     if let Some(resample) = spec.resample {
         let constant = at_rate(spec, resample, motion);
         stages.filters().push_str(&constant);
     }
-    after.iter().for_each(|one| stages.add(one, out_hz(spec), rate));
+    after.iter().for_each(|one| stages.add(one, (0, out_hz(spec)), rate));
     stages
 }
 

@@ -1,0 +1,33 @@
+//! What ffmpeg is asked for to measure frames: all of a stretch, small, with luma and chroma in all values.
+
+use std::path::Path;
+
+use kinora_plan::time;
+use kinora_protocol::task::MeasureSpec;
+
+use super::{Limit, Line, chunk, enhance, input};
+
+/// What is added to the source's times, so that none is before 0.
+pub fn zero(spec: &MeasureSpec) -> i64 {
+    time::shift(spec.clock.start_us, spec.clock.hz)
+}
+
+/// Pictures of three planes of the same size to standard output.
+pub fn pictures(spec: &MeasureSpec, passthrough: [&'static str; 2], source: &Path) -> Line {
+    let mut args = input::silent();
+    args.limit("-max_alloc", Limit::Allocation);
+    args.words(["-max_error_rate", "1"]);
+    chunk::open(&mut args, &spec.clock, spec.window.seek, source);
+    let filters: String = spec.through.iter().map(|one| enhance::filters(one, spec.clock.hz)).collect();
+    let (width, height) = spec.size;
+    let graph = format!(
+        "[0:{}]{}{}{filters},scale={width}:{height}:flags=area:out_range=full,format=yuv444p[v]",
+        spec.stream,
+        chunk::clocked(&spec.clock, spec.a),
+        chunk::cut(&spec.clock, spec.a, spec.seen, zero(spec)),
+    );
+    args.option("-filter_complex", graph);
+    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{}", spec.clock.hz));
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
+    args.finish()
+}

@@ -1,0 +1,93 @@
+//! What becomes of pictures without a model: colour that is corrected, and a camera that is steady, by what a survey found.
+
+use std::sync::Arc;
+
+use kinora_protocol::planes::Planar;
+use kinora_protocol::survey::{Correction, Motion, Pose};
+use kinora_vision::samples;
+use kinora_vision::tones::{Coded, Table};
+use kinora_vision::warp::Warp;
+
+use super::Makes;
+
+/// Pictures that are worked on side by side: as many as there are processors.
+fn at_once() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn alone(seen: &[Arc<Vec<u8>>]) -> Result<&[u8], String> {
+    seen.first().map(|bytes| bytes.as_slice()).ok_or_else(|| "no picture came".to_owned())
+}
+
+/// Brightness and colour of scenes.
+pub(super) struct Graded {
+    picture: Planar,
+    scenes: Vec<Scene>,
+}
+
+struct Scene {
+    from: i64,
+    /// For luma and both differences; nothing where all stays.
+    tables: Option<[Table; 3]>,
+}
+
+impl Graded {
+    pub(super) fn new(picture: &Planar, corrections: &[Correction]) -> Self {
+        let full = picture.color.range.as_deref() == Some("pc") || picture.format.starts_with("yuvj");
+        let coded = Coded { depth: picture.depth, full };
+        let scene = |one: &Correction| {
+            let tables = (!one.is_none()).then(|| {
+                let [blue, red] = coded.differences(one);
+                [coded.luma(one), blue, red]
+            });
+            Scene { from: one.from, tables }
+        };
+        Self { picture: picture.clone(), scenes: corrections.iter().map(scene).collect() }
+    }
+}
+
+impl Makes for Graded {
+    fn at_once(&self) -> usize {
+        at_once()
+    }
+
+    fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+        let bytes = alone(seen)?;
+        let place = self.scenes.partition_point(|scene| scene.from <= at).saturating_sub(1);
+        let Some(tables) = self.scenes.get(place).and_then(|scene| scene.tables.as_ref()) else {
+            return Ok(bytes.to_vec());
+        };
+        let mut out = Vec::with_capacity(bytes.len());
+        for (plane, table) in samples::planes(&self.picture, bytes).into_iter().zip(tables) {
+            for value in samples::values(&self.picture, plane) {
+                samples::push(&self.picture, &mut out, table.of(value));
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A steady camera.
+pub(super) struct Steadied {
+    warp: Warp,
+    poses: Vec<Pose>,
+}
+
+impl Steadied {
+    pub(super) fn new(picture: &Planar, poses: &[Pose]) -> Self {
+        Self { warp: Warp::new(picture), poses: poses.to_vec() }
+    }
+}
+
+impl Makes for Steadied {
+    fn at_once(&self) -> usize {
+        at_once()
+    }
+
+    fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+        // A frame that was not seen when it was measured is where the one before it was.
+        let place = self.poses.partition_point(|pose| pose.at <= at).saturating_sub(1);
+        let motion = self.poses.get(place).map_or(Motion::default(), |pose| pose.motion);
+        Ok(self.warp.make(alone(seen)?, motion))
+    }
+}

@@ -1,0 +1,48 @@
+//! What is to be measured, and of what a survey is made.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Clock, FrameRange, Window};
+use crate::blob::Blob;
+use crate::enhance::Enhancement;
+use crate::survey::Wanted;
+
+/// Frames of one stretch: those with `a <= pts < b`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MeasureSpec {
+    /// Position in the job, from 0.
+    pub ordinal: u32,
+    /// Index of the video stream in the file.
+    pub stream: u32,
+    /// The frames in it.
+    pub frames: FrameRange,
+    /// First timestamp, in ticks.
+    pub a: i64,
+    /// End timestamp, not included, in ticks.
+    pub b: i64,
+    /// Times of the frames that are looked at to measure these: from, and the end, which is not included.
+    pub seen: (i64, i64),
+    /// Timestamps of the source.
+    pub clock: Clock,
+    /// Which bytes are needed.
+    pub window: Window,
+    /// What is done to frames before they are measured.
+    pub through: Vec<Enhancement>,
+    /// What they are scaled to.
+    pub size: (u32, u32),
+    /// What for.
+    pub wanted: Wanted,
+}
+
+/// All stretches of a film, in order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SurveySpec {
+    /// What was measured, by stretch.
+    pub measures: Vec<Blob>,
+    /// Ticks per second.
+    pub hz: i64,
+    /// Size of what was measured.
+    pub size: (u32, u32),
+    /// What for.
+    pub wanted: Wanted,
+}
