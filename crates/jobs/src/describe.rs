@@ -55,7 +55,6 @@ pub fn parts(facts: &MediaFacts, index: &PacketIndex) -> Vec<DescribeSpec> {
         parts.push(DescribeSpec::Scenes {
             stream: stream.index,
             frames,
-            duration_us,
             tile: within(shown, TILE),
             grid: GRID,
             // In whole tenths of a second.

@@ -87,7 +87,7 @@ const MOST_SECONDS: i64 = 120;
 pub fn analyze(known: &Known<'_>) -> Option<AnalyzeSpec> {
     let video = known.settled.video.encoded()?;
     // A survey finds all of them.
-    if enhance::surveyed(&video.enhance).is_some() {
+    if known.settled.surveyed().is_some() {
         return None;
     }
     // Looking costs a decode; where seeking is not possible, that of everything before.

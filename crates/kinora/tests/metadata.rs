@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use kinora_protocol::api::MetadataView;
 use kinora_protocol::describe::Part;
 use kinora_protocol::job::JobPhase;
 use kinora_protocol::media::Verdict;
-use kinora_testkit::ffmpeg;
+use kinora_testkit::{clips, ffmpeg};
 use serde_json::Value;
 use support::cluster::{Hub, Worker};
 use support::wire::{self, Answer};
-use support::{PATIENCE, Place, clip, eight};
+use support::{PATIENCE, Place, clip, eight, loud};
 
 /// Four scenes, three of them of plain colours, and a tone that falls silent.
 fn scenes() -> Result<std::path::PathBuf> {
@@ -29,6 +29,130 @@ fn scenes() -> Result<std::path::PathBuf> {
          -filter_complex [0:v][1:v][2:v][3:v]concat=n=4:v=1[v];[4:a]apad=whole_dur=10[a] -map [v] -map [a] \
          -c:v libx264 -preset veryfast -crf 12 -pix_fmt yuv420p -c:a aac -b:a 128k",
     )
+}
+
+/// Scenes of known lengths, some of which are faded out and the next faded in: the film, and the first frames of its scenes.
+fn known_scenes(place: &Place, scenes: &[(String, u32, bool)]) -> Result<(PathBuf, Vec<u32>)> {
+    let mut list = String::new();
+    let (mut starts, mut at, mut faded) = (Vec::new(), 0, false);
+    for (n, (source, frames, fades)) in scenes.iter().enumerate() {
+        let part = place.at(&format!("part{n}.mkv"));
+        let mut filters = "scale=320:180,fps=25,format=yuv420p,setsar=1".to_owned();
+        if faded {
+            filters += ",fade=in:0:13";
+        }
+        if *fades {
+            filters += &format!(",fade=out:{}:13", frames - 13);
+        }
+        let mut command = ffmpeg::ffmpeg();
+        command.args(source.split_whitespace()).args(["-an", "-vf", &filters]);
+        command.args([
+            "-frames:v",
+            &frames.to_string(),
+            "-c:v",
+            "libx264",
+            "-preset",
+            "ultrafast",
+            "-crf",
+            "16",
+        ]);
+        ffmpeg::output(command.arg(&part))?;
+        list += &format!("file '{}'\n", part.display());
+        starts.push(at);
+        (at, faded) = (at + frames, *fades);
+    }
+    let (listed, film) = (place.at("list.txt"), place.at("film.mp4"));
+    std::fs::write(&listed, list)?;
+    let mut command = ffmpeg::ffmpeg();
+    command.args(["-f", "concat", "-safe", "0", "-i"]).arg(&listed).args(["-c:v", "libx264", "-crf", "20"]);
+    // Times of the parts are rounded.
+    command.args(["-vf", "setpts=N/25/TB", "-r", "25"]);
+    ffmpeg::output(command.args(["-preset", "veryfast", "-pix_fmt", "yuv420p"]).arg(&film))?;
+    Ok((film, starts))
+}
+
+/// The harmonic mean of how many of the scenes that there are were found, and how many of those that were found are there. A scene that
+/// is faded in begins somewhere in the dark.
+fn f1(found: &[f64], starts: &[u32], faded: &[bool]) -> f64 {
+    let mut left: Vec<f64> = found.to_vec();
+    let mut right = 0;
+    for (start, faded) in starts.iter().zip(faded) {
+        let reach = if *faded { 0.5 } else { 0.025 };
+        if let Some(n) = left.iter().position(|at| (at - f64::from(*start) / 25.0).abs() <= reach) {
+            left.remove(n);
+            right += 1;
+        }
+    }
+    let right = f64::from(right);
+    2.0 * right / (found.len() + starts.len()) as f64
+}
+
+async fn scenes_are_found(scenes: &[(String, u32, bool)]) -> Result<()> {
+    let place = Place::new()?;
+    let (film, starts) = known_scenes(&place, scenes)?;
+    let hub = Hub::start_as(&place, &["--listen", "127.0.0.1:0"])?;
+    let known = known(&hub, &hub.upload(&film).await?).await?;
+    let found: Vec<f64> = known.scenes.iter().flatten().map(|scene| scene.start_seconds).collect();
+    let faded: Vec<bool> = [false].into_iter().chain(scenes.iter().map(|(_, _, fades)| *fades)).collect();
+    let f1 = f1(&found, &starts, &faded);
+    ensure!(f1 >= 0.95, "F1 is {f1:.3}: {found:?} where there are {starts:?} / 25");
+    // Chapters and highlights are some of them.
+    ensure!(known.chapters.len() > 1 && known.chapters.iter().all(|at| found.contains(at)), "{known:?}");
+    let seconds: f64 = known.highlights.iter().map(|part| part.end_seconds - part.start_seconds).sum();
+    let all = f64::from(scenes.iter().map(|(_, frames, _)| *frames).sum::<u32>()) / 25.0;
+    ensure!(seconds > 0.0 && seconds <= all / 5.0 + 0.1, "{seconds} of {all}: {:?}", known.highlights);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_and_fades_are_found() -> Result<()> {
+    let made = |source: &str| format!("-f lavfi -i {source}");
+    let scenes = [
+        (made("testsrc2=size=320x180:rate=25:duration=9"), 62, false),
+        (made("mandelbrot=size=320x180:rate=25"), 77, true),
+        (
+            made("life=size=320x180:rate=25:mold=10:ratio=0.1:seed=7:life_color=white:death_color=blue"),
+            50,
+            false,
+        ),
+        (made("smptehdbars=size=320x180:rate=25"), 33, false),
+        (made("cellauto=size=320x180:rate=25:rule=110:seed=3"), 58, true),
+        (made("testsrc=size=320x180:rate=25"), 91, false),
+        (made("sierpinski=size=320x180:rate=25:seed=4"), 49, false),
+        (made("mandelbrot=size=320x180:rate=25:start_scale=0.01:start_x=-0.745:start_y=0.112"), 71, false),
+        (made("color=c=teal:size=320x180:rate=25"), 40, true),
+        (made("testsrc2=size=320x180:rate=25:duration=9"), 60, false),
+    ];
+    scenes_are_found(&scenes.map(|(source, frames, fades)| (source, frames, fades))).await
+}
+
+/// Of real films, where they are: shots that are known to have no cut in them, some of them by a hand that shakes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn cuts_and_fades_between_real_shots_are_found() -> Result<()> {
+    let Some(real) = clips::shared().filter(|real| !real.is_empty()) else {
+        loud("real films are not there: scenes are looked for in made ones alone");
+        return Ok(());
+    };
+    let mut scenes = Vec::new();
+    for (name, from, frames, fades) in [
+        ("d17_noaudio_bottle", 0, 75, false),
+        ("d05_vfr_phone_360p", 1, 60, true),
+        ("d03_hevc_opengop_car", 1, 75, false),
+        ("d09_hdr10_av1", 0, 50, false),
+        ("d21_firstpts10s", 1, 50, false),
+        ("d17_noaudio_bottle", 20, 55, false),
+        ("d08_hevc_hlg_rot_editlist", 0, 50, true),
+        ("d22_msmpeg4_avi_no_pts", 0, 50, false),
+        ("d03_hevc_opengop_car", 15, 75, false),
+        ("d05_vfr_phone_360p", 10, 75, false),
+        ("d02_h264_opengop_540p", 0, 75, true),
+        ("d17_noaudio_bottle", 30, 75, false),
+        ("d22_msmpeg4_avi_no_pts", 5, 60, false),
+    ] {
+        let film = real.iter().find(|clip| clip.name == name).context(name)?;
+        scenes.push((format!("-ss {from} -i {}", film.path.display()), frames, fades));
+    }
+    scenes_are_found(&scenes).await
 }
 
 async fn known(hub: &Hub, media: &Digest) -> Result<MetadataView> {

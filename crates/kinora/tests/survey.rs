@@ -46,7 +46,7 @@ fn steps(frames: &[Vec<u8>], width: usize, along: bool) -> Vec<f64> {
         let differs = |by: i64| -> f64 {
             (REACH..length - REACH).map(|n| (pair[0][n as usize] - pair[1][(n + by) as usize]).powi(2)).sum()
         };
-        let best = (1 - REACH..REACH).min_by(|a, b| differs(*a).total_cmp(&differs(*b))).unwrap();
+        let best = (1 - REACH..REACH).min_by(|a, b| differs(*a).total_cmp(&differs(*b))).unwrap_or(0);
         let [before, least, after] = [best - 1, best, best + 1].map(differs);
         best as f64 + 0.5 * (before - after) / (before - 2.0 * least + after).max(1e-9)
     };
@@ -219,7 +219,8 @@ fn a_frame_is_shown_before() -> Result<()> {
     let half = |from: usize| -> Vec<u8> {
         shown[0].chunks_exact(320).flat_map(|row| row[from..from + 160].to_vec()).collect()
     };
-    let spread = |values: &[u8]| values.iter().max().unwrap() - values.iter().min().unwrap();
+    let spread =
+        |values: &[u8]| values.iter().max().zip(values.iter().min()).map(|(most, least)| most - least);
     ensure!(spread(&half(160)) > spread(&half(0)), "the right half is the better one");
     Ok(())
 }
@@ -264,4 +265,44 @@ async fn in_a_cluster() -> Result<()> {
     let out = place.at("o.mp4");
     hub.client.fetch(id, &out).await?;
     same_frames(&Enhancer::default().whole(&place, &eight()?, &["--color", "auto", "--stabilize"])?, &out)
+}
+
+/// Starts of chapters in seconds, as ffprobe reads them.
+fn chapters(film: &Path) -> Result<Vec<f64>> {
+    let mut command = ffmpeg::ffprobe();
+    command.args(["-v", "error", "-show_entries", "chapter=start_time:chapter_tags=title", "-of", "csv=p=0"]);
+    let told = String::from_utf8(ffmpeg::output(command.arg(film))?)?;
+    let lines = told.lines().enumerate();
+    lines
+        .map(|(n, line)| {
+            let (start, title) = line.split_once(',').context("no title")?;
+            ensure!(title == format!("Chapter {}", n + 1), "{told}");
+            Ok(start.parse()?)
+        })
+        .collect()
+}
+
+#[test]
+fn chapters_begin_with_scenes() -> Result<()> {
+    let place = Place::new()?;
+    let source = clip(
+        "chapters.mp4",
+        "-f lavfi -i testsrc2=size=160x90:rate=25:duration=7.2 -f lavfi -i mandelbrot=size=160x90:rate=25:end_pts=9 \
+         -f lavfi -i smptehdbars=size=160x90:rate=25:duration=6 \
+         -filter_complex [1:v]trim=duration=8[b];[0:v][b][2:v]concat=n=3,format=yuv420p -c:v libx264 -preset veryfast -crf 18",
+    )?;
+    for (name, flags) in [
+        ("made.mp4", &["--chunk-seconds", "2"][..]),
+        ("made.mkv", &["--color", "auto"]),
+        ("copied.mp4", &["--codec", "copy"]),
+    ] {
+        let out = place.at(name);
+        run(kinora().arg("encode").arg(&source).arg(&out).args(["--chapters", "auto"]).args(flags))?
+            .succeeded()?;
+        ensure!(chapters(&out)? == [0.0, 7.2, 15.2], "{name}: {:?}", chapters(&out)?);
+    }
+    let refused =
+        run(kinora().arg("encode").arg(&source).arg(place.at("o.tar")).args(["--chapters", "auto"]))?;
+    ensure!(refused.failed()?.contains("HLS package has no chapters"));
+    Ok(())
 }

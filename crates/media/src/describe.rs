@@ -93,9 +93,9 @@ pub async fn describe(
         DescribeSpec::Histogram { stream, size, sampling } => {
             histogram::find(&work, *stream, *size, *sampling).await?
         }
-        DescribeSpec::Scenes { stream, frames, duration_us, tile, grid, every_us } => {
+        DescribeSpec::Scenes { stream, frames, tile, grid, every_us } => {
             let layout = scenes::Layout { tile: *tile, grid: *grid, every_us: *every_us };
-            scenes::find(&work, *stream, (*frames, *duration_us), layout).await?
+            scenes::find(&work, *stream, *frames, layout).await?
         }
         DescribeSpec::Sound { stream, sample_rate, channels, layout, samples_per_point, .. } => {
             let sound = Sound { sample_rate: *sample_rate, channels: *channels, layout: layout.as_deref() };

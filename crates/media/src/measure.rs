@@ -14,7 +14,7 @@ use crate::encode;
 use crate::error::MediaError;
 use crate::nut;
 use crate::pictures::ticks;
-use crate::process::{self, Control, OnProgress};
+use crate::process::{self, Control};
 use crate::tools::Tools;
 
 /// Measures the frames of a stretch; gives them in order, with the processor seconds of ffmpeg. What cannot be decoded is not there.
@@ -31,9 +31,16 @@ pub async fn measure(
     let input = encode::input(&spec.window, source, size, scratch).await?;
     let line = measure::pictures(spec, tools.passthrough(), &input);
     let what = format!("measuring stretch {}", spec.ordinal);
-    let (work, progress) = (spec.clone(), control.progress.clone());
-    let taken = move |pieces| taken(&work, pieces, &progress);
-    let (measured, finished) = process::taken(tools.ffmpeg(what, line), taken, control).await?;
+    let progress = control.progress.clone();
+    let measuring = Measuring {
+        measurer: Measurer::new((spec.size.0 as usize, spec.size.1 as usize), spec.wanted),
+        hz: spec.clock.hz,
+        zero: measure::zero(spec),
+        told: Box::new(move |frames, fps| progress(Progress { frames, fps })),
+        keep: Some((spec.a, spec.b)),
+    };
+    let work = move |pieces| measure_pipe(measuring, pieces);
+    let (measured, finished) = process::taken(tools.ffmpeg(what, line), work, control).await?;
     match finished {
         Err(error) if measured.is_empty() => Err(error),
         Err(error @ (MediaError::Cancelled { .. } | MediaError::Stalled { .. })) => Err(error),
@@ -42,24 +49,38 @@ pub async fn measure(
     }
 }
 
-/// Measures pictures as they come.
-fn taken(spec: &MeasureSpec, mut pieces: Receiver<Vec<u8>>, progress: &OnProgress) -> Vec<Measured> {
-    let (width, height) = (spec.size.0 as usize, spec.size.1 as usize);
-    let mut measurer = Measurer::new((width, height), spec.wanted);
+/// How far it is: frames that were measured, and how many a second.
+type Told = Box<dyn Fn(u64, f32) + Send>;
+
+/// Pictures of a pipe that are measured.
+pub(crate) struct Measuring {
+    /// What measures them.
+    pub(crate) measurer: Measurer,
+    /// Ticks a second of their times.
+    pub(crate) hz: i64,
+    /// What these have more than they should.
+    pub(crate) zero: i64,
+    /// Hears how far it is.
+    pub(crate) told: Told,
+    /// Times of the frames that are wanted, and the end, which is not included; all when absent.
+    pub(crate) keep: Option<(i64, i64)>,
+}
+
+/// Measures pictures as they come. Where the pipe is broken off, so is what comes of it.
+pub(crate) fn measure_pipe(measuring: Measuring, mut pieces: Receiver<Vec<u8>>) -> Vec<Measured> {
+    let Measuring { mut measurer, hz, zero, told, keep } = measuring;
     let mut nut = nut::Reader::new(measurer.bytes());
     let (mut measured, begun) = (Vec::new(), Instant::now());
     while let Some(piece) = pieces.blocking_recv() {
-        // Where the pipe is broken off, so is what comes of it.
         let Ok(pictures) = nut.push(&piece) else { break };
         for picture in pictures {
-            let tick = nut.unit().and_then(|unit| ticks(picture.pts, unit, spec.clock.hz));
-            let Some(at) = tick.map(|tick| tick - measure::zero(spec)) else { continue };
+            let tick = nut.unit().and_then(|unit| ticks(picture.pts, unit, hz));
+            let Some(at) = tick.map(|tick| tick - zero) else { continue };
             let frame = measurer.next(at, &picture.bytes);
-            if (spec.a..spec.b).contains(&at) {
+            if keep.is_none_or(|(from, to)| (from..to).contains(&at)) {
                 measured.push(frame);
                 let frames = measured.len() as u64;
-                let fps = frames as f32 / begun.elapsed().as_secs_f32().max(0.001);
-                progress(Progress { frames, fps });
+                told(frames, frames as f32 / begun.elapsed().as_secs_f32().max(0.001));
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The final container: muxed, checked packet by packet against the plan, made durable. Where it is put is the hub's
 //! business: nothing is at the output's name before the checks hold and are accepted.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kinora_plan::digest::TimesDigest;
 use kinora_plan::time;
@@ -61,7 +61,14 @@ async fn checked(
     control: &Control,
 ) -> Result<PackageOutput, MediaError> {
     let what = "writing the result";
-    let paths = PackagePaths { video: inputs.video, audio: inputs.audio, source: inputs.source, out: part };
+    let chapters = chapters(spec, scratch)?;
+    let paths = PackagePaths {
+        video: inputs.video,
+        audio: inputs.audio,
+        source: inputs.source,
+        chapters: chapters.as_deref(),
+        out: part,
+    };
     let args = package::mux(spec, paths, tools.version);
     process::run(&tools.ffmpeg(what, args), control).await?;
     if !is_written(part) {
@@ -86,6 +93,15 @@ async fn checked(
         VideoWork::None => sound::check(tools, spec, inputs, scratch, part, control).await?,
     };
     Ok(PackageOutput { packets, times_checked, decoded, sound, size, digest })
+}
+
+/// A file with the chapters, where they are not the source's.
+fn chapters(spec: &PackageSpec, scratch: &Path) -> Result<Option<PathBuf>, MediaError> {
+    let Some(last) = spec.chapters.last() else { return Ok(None) };
+    let end = spec.facts.duration_us.unwrap_or(0).max(last + 1_000_000);
+    let path = scratch.join("chapters");
+    std::fs::write(&path, package::chapters(&spec.chapters, end)).map_err(MediaError::io(&path))?;
+    Ok(Some(path))
 }
 
 /// Counts the packets of the result and compares their times.

@@ -6,7 +6,7 @@ use kinora_protocol::encode::{
 };
 use kinora_protocol::inference::Inference;
 use kinora_protocol::media::{MediaFacts, VideoFacts};
-use kinora_protocol::recipe::{AudioCodec, Container, Quality, Recipe, Scale, VideoCodec};
+use kinora_protocol::recipe::{AudioCodec, Chapters, Container, Quality, Recipe, Scale, VideoCodec};
 use kinora_protocol::{ErrorCode, Failure, Rational};
 
 use crate::encoder;
@@ -97,6 +97,16 @@ fn with_enhancements(outcome: Outcome, enhanced: Enhanced) -> Result<Outcome, Fa
     Ok(Outcome { settled, notes })
 }
 
+/// Whether chapters are made anew.
+fn chapters(recipe: &Recipe, container: Container, alone: bool) -> Result<bool, Failure> {
+    let Some(Chapters::Auto) = recipe.chapters else { return Ok(false) };
+    if alone || container == Container::Hls {
+        let what = if alone { "sound alone has no scenes" } else { "an HLS package has no chapters" };
+        return Err(refuse(format!("{what}: leave out chapters = auto")));
+    }
+    Ok(true)
+}
+
 /// Settles a recipe for one size.
 pub(crate) fn one(
     recipe: &Recipe,
@@ -108,7 +118,8 @@ pub(crate) fn one(
     let expert = params::parse(expert).map_err(|reason| refuse(format!("ffmpeg parameters: {reason}")))?;
     let alone = sound::is_alone(&recipe.video, &expert, container)?;
     let audio = sound::settle(&recipe.audio, &expert, facts, container)?;
-    let settled = |video| Settled { video, audio, container, verify: recipe.verify };
+    let chapters = chapters(recipe, container, alone)?;
+    let settled = |video| Settled { video, audio, container, verify: recipe.verify, chapters };
     let mut notes = streams::left_out(facts, container, alone);
     notes.extend(sound::unheard(&recipe.audio, facts));
     if alone {

@@ -19,7 +19,9 @@ mod media;
 mod system;
 
 pub use health::{Health, ReadyView};
-pub use media::{Import, MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView};
+pub use media::{
+    HighlightView, Import, MediaView, MetadataView, SceneView, SpritesView, ThumbnailView, UploadView,
+};
 pub use system::{ClusterView, EncryptionView, LogView, ScannerView, ScrubView, SystemView};
 
 /// An error as RFC 9457 has it, with our code.

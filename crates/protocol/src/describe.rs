@@ -3,6 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::survey::Highlight;
 use crate::task::Blob;
 
 /// The parts of a description.
@@ -85,8 +86,6 @@ pub enum DescribeSpec {
         stream: u32,
         /// Frames that the index promises.
         frames: u64,
-        /// Length of the video.
-        duration_us: i64,
         /// What the small pictures are scaled to.
         tile: Size,
         /// Pictures in a line of a sheet, and lines of a sheet.
@@ -163,6 +162,12 @@ pub enum Found {
     Scenes {
         /// First frame of each scene, in µs; the first is that of the video.
         starts_us: Vec<i64>,
+        /// First frames of chapters, in µs; nothing where there is only one.
+        #[serde(default)]
+        chapters_us: Vec<i64>,
+        /// What is worth to be seen first, in µs.
+        #[serde(default)]
+        highlights: Vec<Highlight>,
         /// The small pictures.
         sprites: Sprites,
     },

@@ -3,10 +3,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::enhance::{Enhancement, SoundEnhancements};
+use crate::enhance::{self, Enhancement, SoundEnhancements};
 use crate::media::{Color, HdrStatic};
 use crate::rational::Rational;
 use crate::recipe::{AudioCodec, Container, Verify, VideoCodec};
+use crate::survey::Wanted;
 
 /// A video encoder of ffmpeg that Kinora knows how to drive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -246,6 +247,20 @@ pub struct Settled {
     pub container: Container,
     /// How it is checked.
     pub verify: Verify,
+    /// Whether chapters are made anew, by scenes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub chapters: bool,
+}
+
+impl Settled {
+    /// What the whole film is to be measured for; nothing where no survey is needed.
+    pub fn surveyed(&self) -> Option<Wanted> {
+        let enhanced = self.video.encoded().and_then(|video| enhance::surveyed(&video.enhance));
+        match (enhanced, self.chapters) {
+            (enhanced, false) => enhanced,
+            (enhanced, true) => Some(Wanted { chapters: true, ..enhanced.unwrap_or_default() }),
+        }
+    }
 }
 
 /// What is done with the picture.

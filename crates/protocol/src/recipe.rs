@@ -21,6 +21,9 @@ pub struct Recipe {
     /// What is to become better about the picture.
     #[serde(skip_serializing_if = "EnhanceRecipe::is_empty")]
     pub enhance: EnhanceRecipe,
+    /// Chapters of the result; those of the source when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chapters: Option<Chapters>,
     /// Container; from the output's extension when absent.
     pub container: Option<Container>,
     /// What an HLS package is made of.
@@ -65,6 +68,7 @@ impl Recipe {
                 loudness: self.audio.loudness.or(base.audio.loudness),
             },
             enhance: self.enhance.over(base.enhance),
+            chapters: self.chapters.or(base.chapters),
             container: self.container.or(base.container),
             ladder: self.ladder.or(base.ladder),
             chunks: ChunkRecipe {
@@ -75,6 +79,15 @@ impl Recipe {
             verify: if self.verify == Verify::default() { base.verify } else { self.verify },
         }
     }
+}
+
+/// Where chapters come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Chapters {
+    /// Made anew: they begin where the picture changes most.
+    Auto,
 }
 
 /// Video part of a recipe.

@@ -13,6 +13,9 @@ pub struct Wanted {
     pub tones: bool,
     /// How the camera moves, and for how long its path is smoothed, in milliseconds.
     pub motion: Option<u32>,
+    /// Where chapters begin.
+    #[serde(default)]
+    pub chapters: bool,
 }
 
 /// A frame, measured.
@@ -110,12 +113,27 @@ impl Correction {
     }
 }
 
+/// A part of a film that is worth to be seen first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Highlight {
+    /// Its first frame.
+    pub from: i64,
+    /// Its end.
+    pub to: i64,
+    /// How much happens in it, in thousandths.
+    pub score: u16,
+}
+
 /// What is known of a film.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Survey {
     /// Times of first frames of scenes in ticks, ascending, without the film's first.
     pub cuts: Vec<i64>,
+    /// Times of first frames of chapters in ticks, where chapters are wanted and there is more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<i64>,
     /// Of each scene, where colour is to become better.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub corrections: Vec<Correction>,
@@ -150,6 +168,7 @@ mod tests {
         let pose = |at| Pose { at, motion: Motion::default() };
         let survey = Survey {
             cuts: vec![10, 20],
+            chapters: Vec::new(),
             corrections: vec![at(0), at(10), at(20)],
             poses: (0..30).map(pose).collect(),
         };

@@ -409,6 +409,9 @@ pub struct PackageSpec {
     pub build: String,
     /// What the user should know about the settled recipe.
     pub notes: Vec<String>,
+    /// First frames of chapters after the start of the film, in µs; nothing where they are the source's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub chapters: Vec<i64>,
     /// What each chunk holds, in order; empty for a copy.
     pub chunks: Vec<ChunkCheck>,
     /// Where the result is put.

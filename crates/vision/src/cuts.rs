@@ -3,11 +3,13 @@
 use kinora_protocol::survey::Measured;
 
 /// Least change of a cut, in thousandths.
-const LEAST: u16 = 70;
+const LEAST: u16 = 110;
 /// A cut stands out from what is around it by this factor.
 const STANDS_OUT: f64 = 2.2;
 /// So many frames on each side are around it.
 const AROUND: usize = 5;
+/// Of so many frames on each side it changes most: no scene is shorter.
+const BESIDE: usize = 2;
 /// A frame whose brightest parts are darker than this is black, in thousandths.
 const BLACK: u16 = 130;
 /// Of two flashes, or of something that passes close by, frames are alike again after it.
@@ -34,22 +36,20 @@ fn is_cut(frames: &[Measured], n: usize) -> bool {
     if own < LEAST {
         return false;
     }
-    let first = n.saturating_sub(AROUND).max(1);
-    let around = (first..=n + AROUND).filter(|other| *other != n && *other < frames.len());
-    let highest = around.clone().map(change).max().unwrap_or(0);
-    let mean = around.clone().map(|n| f64::from(change(n))).sum::<f64>() / around.count().max(1) as f64;
+    let within = |reach: usize| {
+        let all = n.saturating_sub(reach).max(1)..(n + 1 + reach).min(frames.len());
+        all.filter(move |other| *other != n)
+    };
+    // The middle one, as there may be another cut not far away.
+    let mut around: Vec<u16> = within(AROUND).map(change).collect();
+    around.sort_unstable();
+    let middle = around.get(around.len() / 2).copied().unwrap_or(0);
+    let stands_out = f64::from(own) >= STANDS_OUT * f64::from(middle);
+    // Of two that are as high, the first.
+    let highest =
+        within(BESIDE).all(|other| if other < n { change(other) < own } else { change(other) <= own });
     let other = |change: Option<u16>| change.is_none_or(|change| f64::from(change) >= ALIKE * f64::from(own));
-    // Of two that are as high, the first; one alone stands out from all.
-    let stands_out = f64::from(own) >= STANDS_OUT * mean && (own > highest || first_of(frames, n, own));
-    stands_out && other(of_two(n)) && other(of_two(n + 1))
-}
-
-/// Whether no frame shortly before has the same change.
-fn first_of(frames: &[Measured], n: usize, own: u16) -> bool {
-    let before = n.saturating_sub(AROUND).max(1)..n;
-    let around = n + 1..(n + 1 + AROUND).min(frames.len());
-    let change = |n: usize| frames.get(n).and_then(|frame| frame.change).unwrap_or(0);
-    before.map(change).all(|other| other < own) && around.map(change).all(|other| other <= own)
+    stands_out && highest && other(of_two(n)) && other(of_two(n + 1))
 }
 
 /// Black stretches between frames that are not: first and last frame.
@@ -94,6 +94,10 @@ mod tests {
         let mut wild = vec![(120, 140); 30];
         wild[12] = (180, 182);
         assert!(find(&frames(&wild)).is_empty());
+        // A scene may be short.
+        changes[16] = (400, 402);
+        changes[17] = (10, 401);
+        assert_eq!(find(&frames(&changes)), [120, 160]);
     }
 
     #[test]

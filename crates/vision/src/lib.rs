@@ -8,6 +8,7 @@ pub mod measure;
 pub mod motion;
 pub mod path;
 pub mod samples;
+pub mod story;
 pub mod survey;
 pub mod tones;
 pub mod warp;

@@ -104,7 +104,7 @@ impl Measurer {
             .and_then(|(before, after)| motion::between(before, after));
         let measured = Measured {
             at,
-            bright: histogram.part(0.99),
+            bright: Histogram::of(&lit(planes)).part(0.99),
             change: before.map(|(before, _)| before.change(&glance)),
             change_of_two: self.before_last.as_ref().map(|before| before.change(&glance)),
             tones: self.wanted.tones.then(|| tones::of(&histogram, planes)),
@@ -114,6 +114,14 @@ impl Measurer {
         self.last = Some((glance, pyramid));
         measured
     }
+}
+
+/// How far samples are from black: deep blue has little luma, and is not dark.
+fn lit([luma, blue, red]: [&[u8]; 3]) -> Vec<u8> {
+    let samples = luma.iter().zip(blue).zip(red);
+    samples
+        .map(|((luma, blue), red)| luma.saturating_add(blue.abs_diff(128).max(red.abs_diff(128))))
+        .collect()
 }
 
 #[cfg(test)]
@@ -138,7 +146,7 @@ mod tests {
     #[test]
     fn what_is_said_of_a_frame_depends_on_two_before_it() {
         let frames: Vec<Vec<u8>> = (0..12).map(|n| frame(n / 6, n % 6)).collect();
-        let wanted = Wanted { tones: true, motion: Some(700) };
+        let wanted = Wanted { tones: true, motion: Some(700), chapters: false };
         let measure = |from: usize| {
             let mut measurer = Measurer::new((96, 54), wanted);
             assert_eq!(measurer.bytes(), frames[0].len());

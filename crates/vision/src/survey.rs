@@ -2,12 +2,15 @@
 
 use kinora_protocol::survey::{Measured, Survey, Wanted};
 
-use crate::{cuts, path, tones};
+use crate::{cuts, path, story, tones};
 
 /// Of all frames in order; `hz` is ticks a second, `size` that of what was measured.
 pub fn of(frames: &[Measured], hz: i64, (width, height): (u32, u32), wanted: Wanted) -> Survey {
     let cuts = cuts::find(frames);
     let mut survey = Survey { cuts, ..Survey::default() };
+    if wanted.chapters {
+        survey.chapters = story::chapters(frames, &survey.cuts, hz);
+    }
     if wanted.tones {
         let scenes = path::scenes(frames, &survey.cuts);
         let of = |scene: &&[Measured]| scene.first().map(|first| tones::correction(first.at, scene));

@@ -1507,6 +1507,11 @@ export interface components {
             /** @description What is signed. */
             nonce: string;
         };
+        /**
+         * @description Where chapters come from.
+         * @enum {string}
+         */
+        Chapters: "auto";
         /** @description How many chunks are how far. */
         ChunkCounts: {
             /**
@@ -2118,6 +2123,24 @@ export interface components {
             /** @description It is not, and why. */
             failing: string;
         };
+        /** @description A part of media that is worth to be seen first. */
+        HighlightView: {
+            /**
+             * Format: double
+             * @description Its end.
+             */
+            end_seconds: number;
+            /**
+             * Format: double
+             * @description How much happens in it: 0 to 1.
+             */
+            score: number;
+            /**
+             * Format: double
+             * @description Time of its first frame.
+             */
+            start_seconds: number;
+        };
         /** @description How often each 8-bit value is there, in RGB. */
         Histogram: {
             /** @description 256 counts. */
@@ -2461,10 +2484,14 @@ export interface components {
         };
         /** @description What is known about media. A part is absent until it is found out; addresses are paths on the hub. */
         MetadataView: {
+            /** @description Where chapters could begin, in seconds; nothing where there is only one. */
+            chapters?: number[];
             /** @description Parts that cannot be found out, and why. */
             failed: {
                 [key: string]: string;
             };
+            /** @description Parts in which most happens, in order. */
+            highlights?: components["schemas"]["HighlightView"][];
             histogram?: components["schemas"]["Histogram"] | null;
             loudness?: components["schemas"]["Loudness"] | null;
             /** @description The media. */
@@ -3502,6 +3529,8 @@ export interface components {
              *     }
              */
             audio: components["schemas"]["AudioRecipe"];
+            /** @default null */
+            chapters: components["schemas"]["Chapters"] | null;
             /**
              * @description How it is split.
              * @default {
@@ -3709,6 +3738,8 @@ export interface components {
         Settled: {
             /** @description Sound. */
             audio: components["schemas"]["AudioSettings"];
+            /** @description Whether chapters are made anew, by scenes. */
+            chapters?: boolean;
             /** @description Output container. */
             container: components["schemas"]["Container"];
             /** @description How it is checked. */

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 
 use kinora_jobs::describe;
 use kinora_plan::index::PacketIndex;
-use kinora_protocol::api::{MetadataView, SceneView, SpritesView, ThumbnailView};
+use kinora_protocol::api::{HighlightView, MetadataView, SceneView, SpritesView, ThumbnailView};
 use kinora_protocol::class::Class;
 use kinora_protocol::describe::{DescribeOutput, Found, Part, Piece};
 use kinora_protocol::event::{Event, TaskChange};
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::media::Verdict;
+use kinora_protocol::survey::Highlight;
 use kinora_protocol::task::{ProbeOutput, SourceTask, TaskSpec};
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, UserId, routes};
 use kinora_store::{
@@ -186,6 +187,8 @@ impl Hub {
             thumbnails: None,
             histogram: None,
             scenes: None,
+            chapters: Vec::new(),
+            highlights: Vec::new(),
             sprites: None,
             loudness: None,
             waveform: None,
@@ -252,7 +255,9 @@ fn add(view: &mut MetadataView, row: &LibraryRow, found: Found) {
             view.thumbnails = Some(pictures.iter().enumerate().map(picture).collect());
         }
         Found::Histogram(histogram) => view.histogram = Some(histogram),
-        Found::Scenes { starts_us, sprites } => {
+        Found::Scenes { starts_us, chapters_us, highlights, sprites } => {
+            view.chapters = chapters_us.into_iter().map(seconds).collect();
+            view.highlights = highlights.iter().map(highlight).collect();
             view.scenes = Some(scenes(&starts_us, row.verdict.as_ref().and_then(Verdict::duration_us)));
             view.sprites = Some(SpritesView {
                 vtt: routes::of_media(media, "sprites.vtt"),
@@ -272,6 +277,14 @@ fn add(view: &mut MetadataView, row: &LibraryRow, found: Found) {
 
 fn seconds(us: i64) -> f64 {
     us as f64 / 1e6
+}
+
+fn highlight(part: &Highlight) -> HighlightView {
+    HighlightView {
+        start_seconds: seconds(part.from),
+        end_seconds: seconds(part.to),
+        score: f64::from(part.score) / 1000.0,
+    }
 }
 
 fn scenes(starts_us: &[i64], end_us: Option<i64>) -> Vec<SceneView> {

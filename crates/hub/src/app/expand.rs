@@ -8,6 +8,7 @@ use kinora_jobs::expand::{self, Known};
 use kinora_jobs::key::Keys;
 use kinora_jobs::retry::DEFAULT_MAX_ATTEMPTS;
 use kinora_plan::index::PacketIndex;
+use kinora_plan::time;
 use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
@@ -112,6 +113,7 @@ impl Hub {
             clock: index.clock,
             frames: index.packets.len() as u64,
             indexed_frames: index.packets.len() as u64,
+            chapters: since_start(&survey.chapters, index),
             chunks: Vec::new(),
             build: crew.ffmpeg.clone(),
             output: request.output.clone(),
@@ -246,6 +248,11 @@ fn finish_graph(
     tasks.push(new_task(request, 0, light(request), TaskSpec::Package(Box::new(source)), Gate::Closed));
     deps.extend(before_package.into_iter().map(|before| Dep { before, after: last }));
     Graph { tasks, deps }
+}
+
+/// Ticks of a source in µs after its start.
+fn since_start(ticks: &[i64], index: &PacketIndex) -> Vec<i64> {
+    ticks.iter().map(|tick| time::ticks_to_us(*tick, index.clock.hz) - index.clock.start_us).collect()
 }
 
 /// The stretches of a film, and what is made of their measures once they are all there.

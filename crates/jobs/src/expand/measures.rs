@@ -1,9 +1,9 @@
 //! What is measured of a film before its chunks can be made: stretches that are measured side by side.
 
 use kinora_plan::chunk::{PlannedChunk, Timeline};
+use kinora_plan::settle;
 use kinora_plan::time;
 use kinora_plan::window::Planner;
-use kinora_protocol::encode::VideoSettings;
 use kinora_protocol::enhance::{self, Enhancement, Support};
 use kinora_protocol::survey::Wanted;
 use kinora_protocol::task::{MeasureSpec, Preroll, SourceTask, SurveySpec};
@@ -69,13 +69,13 @@ struct Film {
 
 impl Film {
     fn of(known: &Known<'_>) -> Option<Self> {
-        let video = known.settled.video.encoded()?;
-        let wanted = enhance::surveyed(&video.enhance)?;
-        let through = enhance::measured_through(&video.enhance);
+        let wanted = known.settled.surveyed()?;
+        let chain = known.settled.video.encoded().map_or(&[][..], |video| &video.enhance);
+        let through = enhance::measured_through(chain);
         let Support { before, after } = Support::of(&through);
         let support = Support { before: before + COMPARED, after };
         let timeline = Timeline::new(known.index, None).supported(support);
-        Some(Self { timeline, through, size: size(video), wanted })
+        Some(Self { timeline, through, size: size(known, chain), wanted })
     }
 
     fn measured(&self, known: &Known<'_>, planned: Vec<PlannedChunk>) -> Measures {
@@ -110,12 +110,15 @@ impl Film {
 }
 
 /// The size in which frames are measured: that of the pictures that are worked on, or smaller.
-fn size(video: &VideoSettings) -> (u32, u32) {
-    let picture = video.enhance.iter().find_map(|one| match one {
-        Enhancement::Pass(pass) if pass.network().is_none() => Some(&pass.picture),
+fn size(known: &Known<'_>, chain: &[Enhancement]) -> (u32, u32) {
+    let picture = chain.iter().find_map(|one| match one {
+        Enhancement::Pass(pass) if pass.network().is_none() => {
+            Some((pass.picture.width, pass.picture.height))
+        }
         _ => None,
     });
-    let (width, height) = picture.map_or((2, 2), |picture| (picture.width, picture.height));
+    let shown = || known.facts.video().map(|(_, video)| settle::upright(video));
+    let (width, height) = picture.or_else(shown).unwrap_or((2, 2));
     let longest = width.max(height);
     if longest <= LONGEST_SIDE {
         return (width, height);

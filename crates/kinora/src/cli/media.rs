@@ -237,9 +237,18 @@ fn found(known: &MetadataView) {
             number(loudness.true_peak_dbtp, "dBTP")
         );
     }
+    let listed = |times: &[f64]| times.iter().map(|at| format!("{at:.2}")).collect::<Vec<_>>().join(", ");
     if let Some(scenes) = &known.scenes {
-        let starts: Vec<String> = scenes.iter().map(|scene| format!("{:.2}", scene.start_seconds)).collect();
-        say!("  {} scenes, at {} s", scenes.len(), starts.join(", "));
+        let starts: Vec<f64> = scenes.iter().map(|scene| scene.start_seconds).collect();
+        say!("  {} scenes, at {} s", scenes.len(), listed(&starts));
+    }
+    if !known.chapters.is_empty() {
+        say!("  {} chapters, at {} s", known.chapters.len(), listed(&known.chapters));
+    }
+    if !known.highlights.is_empty() {
+        let starts: Vec<f64> = known.highlights.iter().map(|part| part.start_seconds).collect();
+        let seconds: f64 = known.highlights.iter().map(|part| part.end_seconds - part.start_seconds).sum();
+        say!("  {} highlights of {seconds:.0} s together, at {} s", starts.len(), listed(&starts));
     }
     if let Some(histogram) = &known.histogram {
         let mean = |counts: &[u64]| {

@@ -6,8 +6,7 @@ use std::path::Path;
 use kinora_protocol::describe::{Sampling, Size};
 
 use super::input::{decode_limits, prologue, silent, source as open};
-use super::scene::THRESHOLD;
-use super::{Args, Limit, Line};
+use super::{Args, Limit, Line, measure};
 
 /// Frames of which the poster is the most ordinary one.
 const POSTER_AMONG: u32 = 60;
@@ -68,15 +67,15 @@ pub fn samples(
     args.finish()
 }
 
-/// First frames of scenes as stream 0 and small pictures as stream 1 of a `framecrc` report on standard output, in µs; the small
-/// pictures in sheets, JPEG after JPEG, in a file.
+/// All frames, small, to be measured, on standard output, timed in µs; those of them that are kept in sheets, JPEG after JPEG, in a
+/// file, and their times in a `framecrc` report in another.
 pub fn scenes(
     source: &Path,
     stream: u32,
     every_us: i64,
     (tile, grid): (Size, Size),
     passthrough: [&'static str; 2],
-    sheets: &Path,
+    (sheets, kept): (&Path, &Path),
 ) -> Line {
     let mut args = quiet();
     decode_limits(&mut args);
@@ -85,21 +84,22 @@ pub fn scenes(
     let every = seconds(every_us);
     let bucket = |time: &str| format!("floor({time}/{every})");
     let graph = format!(
-        "[0:{stream}]split=2[whole][small];\
-         [whole]scale=320:-2:flags=fast_bilinear,select=eq(n\\,0)+gt(scene\\,{THRESHOLD})[scenes];\
+        "[0:{stream}]split=2[whole][small];[whole]{}[all];\
          [small]select=isnan(prev_selected_t)+gt({}\\,{}),{},split=2[times][tiles];\
          [tiles]tile={}x{},format=yuvj420p[sheets]",
+        measure::scaled((tile.width, tile.height)),
         bucket("t"),
         bucket("prev_selected_t"),
         scaled(tile),
         grid.width,
         grid.height,
     );
-    args.option("-filter_complex", graph).words(["-map", "[scenes]", "-map", "[times]"]).words(passthrough);
-    // At once: it tells how far it is.
-    args.words(["-enc_time_base", "1/1000000", "-flush_packets", "1", "-f", "framecrc", "pipe:1"]);
+    args.option("-filter_complex", graph).words(["-y"]);
+    measure::to_pipe(&mut args, passthrough, 1_000_000);
+    args.words(["-map", "[times]"]).words(passthrough).words(["-enc_time_base", "1/1000000"]);
+    args.words(["-f", "framecrc"]).writes(kept);
     args.words(["-map", "[sheets]"]).words(passthrough).words(["-enc_time_base", "1/1000000"]);
-    args.words(["-c:v", "mjpeg", "-q:v", "4", "-f", "mjpeg", "-y"]);
+    args.words(["-c:v", "mjpeg", "-q:v", "4", "-f", "mjpeg"]);
     args.writes(sheets);
     args.finish()
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use kinora_plan::time;
 use kinora_protocol::task::MeasureSpec;
 
-use super::{Limit, Line, chunk, enhance, input};
+use super::{Args, Limit, Line, chunk, enhance, input};
 
 /// What is added to the source's times, so that none is before 0.
 pub fn zero(spec: &MeasureSpec) -> i64 {
@@ -19,15 +19,25 @@ pub fn pictures(spec: &MeasureSpec, passthrough: [&'static str; 2], source: &Pat
     args.words(["-max_error_rate", "1"]);
     chunk::open(&mut args, &spec.clock, spec.window.seek, source);
     let filters: String = spec.through.iter().map(|one| enhance::filters(one, spec.clock.hz)).collect();
-    let (width, height) = spec.size;
     let graph = format!(
-        "[0:{}]{}{}{filters},scale={width}:{height}:flags=area:out_range=full,format=yuv444p[v]",
+        "[0:{}]{}{}{filters},{}[all]",
         spec.stream,
         chunk::clocked(&spec.clock, spec.a),
         chunk::cut(&spec.clock, spec.a, spec.seen, zero(spec)),
+        scaled(spec.size),
     );
     args.option("-filter_complex", graph);
-    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{}", spec.clock.hz));
-    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
+    to_pipe(&mut args, passthrough, spec.clock.hz);
     args.finish()
+}
+
+/// Filters to the three planes in which frames are measured.
+pub(super) fn scaled((width, height): (u32, u32)) -> String {
+    format!("scale={width}:{height}:flags=area:out_range=full,format=yuv444p")
+}
+
+/// All frames of `[all]` to standard output, timed in `1/hz`.
+pub(super) fn to_pipe(args: &mut Args, passthrough: [&'static str; 2], hz: i64) {
+    args.words(["-map", "[all]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
+    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
 }

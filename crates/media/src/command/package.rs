@@ -1,5 +1,6 @@
 //! The final container: joined video, sound, subtitles, chapters, attachments, tags, with the guard taken off again.
 
+use std::fmt::Write as _;
 use std::path::Path;
 
 use kinora_plan::streams::subtitle_codec;
@@ -24,6 +25,8 @@ pub struct PackagePaths<'a> {
     pub audio: Option<&'a Path>,
     /// The source.
     pub source: &'a Path,
+    /// Chapters in ffmpeg's own format, where they are not the source's.
+    pub chapters: Option<&'a Path>,
     /// The result.
     pub out: &'a Path,
 }
@@ -33,6 +36,7 @@ struct Inputs {
     video: usize,
     audio: usize,
     source: usize,
+    chapters: usize,
 }
 
 /// The whole command.
@@ -98,7 +102,12 @@ fn open(args: &mut Args, spec: &PackageSpec, paths: PackagePaths<'_>) -> Inputs 
     }
     args.option("-itsoffset", time::us_text(-spec.clock.start_us));
     input::source(args, paths.source);
-    Inputs { video, audio, source: count }
+    let (source, mut chapters) = (count, count);
+    if let Some(path) = paths.chapters {
+        args.option("-protocol_whitelist", "file").words(["-f", "ffmetadata", "-i"]).reads(path);
+        chapters += 1;
+    }
+    Inputs { video, audio, source, chapters }
 }
 
 /// The video stream of the source, where the result has one.
@@ -172,7 +181,7 @@ fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&
         Some((stream, _)) => format!("{source}:s:{}", stream.index),
         None => source.to_string(),
     };
-    args.option("-map_metadata", tags).option("-map_chapters", source.to_string());
+    args.option("-map_metadata", tags).option("-map_chapters", inputs.chapters.to_string());
     if let Some((stream, _)) = shown(spec) {
         args.option("-map_metadata:s:v:0", format!("{source}:s:{}", stream.index));
         args.option("-disposition:v:0", dispositions(stream));
@@ -193,6 +202,18 @@ fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&
             args.option(&format!("-map_metadata:s:t:{n}"), format!("{source}:s:{}", stream.index));
         }
     }
+}
+
+/// Chapters in ffmpeg's own format.
+pub fn chapters(starts_us: &[i64], end_us: i64) -> String {
+    let mut text = ";FFMETADATA1\n".to_owned();
+    let ends = starts_us.iter().skip(1).copied().chain([end_us]);
+    for ((number, start), end) in (1..).zip(starts_us).zip(ends) {
+        let (start, end) = ((*start).max(0), end.max(start + 1));
+        let _ =
+            writeln!(text, "[CHAPTER]\nTIMEBASE=1/1000000\nSTART={start}\nEND={end}\ntitle=Chapter {number}");
+    }
+    text
 }
 
 fn dispositions(stream: &Stream) -> String {

@@ -8,7 +8,7 @@ use super::input::silent;
 use super::{Line, chunk};
 
 /// Score from which a change counts as a cut (ffmpeg's documentation suggests 0.3 to 0.5).
-pub(super) const THRESHOLD: &str = "0.3";
+const THRESHOLD: &str = "0.3";
 
 /// Writes one `framecrc` line per first frame of a new scene to standard output, at its source time.
 pub fn detect(

@@ -1125,6 +1125,7 @@ fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> Pa
             audio: AudioSettings { codec, bitrate: None, enhance: SoundEnhancements::default() },
             container,
             verify: Verify::Fast,
+            chapters: false,
         },
         facts: facts(),
         clock: Clock { start_us: 20_000, ..clock() },
@@ -1132,6 +1133,7 @@ fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> Pa
         indexed_frames: 200,
         build: String::new(),
         notes: Vec::new(),
+        chapters: Vec::new(),
         chunks: Vec::new(),
         output: PathBuf::from("/o"),
     }
@@ -1142,6 +1144,7 @@ fn mux(spec: &PackageSpec) -> Line {
         video: spec.video.as_ref().map(|_| Path::new("/b/join.mp4")),
         audio: spec.audio.as_ref().map(|_| Path::new("/b/audio.mp4")),
         source: Path::new("/in.mkv"),
+        chapters: (!spec.chapters.is_empty()).then(|| Path::new("/s/chapters")),
         out: Path::new("/.o.kinora.part"),
     };
     package::mux(spec, paths, (5, 1))
@@ -1150,6 +1153,24 @@ fn mux(spec: &PackageSpec) -> Line {
 fn encoded(encoder: Encoder, fps: Option<Rational>) -> VideoWork {
     let (encode, filters) = (settings(encoder), PictureFilters::default());
     VideoWork::Encode(Box::new(VideoSettings { encode, filters, fps, enhance: Vec::new(), ladder: None }))
+}
+
+#[test]
+fn chapters_of_ones_own() {
+    let spec = PackageSpec {
+        chapters: vec![-20, 4_000_000],
+        ..package_spec(Container::Mkv, AudioCodec::Copy, encoded(Encoder::X264, None))
+    };
+    let words: Vec<_> = mux(&spec).iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let text = words.join(" ");
+    assert!(text.contains("-protocol_whitelist file -f ffmetadata -i file:/s/chapters"), "{text}");
+    assert!(text.contains("-map_metadata 1 -map_chapters 2"), "{text}");
+    assert_eq!(
+        package::chapters(&spec.chapters, 9_000_000),
+        ";FFMETADATA1\n\
+         [CHAPTER]\nTIMEBASE=1/1000000\nSTART=0\nEND=4000000\ntitle=Chapter 1\n\
+         [CHAPTER]\nTIMEBASE=1/1000000\nSTART=4000000\nEND=9000000\ntitle=Chapter 2\n"
+    );
 }
 
 #[test]

@@ -42,6 +42,12 @@ pub struct MetadataView {
     pub histogram: Option<Histogram>,
     /// Scenes, in order.
     pub scenes: Option<Vec<SceneView>>,
+    /// Where chapters could begin, in seconds; nothing where there is only one.
+    #[serde(default)]
+    pub chapters: Vec<f64>,
+    /// Parts in which most happens, in order.
+    #[serde(default)]
+    pub highlights: Vec<HighlightView>,
     /// Small pictures in equal distances.
     pub sprites: Option<SpritesView>,
     /// Loudness of the first audio stream.
@@ -70,6 +76,18 @@ pub struct SceneView {
     pub start_seconds: f64,
     /// That of the next one's, or the end of the video.
     pub end_seconds: f64,
+}
+
+/// A part of media that is worth to be seen first.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct HighlightView {
+    /// Time of its first frame.
+    pub start_seconds: f64,
+    /// Its end.
+    pub end_seconds: f64,
+    /// How much happens in it: 0 to 1.
+    pub score: f64,
 }
 
 /// Small pictures for a player's time line.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use kinora_protocol::recipe::{AudioCodec, Container, Quality, Verify, VideoCodec};
+use kinora_protocol::recipe::{AudioCodec, Chapters, Container, Quality, Verify, VideoCodec};
 
 use super::enhance::EnhanceFlags;
 use super::recipe;
@@ -96,6 +96,9 @@ pub struct RecipeArgs {
     /// Seconds before a task that failed is tried again; twice as many before each further try [default: 0.25]
     #[arg(long, value_name = "S", help_heading = "Splitting")]
     pub retry_delay: Option<f64>,
+    /// Chapters that begin where the picture changes most, in place of the source's
+    #[arg(long, value_enum, value_name = "auto")]
+    pub chapters: Option<ChaptersArg>,
     /// How the result is checked [default: fast]
     #[arg(long, value_enum, help_heading = "Checks and state")]
     pub verify: Option<VerifyArg>,
@@ -150,6 +153,13 @@ pub enum ContainerArg {
     M4a,
     Mka,
     Opus,
+}
+
+/// `--chapters`.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+#[allow(missing_docs)]
+pub enum ChaptersArg {
+    Auto,
 }
 
 /// `--verify`.
@@ -209,6 +219,14 @@ impl From<ContainerArg> for Container {
             ContainerArg::M4a => Self::M4a,
             ContainerArg::Mka => Self::Mka,
             ContainerArg::Opus => Self::Opus,
+        }
+    }
+}
+
+impl From<ChaptersArg> for Chapters {
+    fn from(arg: ChaptersArg) -> Self {
+        match arg {
+            ChaptersArg::Auto => Self::Auto,
         }
     }
 }

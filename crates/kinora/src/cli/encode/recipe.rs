@@ -96,6 +96,7 @@ pub fn build(args: &RecipeArgs, output: Option<&Path>) -> Result<Recipe, Failure
     recipe.chunks.max_attempts = args.max_attempts.or(recipe.chunks.max_attempts);
     recipe.chunks.retry_delay = args.retry_delay.or(recipe.chunks.retry_delay);
     kinora_plan::sizing::check(&recipe.chunks)?;
+    recipe.chapters = args.chapters.map(Into::into).or(recipe.chapters);
     recipe.verify = args.verify.map(Into::into).unwrap_or(recipe.verify);
     // Nonsense is refused before any work is done.
     kinora_plan::params::parse(recipe.video.ffmpeg_params.as_deref().unwrap_or(""))
