@@ -2,6 +2,7 @@
 //! ffmpeg, hubs or where pictures come from.
 
 pub mod check;
+pub mod detect;
 mod lanczos;
 mod limit;
 pub mod model;

@@ -81,6 +81,9 @@ pub struct Model {
     /// Whether what it takes away is held to the noise: a denoiser that was trained for more noise than there is takes detail for it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub limited: bool,
+    /// Of a detector the names of its classes, in order; those of COCO where it has as many and none are named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
     /// What goes in, for who reads it: the file itself says it, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<Port>,
@@ -184,6 +187,14 @@ impl Model {
         let scales = self.task == ModelTask::Upscale;
         if scales != (self.scale > 1) {
             return Err(format!("a scale of {} does not fit the task {}", self.scale, self.task.name()));
+        }
+        if self.task == ModelTask::Detect && self.frames > 1 {
+            return Err("a detector gets one frame at a time here".to_owned());
+        }
+        if let Some(odd) =
+            self.labels.iter().find(|label| label.len() > 60 || label.chars().any(char::is_control))
+        {
+            return Err(format!("{odd:?} is no name of a class"));
         }
         if scales && self.frames > 1 {
             return Err("a model that makes pictures larger gets one frame at a time here".to_owned());

@@ -66,7 +66,7 @@ impl Enhancer {
                 seen.iter().map(|bytes| bytes.get(from..to).unwrap_or_default()).collect();
             from = to;
             match (n, self.task) {
-                (0, _) | (_, ModelTask::Denoise) => {
+                (0, _) | (_, ModelTask::Denoise | ModelTask::Detect) => {
                     let out = self.through(session, &planes, (width, height))?;
                     self.samples(&out, &mut made);
                 }

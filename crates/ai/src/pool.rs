@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use kinora_protocol::inference::ModelTask;
+
+use crate::detect::Detector;
 use crate::registry::Entry;
 use crate::session::{Backend, InferError, Session, Tensor};
 
@@ -92,6 +95,9 @@ impl Pool {
     /// When it cannot be loaded, or something else comes out than should.
     pub fn try_out(&self, entry: &Entry) -> Result<(), InferError> {
         let model = &entry.model;
+        if model.task == ModelTask::Detect {
+            return self.with(entry, |session| Detector::new(model).try_out(session));
+        }
         let side = 64_usize.next_multiple_of(model.multiple_of.max(1) as usize);
         let mut input = Tensor::zeros([1, model.frames as usize, side, side]);
         input.data.fill(0.5);

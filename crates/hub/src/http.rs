@@ -101,6 +101,8 @@ fn documented() -> OpenApiRouter<Hub> {
         .routes(routes!(jobs::events))
         .routes(routes!(jobs::proof))
         .routes(routes!(jobs::output))
+        .routes(routes!(jobs::objects))
+        .routes(routes!(jobs::objects_vtt))
         .routes(routes!(jobs::package_list))
         .routes(routes!(jobs::package_file))
         .routes(routes!(jobs::act))

@@ -6,6 +6,7 @@ pub mod describe;
 pub mod expand;
 pub mod judge;
 pub mod key;
+pub mod objects;
 pub mod proof;
 pub mod retry;
 pub mod schedule;

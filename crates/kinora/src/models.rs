@@ -60,7 +60,7 @@ pub fn find(config: &Config) -> Arc<Models> {
 /// The same for one recipe: what it has no use for is not looked for.
 pub fn find_for(wanted: &EnhanceRecipe, config: &Config) -> Arc<Models> {
     let upscales = wanted.upscale.is_some() && wanted.upscaler.as_deref() != Some(LANCZOS);
-    match upscales || wanted.denoise == Some(Denoise::Neural) {
+    match upscales || wanted.denoise == Some(Denoise::Neural) || wanted.detect == Some(true) {
         true => find(config),
         false => Arc::new(Models::none("nobody asked for a model")),
     }

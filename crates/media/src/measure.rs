@@ -1,19 +1,20 @@
 //! Frames of one stretch, measured while they are decoded.
 
 use std::path::Path;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use kinora_protocol::node::Progress;
 use kinora_protocol::survey::Measured;
 use kinora_protocol::task::MeasureSpec;
-use kinora_vision::measure::Measurer;
+use kinora_vision::measure::{Finds, Measurer};
 use tokio::sync::mpsc::Receiver;
 
 use crate::command::measure;
 use crate::encode;
 use crate::error::MediaError;
 use crate::nut;
-use crate::pictures::ticks;
+use crate::pictures::{Models, ticks};
 use crate::process::{self, Control};
 use crate::tools::Tools;
 
@@ -22,7 +23,7 @@ use crate::tools::Tools;
 /// # Errors
 /// See [`MediaError`]: when nothing at all could be decoded, too.
 pub async fn measure(
-    tools: &Tools,
+    (tools, models): (&Tools, &dyn Models),
     spec: &MeasureSpec,
     (source, size): (&Path, u64),
     scratch: &Path,
@@ -31,22 +32,52 @@ pub async fn measure(
     let input = encode::input(&spec.window, source, size, scratch).await?;
     let line = measure::pictures(spec, tools.passthrough(), &input);
     let what = format!("measuring stretch {}", spec.ordinal);
+    let failed = Arc::new(OnceLock::new());
+    let finds =
+        finder(spec, models, &failed).map_err(|reason| MediaError::Model { what: what.clone(), reason })?;
     let progress = control.progress.clone();
     let measuring = Measuring {
-        measurer: Measurer::new((spec.size.0 as usize, spec.size.1 as usize), spec.wanted),
+        measurer: Measurer::new(size_of(spec), spec.wanted).finding(finds),
         hz: spec.clock.hz,
         zero: measure::zero(spec),
         told: Box::new(move |frames, fps| progress(Progress { frames, fps })),
         keep: Some((spec.a, spec.b)),
     };
     let work = move |pieces| measure_pipe(measuring, pieces);
-    let (measured, finished) = process::taken(tools.ffmpeg(what, line), work, control).await?;
+    let (measured, finished) = process::taken(tools.ffmpeg(&what, line), work, control).await?;
+    if let Some(reason) = failed.get() {
+        return Err(MediaError::Model { what, reason: reason.clone() });
+    }
     match finished {
         Err(error) if measured.is_empty() => Err(error),
         Err(error @ (MediaError::Cancelled { .. } | MediaError::Stalled { .. })) => Err(error),
         Err(_) => Ok((measured, 0.0)),
         Ok(finished) => Ok((measured, finished.cpu_seconds)),
     }
+}
+
+fn size_of(spec: &MeasureSpec) -> (usize, usize) {
+    (spec.size.0 as usize, spec.size.1 as usize)
+}
+
+/// What looks for things, where some are wanted. Why it failed is kept: frames are measured one after the other, and none waits for an
+/// answer.
+fn finder(
+    spec: &MeasureSpec,
+    models: &dyn Models,
+    failed: &Arc<OnceLock<String>>,
+) -> Result<Option<Finds>, String> {
+    let Some(network) = &spec.detector else { return Ok(None) };
+    let (detector, failed, size) = (models.detector(network)?, Arc::clone(failed), size_of(spec));
+    Ok(Some(Box::new(move |planes| {
+        if failed.get().is_some() {
+            return Vec::new();
+        }
+        detector.find(planes, size).unwrap_or_else(|reason| {
+            let _ = failed.set(reason);
+            Vec::new()
+        })
+    })))
 }
 
 /// How far it is: frames that were measured, and how many a second.

@@ -10,6 +10,7 @@ use std::time::Duration;
 use kinora_protocol::Rational;
 use kinora_protocol::inference::Network;
 use kinora_protocol::planes::{By, Pass, Planar};
+use kinora_protocol::survey::Seen;
 use tokio::sync::mpsc;
 
 use crate::command::chunk::{Programs, Through};
@@ -20,7 +21,7 @@ use crate::tools::Tools;
 
 mod own;
 
-use own::{Graded, Steadied};
+use own::{Boxed, Graded, Steadied};
 
 /// What runs models.
 pub trait Models: Send + Sync {
@@ -29,6 +30,21 @@ pub trait Models: Send + Sync {
     /// # Errors
     /// In words, when there is no such model, or not enough memory.
     fn open(&self, network: &Network, picture: &Planar) -> Result<Box<dyn Makes>, String>;
+
+    /// Gets a model ready that finds things in pictures.
+    ///
+    /// # Errors
+    /// In words, when there is no such model.
+    fn detector(&self, network: &Network) -> Result<Arc<dyn Finds>, String>;
+}
+
+/// A model that finds things.
+pub trait Finds: Send + Sync {
+    /// What is in a picture of luma, blue and red difference, each of this size and with all values.
+    ///
+    /// # Errors
+    /// In words.
+    fn find(&self, planes: [&[u8]; 3], size: (usize, usize)) -> Result<Vec<Seen>, String>;
 }
 
 /// A model that is ready.
@@ -50,6 +66,10 @@ pub struct NoModels;
 
 impl Models for NoModels {
     fn open(&self, network: &Network, _: &Planar) -> Result<Box<dyn Makes>, String> {
+        Err(format!("nothing runs the model {:?} here", network.name))
+    }
+
+    fn detector(&self, network: &Network) -> Result<Arc<dyn Finds>, String> {
         Err(format!("nothing runs the model {:?} here", network.name))
     }
 }
@@ -93,6 +113,7 @@ fn open(pass: &Pass, models: &dyn Models) -> Result<Box<dyn Makes>, String> {
     match &pass.by {
         By::Network(network) => models.open(network, &pass.picture),
         By::Grade { corrections } => Ok(Box::new(Graded::new(&pass.picture, corrections))),
+        By::Boxes { objects } => Ok(Box::new(Boxed::new(&pass.picture, objects))),
         By::Steady { poses, .. } => Ok(Box::new(Steadied::new(&pass.picture, poses))),
     }
 }

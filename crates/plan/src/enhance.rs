@@ -6,7 +6,7 @@
 //! the end, as everything before is made for pictures that are coded by BT.709 or alike.
 
 use kinora_protocol::enhance::{Colors, Enhancement, Matrix, Primaries, REFERENCE_WHITE, Transfer};
-use kinora_protocol::inference::Inference;
+use kinora_protocol::inference::{Inference, Network};
 use kinora_protocol::media::{Color, ContentLight, HdrStatic, Mastering, MediaFacts, StreamKind, VideoFacts};
 use kinora_protocol::planes::By;
 use kinora_protocol::recipe::{ColorChange, Denoise, EnhanceRecipe, HdrChange, Recipe, VideoCodec};
@@ -35,6 +35,8 @@ pub(crate) struct Enhanced {
     pub(crate) chain: Vec<Enhancement>,
     /// The facts of what comes out of it.
     pub(crate) facts: MediaFacts,
+    /// The model that finds things.
+    pub(crate) detect: Option<Network>,
     /// What the user should know.
     pub(crate) notes: Vec<String>,
 }
@@ -49,7 +51,7 @@ pub(crate) fn settle(
     inference: &Inference,
 ) -> Result<Enhanced, Failure> {
     let wanted = &recipe.enhance;
-    let mut enhanced = Enhanced { chain: Vec::new(), facts: facts.clone(), notes: Vec::new() };
+    let mut enhanced = Enhanced { chain: Vec::new(), facts: facts.clone(), detect: None, notes: Vec::new() };
     if wanted.is_empty() {
         return Ok(enhanced);
     }
@@ -71,10 +73,20 @@ pub(crate) fn settle(
     *video = VideoFacts { width, height, rotation: 0, sample_aspect, ..video.clone() };
     let (chain, notes) = (&mut enhanced.chain, &mut enhanced.notes);
     check_models(wanted)?;
+    if wanted.detect == Some(true) {
+        enhanced.detect = Some(network::detector(wanted.detector.as_deref(), inference)?);
+    }
     chain.extend(deinterlace(wanted, video, notes)?);
     chain.extend(denoise(wanted, video, inference, notes)?);
+    chain.extend(boxes(wanted, video, notes));
     chain.extend(stabilize(wanted, video, notes)?);
-    chain.extend(if wanted.hdr == Some(HdrChange::Hdr2Sdr) { Some(tone_map(video, made)?) } else { None });
+    let is_hdr = matches!(video.color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
+    let maps = match wanted.hdr {
+        Some(HdrChange::Hdr2Sdr) => true,
+        Some(HdrChange::Auto) => is_hdr,
+        Some(HdrChange::Sdr2Hdr) | None => false,
+    };
+    chain.extend(if maps { Some(tone_map(video, made)?) } else { None });
     chain.extend(color(wanted, video, notes)?);
     chain.extend(interpolate(wanted, video)?);
     chain.extend(upscale(wanted, video, inference, notes)?);
@@ -95,6 +107,7 @@ fn deinterlace(
     let needs = [
         (wanted.denoise == Some(Denoise::Strong), "denoise = strong"),
         (wanted.denoise == Some(Denoise::Neural), "denoise = neural"),
+        (wanted.detect == Some(true), "detect"),
         (wanted.stabilize == Some(true), "stabilize"),
         (wanted.hdr.is_some(), "hdr"),
         (wanted.interpolate.is_some(), "interpolate"),
@@ -132,6 +145,10 @@ fn check_models(wanted: &EnhanceRecipe) -> Result<(), Failure> {
     if wanted.denoiser.is_some() && wanted.denoise != Some(Denoise::Neural) {
         return Err(refuse("denoiser names the model of denoise = neural, which is not asked for"));
     }
+    if wanted.detect != Some(true) && (wanted.detector.is_some() || wanted.draw == Some(true)) {
+        let what = if wanted.detector.is_some() { "detector" } else { "draw" };
+        return Err(refuse(format!("{what} says how detect is done, which is not asked for")));
+    }
     if wanted.upscaler.is_some() && wanted.upscale.is_none() {
         return Err(refuse(
             "upscaler says by what pictures are upscaled, and upscale does not say how many times",
@@ -156,6 +173,15 @@ fn denoise(
             Some(Enhancement::DenoiseStrong { deep: PixelFormat::parse(&video.pix_fmt).depth > 8 })
         }
         Some(Denoise::Neural) => Some(network::denoise(wanted.denoiser.as_deref(), video, inference, notes)?),
+    })
+}
+
+/// What is found is drawn where it is, before the picture is moved or made larger.
+fn boxes(wanted: &EnhanceRecipe, video: &mut VideoFacts, notes: &mut Vec<String>) -> Option<Enhancement> {
+    let draws = wanted.detect == Some(true) && wanted.draw == Some(true);
+    draws.then(|| {
+        notes.extend(planes::opaque(video));
+        Enhancement::Pass(Box::new(planes::pass(By::Boxes { objects: Vec::new() }, video)))
     })
 }
 
@@ -425,7 +451,7 @@ mod tests {
         let mut facts = made::facts(720, 576, 90);
         made::video(&mut facts).field_order = Some("tt".to_owned());
         let enhanced = settle(&wanted(all()), &facts).unwrap();
-        let Enhanced { chain, facts, notes } = enhanced;
+        let Enhanced { chain, facts, notes, .. } = enhanced;
         let [
             Enhancement::Deinterlace,
             Enhancement::DenoiseLight,

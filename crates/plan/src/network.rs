@@ -42,6 +42,19 @@ fn chosen<'a>(
     )))
 }
 
+/// The model that finds things: the one that is named, else the first that there is.
+pub(crate) fn detector(named: Option<&str>, inference: &Inference) -> Result<Network, Failure> {
+    let first = inference.models().iter().find(|model| model.task == ModelTask::Detect);
+    if let (None, Some(first)) = (named, first) {
+        return Ok(first.clone());
+    }
+    chosen(ModelTask::Detect, named, inference)?.cloned().map_err(|reason| {
+        refuse(format!(
+            "nothing finds things in pictures: {reason}; `kinora models add FILE --task detect` adds a model"
+        ))
+    })
+}
+
 /// Less noise by a model; where none can be run, by what comes next to it.
 pub(crate) fn denoise(
     named: Option<&str>,

@@ -84,7 +84,8 @@ pub fn settle(
 /// What a recipe comes to for pictures as they are after their enhancements, with these before it.
 fn with_enhancements(outcome: Outcome, enhanced: Enhanced) -> Result<Outcome, Failure> {
     let Outcome { mut settled, mut notes } = outcome;
-    let Enhanced { chain, notes: told, .. } = enhanced;
+    let Enhanced { chain, notes: told, detect, .. } = enhanced;
+    settled.detect = detect;
     match &mut settled.video {
         VideoWork::Encode(video) => video.enhance = chain,
         VideoWork::Copy | VideoWork::None if chain.is_empty() => {}
@@ -119,7 +120,7 @@ pub(crate) fn one(
     let alone = sound::is_alone(&recipe.video, &expert, container)?;
     let audio = sound::settle(&recipe.audio, &expert, facts, container)?;
     let chapters = chapters(recipe, container, alone)?;
-    let settled = |video| Settled { video, audio, container, verify: recipe.verify, chapters };
+    let settled = |video| Settled { video, audio, container, verify: recipe.verify, chapters, detect: None };
     let mut notes = streams::left_out(facts, container, alone);
     notes.extend(sound::unheard(&recipe.audio, facts));
     if alone {

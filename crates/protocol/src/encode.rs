@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::enhance::{self, Enhancement, SoundEnhancements};
+use crate::inference::Network;
 use crate::media::{Color, HdrStatic};
 use crate::rational::Rational;
 use crate::recipe::{AudioCodec, Container, Verify, VideoCodec};
@@ -250,15 +251,19 @@ pub struct Settled {
     /// Whether chapters are made anew, by scenes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub chapters: bool,
+    /// The model that finds things in the film, where they are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detect: Option<Network>,
 }
 
 impl Settled {
     /// What the whole film is to be measured for; nothing where no survey is needed.
     pub fn surveyed(&self) -> Option<Wanted> {
         let enhanced = self.video.encoded().and_then(|video| enhance::surveyed(&video.enhance));
-        match (enhanced, self.chapters) {
-            (enhanced, false) => enhanced,
-            (enhanced, true) => Some(Wanted { chapters: true, ..enhanced.unwrap_or_default() }),
+        let (chapters, objects) = (self.chapters, self.detect.is_some());
+        match enhanced {
+            None if !chapters && !objects => None,
+            enhanced => Some(Wanted { chapters, objects, ..enhanced.unwrap_or_default() }),
         }
     }
 }

@@ -135,7 +135,7 @@ pub fn surveyed(chain: &[Enhancement]) -> Option<Wanted> {
         match &pass.by {
             By::Grade { .. } => wanted.tones = true,
             By::Steady { smoothing_ms, .. } => wanted.motion = Some(*smoothing_ms),
-            By::Network(_) => {}
+            By::Network(_) | By::Boxes { .. } => {}
         }
     }
     (wanted != Wanted::default()).then_some(wanted)

@@ -12,6 +12,8 @@ pub enum ModelTask {
     Upscale,
     /// Less noise.
     Denoise,
+    /// What is in pictures, and where.
+    Detect,
 }
 
 impl ModelTask {
@@ -20,6 +22,7 @@ impl ModelTask {
         match self {
             Self::Upscale => "upscale",
             Self::Denoise => "denoise",
+            Self::Detect => "detect",
         }
     }
 }

@@ -24,6 +24,7 @@ pub mod live;
 pub mod machine;
 pub mod media;
 pub mod node;
+pub mod objects;
 pub mod planes;
 pub mod proof;
 pub mod proxy;

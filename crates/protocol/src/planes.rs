@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::inference::Network;
 use crate::media::Color;
 use crate::rational::Rational;
-use crate::survey::{Correction, Pose, Survey};
+use crate::survey::{Correction, Objects, Pose, Survey};
 
 /// Pictures, and what is done to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +39,11 @@ pub enum By {
         /// Of the frames in this part of the film, by time.
         poses: Vec<Pose>,
     },
+    /// Frames around what a detector found.
+    Boxes {
+        /// In the frames of this part of the film, by time.
+        objects: Vec<Objects>,
+    },
 }
 
 impl Pass {
@@ -46,7 +51,7 @@ impl Pass {
     pub fn around(&self) -> usize {
         match &self.by {
             By::Network(network) => network.frames as usize / 2,
-            By::Grade { .. } | By::Steady { .. } => 0,
+            By::Grade { .. } | By::Steady { .. } | By::Boxes { .. } => 0,
         }
     }
 
@@ -54,7 +59,7 @@ impl Pass {
     pub fn made(&self) -> Planar {
         match &self.by {
             By::Network(network) => self.picture.scaled(network.scale),
-            By::Grade { .. } | By::Steady { .. } => self.picture.clone(),
+            By::Grade { .. } | By::Steady { .. } | By::Boxes { .. } => self.picture.clone(),
         }
     }
 
@@ -63,6 +68,7 @@ impl Pass {
         let by = match &self.by {
             By::Network(network) => By::Network(network.clone()),
             By::Grade { .. } => By::Grade { corrections: survey.corrections_in(from, to).to_vec() },
+            By::Boxes { .. } => By::Boxes { objects: survey.objects_in(from, to).to_vec() },
             By::Steady { smoothing_ms, .. } => {
                 By::Steady { smoothing_ms: *smoothing_ms, poses: survey.poses_in(from, to).to_vec() }
             }
@@ -74,7 +80,7 @@ impl Pass {
     pub fn network(&self) -> Option<&Network> {
         match &self.by {
             By::Network(network) => Some(network),
-            By::Grade { .. } | By::Steady { .. } => None,
+            By::Grade { .. } | By::Steady { .. } | By::Boxes { .. } => None,
         }
     }
 }

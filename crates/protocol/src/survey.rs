@@ -16,10 +16,13 @@ pub struct Wanted {
     /// Where chapters begin.
     #[serde(default)]
     pub chapters: bool,
+    /// What is in frames.
+    #[serde(default)]
+    pub objects: bool,
 }
 
 /// A frame, measured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Measured {
     /// Its time in ticks.
     pub at: i64,
@@ -35,6 +38,72 @@ pub struct Measured {
     /// Of the camera since the frame before; nothing where it cannot be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub motion: Option<Motion>,
+    /// What a detector found in it; nothing where none looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Vec<Seen>>,
+}
+
+/// The sides of a picture, in the unit of [`Area`].
+pub const WHOLE: i32 = 10_000;
+
+/// A part of a picture, in ten-thousandths of its width and height.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Area {
+    /// From the left.
+    pub x: i32,
+    /// From the top.
+    pub y: i32,
+    /// To the right of that.
+    pub width: i32,
+    /// Down from it.
+    pub height: i32,
+}
+
+impl Area {
+    /// What two areas have in common, by what they cover together: 0 to 1.
+    pub fn shared(&self, other: &Self) -> f64 {
+        let along = |a: i32, b: i32, c: i32, d: i32| f64::from(((a + b).min(c + d) - a.max(c)).max(0));
+        let common = along(self.x, self.width, other.x, other.width)
+            * along(self.y, self.height, other.y, other.height);
+        let covers = |area: &Self| f64::from(area.width) * f64::from(area.height);
+        common / (covers(self) + covers(other) - common).max(1.0)
+    }
+}
+
+/// A thing in a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// What it is.
+    pub class: String,
+    /// How sure that is, in thousandths.
+    pub score: u16,
+    /// Where it is.
+    pub area: Area,
+}
+
+/// A thing in a frame that is known from frames before and after it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Object {
+    /// Which, from 1: the same in all frames.
+    pub track: u32,
+    /// What it is.
+    pub class: String,
+    /// How sure that is, in thousandths.
+    pub score: u16,
+    /// Where it is.
+    pub area: Area,
+}
+
+/// What is in a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Objects {
+    /// The frame's time in ticks.
+    pub at: i64,
+    /// By their numbers.
+    pub objects: Vec<Object>,
 }
 
 /// Brightness and colour of a frame, in thousandths of the way from black to white.
@@ -140,6 +209,9 @@ pub struct Survey {
     /// Of each frame, where the camera is to become steady.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub poses: Vec<Pose>,
+    /// Of each frame with something in it, where things are to be found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub objects: Vec<Objects>,
 }
 
 impl Survey {
@@ -148,6 +220,13 @@ impl Survey {
         let first = self.corrections.partition_point(|one| one.from <= from).saturating_sub(1);
         let end = self.corrections.partition_point(|one| one.from < to);
         self.corrections.get(first..end).unwrap_or_default()
+    }
+
+    /// What is in frames in `[from, to)`.
+    pub fn objects_in(&self, from: i64, to: i64) -> &[Objects] {
+        let first = self.objects.partition_point(|frame| frame.at < from);
+        let end = self.objects.partition_point(|frame| frame.at < to);
+        self.objects.get(first..end).unwrap_or_default()
     }
 
     /// The poses of frames in `[from, to)`.
@@ -171,6 +250,7 @@ mod tests {
             chapters: Vec::new(),
             corrections: vec![at(0), at(10), at(20)],
             poses: (0..30).map(pose).collect(),
+            objects: vec![Objects { at: 5, objects: Vec::new() }],
         };
         let of = |from, to| survey.corrections_in(from, to).iter().map(|one| one.from).collect::<Vec<_>>();
         assert_eq!(of(0, 30), [0, 10, 20]);
@@ -179,6 +259,10 @@ mod tests {
         assert_eq!(of(-5, 5), [0]);
         assert_eq!(of(25, 99), [20]);
         assert_eq!(survey.poses_in(4, 7).len(), 3);
+        assert_eq!((survey.objects_in(5, 6).len(), survey.objects_in(6, 9).len()), (1, 0));
+        let area = |x, width| Area { x, y: 0, width, height: 100 };
+        assert_eq!(area(0, 100).shared(&area(50, 100)), 1.0 / 3.0);
+        assert_eq!(area(0, 100).shared(&area(200, 100)), 0.0);
         assert!(Survey::default().corrections_in(0, 9).is_empty());
         assert!(Correction::none(3).is_none() && !at(3).is_none());
     }

@@ -80,6 +80,7 @@ mod tests {
             change_of_two: Some(*change_of_two),
             tones: None,
             motion: None,
+            seen: None,
         };
         changes.iter().enumerate().map(frame).collect()
     }

@@ -1,7 +1,7 @@
 //! Frames of a film, measured one after the other. What is said of a frame depends on it and the two before it, and on nothing else, so
 //! that a film may be measured in stretches.
 
-use kinora_protocol::survey::{Measured, Wanted};
+use kinora_protocol::survey::{Measured, Seen, Wanted};
 
 use crate::gray::{Gray, Pyramid};
 use crate::motion;
@@ -69,19 +69,27 @@ impl Glance {
     }
 }
 
+/// What looks for things in a frame: luma, blue and red difference, each of the size that frames have.
+pub type Finds = Box<dyn FnMut([&[u8]; 3]) -> Vec<Seen> + Send>;
+
 /// Measures frames of one size.
-#[derive(Debug)]
 pub struct Measurer {
     size: (usize, usize),
     wanted: Wanted,
     last: Option<(Glance, Option<Pyramid>)>,
     before_last: Option<Glance>,
+    finds: Option<Finds>,
 }
 
 impl Measurer {
     /// For frames of this width and height.
     pub fn new(size: (usize, usize), wanted: Wanted) -> Self {
-        Self { size, wanted, last: None, before_last: None }
+        Self { size, wanted, last: None, before_last: None, finds: None }
+    }
+
+    /// The same that looks for things, too.
+    pub fn finding(self, finds: Option<Finds>) -> Self {
+        Self { finds, ..self }
     }
 
     /// Bytes of a frame: luma, blue difference, red difference, all in full size and with all values.
@@ -109,6 +117,7 @@ impl Measurer {
             change_of_two: self.before_last.as_ref().map(|before| before.change(&glance)),
             tones: self.wanted.tones.then(|| tones::of(&histogram, planes)),
             motion,
+            seen: self.finds.as_mut().map(|finds| finds(planes)),
         };
         self.before_last = self.last.take().map(|(glance, _)| glance);
         self.last = Some((glance, pyramid));
@@ -146,7 +155,7 @@ mod tests {
     #[test]
     fn what_is_said_of_a_frame_depends_on_two_before_it() {
         let frames: Vec<Vec<u8>> = (0..12).map(|n| frame(n / 6, n % 6)).collect();
-        let wanted = Wanted { tones: true, motion: Some(700), chapters: false };
+        let wanted = Wanted { tones: true, motion: Some(700), ..Wanted::default() };
         let measure = |from: usize| {
             let mut measurer = Measurer::new((96, 54), wanted);
             assert_eq!(measurer.bytes(), frames[0].len());

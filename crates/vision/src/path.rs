@@ -164,6 +164,7 @@ mod tests {
                 change_of_two: None,
                 tones: None,
                 motion: Some(Motion { x: millionths(x), y: millionths(y), turn: millionths(turn), zoom: 0 }),
+                seen: None,
             })
             .collect()
     }

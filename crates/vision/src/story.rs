@@ -125,6 +125,7 @@ mod tests {
                     change_of_two: Some(change),
                     tones: Some(tones),
                     motion: None,
+                    seen: None,
                 });
             }
         }

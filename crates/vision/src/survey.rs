@@ -2,7 +2,7 @@
 
 use kinora_protocol::survey::{Measured, Survey, Wanted};
 
-use crate::{cuts, path, story, tones};
+use crate::{cuts, path, story, tones, tracks};
 
 /// Of all frames in order; `hz` is ticks a second, `size` that of what was measured.
 pub fn of(frames: &[Measured], hz: i64, (width, height): (u32, u32), wanted: Wanted) -> Survey {
@@ -15,6 +15,9 @@ pub fn of(frames: &[Measured], hz: i64, (width, height): (u32, u32), wanted: Wan
         let scenes = path::scenes(frames, &survey.cuts);
         let of = |scene: &&[Measured]| scene.first().map(|first| tones::correction(first.at, scene));
         survey.corrections = scenes.iter().filter_map(of).collect();
+    }
+    if wanted.objects {
+        survey.objects = tracks::follow(frames, &survey.cuts);
     }
     if let Some(smoothing_ms) = wanted.motion {
         let steady = f64::from(smoothing_ms) / 1000.0 * hz as f64 / usual_gap(frames) as f64;

@@ -220,7 +220,15 @@ mod tests {
         let tones = Some(of(&histogram, [&lumas, &blues, &reds]));
         let bright = histogram.part(0.99);
         (0..5)
-            .map(|at| Measured { at, bright, change: None, change_of_two: None, tones, motion: None })
+            .map(|at| Measured {
+                at,
+                bright,
+                change: None,
+                change_of_two: None,
+                tones,
+                motion: None,
+                seen: None,
+            })
             .collect()
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use kinora_ai::detect::Detector;
 use kinora_ai::onnx::Onnx;
 use kinora_ai::picture::Enhancer;
 use kinora_ai::pool::{Count, Pool};
@@ -13,6 +14,7 @@ use kinora_ai::session::Backend;
 use kinora_media::pictures;
 use kinora_protocol::inference::{Inference, ModelCount, Network};
 use kinora_protocol::planes::Planar;
+use kinora_protocol::survey::Seen;
 
 use crate::memory;
 
@@ -132,21 +134,28 @@ fn is_there(place: &Path) -> bool {
     place.is_file()
 }
 
-impl pictures::Models for Models {
-    fn open(&self, network: &Network, picture: &Planar) -> Result<Box<dyn pictures::Makes>, String> {
+impl Models {
+    /// A model with its weights, and what runs it.
+    fn ready(&self, network: &Network) -> Result<(&Entry, &Arc<Pool>), String> {
         // Two names may stand for the same weights.
         let is = |entry: &&Entry| {
             let known = entry.model.network(false);
             (&known.name, known.key(), known.limited) == (&network.name, network.key(), network.limited)
         };
         let found = self.registry.entries.iter().find(is);
-        let Some((entry, pool)) = found.zip(self.pool.as_ref()) else {
+        found.zip(self.pool.as_ref()).ok_or_else(|| {
             let why = match &self.state {
                 Inference::Missing { reason } => reason.clone(),
                 Inference::Ready { .. } => "there is none with these weights here".to_owned(),
             };
-            return Err(format!("the model {:?} cannot be run: {why}", network.name));
-        };
+            format!("the model {:?} cannot be run: {why}", network.name)
+        })
+    }
+}
+
+impl pictures::Models for Models {
+    fn open(&self, network: &Network, picture: &Planar) -> Result<Box<dyn pictures::Makes>, String> {
+        let (entry, pool) = self.ready(network)?;
         let enhancer = Enhancer::new(&entry.model, picture);
         let at_once = fit(&enhancer, memory::free()).map_err(|why| {
             let (width, height) = (picture.width, picture.height);
@@ -154,6 +163,26 @@ impl pictures::Models for Models {
         })?;
         let at_once = pool.at_once().min(at_once);
         Ok(Box::new(Ready { pool: Arc::clone(pool), entry: entry.clone(), enhancer, at_once }))
+    }
+
+    fn detector(&self, network: &Network) -> Result<Arc<dyn pictures::Finds>, String> {
+        let (entry, pool) = self.ready(network)?;
+        let detector = Detector::new(&entry.model);
+        Ok(Arc::new(Looking { pool: Arc::clone(pool), entry: entry.clone(), detector }))
+    }
+}
+
+/// A model that finds things.
+struct Looking {
+    pool: Arc<Pool>,
+    entry: Entry,
+    detector: Detector,
+}
+
+impl pictures::Finds for Looking {
+    fn find(&self, planes: [&[u8]; 3], size: (usize, usize)) -> Result<Vec<Seen>, String> {
+        let found = self.pool.with(&self.entry, |session| self.detector.find(session, planes, size));
+        found.map_err(|error| error.to_string())
     }
 }
 

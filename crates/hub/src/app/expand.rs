@@ -11,12 +11,13 @@ use kinora_plan::index::PacketIndex;
 use kinora_plan::time;
 use kinora_protocol::class::Class;
 use kinora_protocol::event::Event;
+use kinora_protocol::inference::Network;
 use kinora_protocol::job::{JobPhase, JobRequest, Work};
 use kinora_protocol::node::Capabilities;
 use kinora_protocol::recipe::Container;
 use kinora_protocol::survey::Survey;
 use kinora_protocol::task::{
-    Blob, JoinSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec,
+    Blob, JoinSpec, MeasureSpec, PackageSpec, ProbeOutput, SourceTask, TaskKind, TaskOutput, TaskSpec,
 };
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::{Dep, Gate, Graph, NewTask};
@@ -257,13 +258,14 @@ fn since_start(ticks: &[i64], index: &PacketIndex) -> Vec<i64> {
 
 /// The stretches of a film, and what is made of their measures once they are all there.
 fn survey_graph(request: &JobRequest, measures: expand::Measures) -> Graph {
-    let task = |ordinal, spec, gate| new_task(request, ordinal, light(request), spec, gate);
-    let stretches = measures.stretches.into_iter();
-    let mut tasks: Vec<NewTask> = stretches
-        .map(|stretch| task(stretch.work.ordinal, TaskSpec::Measure(Box::new(stretch)), Gate::None))
-        .collect();
+    let measure = |stretch: SourceTask<MeasureSpec>| {
+        let class = light(request).with_models(stretch.work.detector.iter().map(Network::key));
+        let ordinal = stretch.work.ordinal;
+        new_task(request, ordinal, class, TaskSpec::Measure(Box::new(stretch)), Gate::None)
+    };
+    let mut tasks: Vec<NewTask> = measures.stretches.into_iter().map(measure).collect();
     let after = tasks.len();
-    tasks.push(task(0, TaskSpec::Survey(measures.survey), Gate::Closed));
+    tasks.push(new_task(request, 0, light(request), TaskSpec::Survey(measures.survey), Gate::Closed));
     Graph { tasks, deps: (0..after).map(|before| Dep { before, after }).collect() }
 }
 

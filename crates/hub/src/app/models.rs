@@ -1,6 +1,6 @@
 //! The models of connected nodes, and what they did. What runs them is not known here.
 
-use kinora_protocol::inference::ModelView;
+use kinora_protocol::inference::{ModelTask, ModelView};
 
 use crate::Hub;
 
@@ -22,5 +22,10 @@ impl Hub {
         });
         views.sort_by(|a, b| a.network.name.cmp(&b.network.name));
         views
+    }
+
+    /// Whether a connected node has a model that finds things.
+    pub(crate) fn detects(&self) -> bool {
+        self.model_views().iter().any(|view| view.network.task == ModelTask::Detect)
     }
 }

@@ -105,6 +105,9 @@ impl Hub {
 
     /// The result stands: it gets its name, and the job its proof and its end.
     async fn packaged(&self, claimed: &Claimed, package: &PackageOutput, output: &TaskOutput) -> Result<()> {
+        if let Err(failure) = self.put_objects(claimed).await? {
+            return self.failed(claimed, failure).await;
+        }
         fault::point("publish.before");
         if let Err(failure) = self.publish(claimed, package).await {
             return self.failed(claimed, failure).await;

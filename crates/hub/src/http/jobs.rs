@@ -1,10 +1,11 @@
 //! Jobs.
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode};
-use axum::response::Response;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json};
 use kinora_protocol::api::{EventView, JobVerb, JobView, NewJob, Page, TaskView};
+use kinora_protocol::objects::ObjectsView;
 use kinora_protocol::proof::Proof;
 use kinora_protocol::{ErrorCode, JobId};
 use kinora_store::{JobRow, Submitted};
@@ -228,6 +229,39 @@ pub(super) async fn result(
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let offer = Offer { path: &path, within: None, tag: made.digest.as_str(), name: &name, keep };
     content::serve(hub, offer, method, headers).await
+}
+
+/// What was found in the film of a completed job, by frame and by thing.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/objects",
+    operation_id = "jobObjects",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 200, description = "As asked", body = ObjectsView), Refusal),
+)]
+pub(super) async fn objects(
+    State(hub): State<Hub>,
+    Path(job): Path<String>,
+) -> Result<Json<ObjectsView>, Refusal> {
+    Ok(Json(hub.objects_of(id(&job)?).await??))
+}
+
+/// The same as WebVTT with metadata: a cue for each frame, with its things in JSON.
+#[utoipa::path(
+    get,
+    path = "/api/v1/jobs/{job}/objects.vtt",
+    operation_id = "jobObjectsVtt",
+    tag = "jobs",
+    params(("job" = String, Path, description = "Id of the job")),
+    responses((status = 200, description = "A cue for each frame", body = String, content_type = "text/vtt"), Refusal),
+)]
+pub(super) async fn objects_vtt(
+    State(hub): State<Hub>,
+    Path(job): Path<String>,
+) -> Result<Response, Refusal> {
+    let text = kinora_jobs::objects::vtt(&hub.objects_of(id(&job)?).await??);
+    Ok(([(header::CONTENT_TYPE, "text/vtt; charset=utf-8")], text).into_response())
 }
 
 /// A file of a result that is an HLS package: master.m3u8, manifest.mpd.

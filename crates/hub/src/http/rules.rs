@@ -187,6 +187,8 @@ pub(super) static ENTRIES: &[Entry] = &[
     get("/api/v1/jobs/{job}/events", look(Kind::Job)),
     get("/api/v1/jobs/{job}/proof", look(Kind::Job)),
     get("/api/v1/jobs/{job}/output", look(Kind::Job)),
+    get("/api/v1/jobs/{job}/objects", look(Kind::Job)),
+    get("/api/v1/jobs/{job}/objects.vtt", look(Kind::Job)),
     get("/api/v1/jobs/{job}/hls/{file}", look(Kind::Job)),
     get("/api/v1/jobs/{job}/hls/{track}/{file}", look(Kind::Job)),
     post("/api/v1/jobs/{job}/{verb}", act(Kind::Job)),

@@ -96,6 +96,7 @@ impl Film {
                 through: self.through.clone(),
                 size: self.size,
                 wanted: self.wanted,
+                detector: known.settled.detect.clone(),
             };
             SourceTask { source: known.source.to_owned(), size: known.index.size, work }
         };

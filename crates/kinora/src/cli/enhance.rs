@@ -58,7 +58,7 @@ fn something(recipe: &Recipe) -> Result<(), Failure> {
     }
     Err(Failure::new(
         ErrorCode::BadRecipe,
-        "nothing is to become better: give --denoise, --upscale, --interpolate, --stabilize, --color, --hdr, --sharpen, --contrast, --deinterlace, \
+        "nothing is to become better: give --denoise, --upscale, --interpolate, --stabilize, --color, --detect, --hdr, --sharpen, --contrast, --deinterlace, \
          --audio-denoise, --audio-hum, --speech or --loudness, or a recipe with one of them",
     ))
 }

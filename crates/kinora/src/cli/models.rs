@@ -83,6 +83,7 @@ pub async fn run(args: &ModelsArgs, config: &Config) -> Result<(), Failure> {
 pub enum TaskArg {
     Upscale,
     Denoise,
+    Detect,
 }
 
 impl From<TaskArg> for ModelTask {
@@ -90,6 +91,7 @@ impl From<TaskArg> for ModelTask {
         match arg {
             TaskArg::Upscale => Self::Upscale,
             TaskArg::Denoise => Self::Denoise,
+            TaskArg::Detect => Self::Detect,
         }
     }
 }

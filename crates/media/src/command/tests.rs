@@ -1126,6 +1126,7 @@ fn package_spec(container: Container, codec: AudioCodec, video: VideoWork) -> Pa
             container,
             verify: Verify::Fast,
             chapters: false,
+            detect: None,
         },
         facts: facts(),
         clock: Clock { start_us: 20_000, ..clock() },

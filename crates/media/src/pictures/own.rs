@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kinora_protocol::planes::Planar;
-use kinora_protocol::survey::{Correction, Motion, Pose};
+use kinora_protocol::survey::{Correction, Motion, Objects, Pose};
+use kinora_vision::boxes::Pen;
 use kinora_vision::samples;
 use kinora_vision::tones::{Coded, Table};
 use kinora_vision::warp::Warp;
@@ -89,5 +90,29 @@ impl Makes for Steadied {
         let place = self.poses.partition_point(|pose| pose.at <= at).saturating_sub(1);
         let motion = self.poses.get(place).map_or(Motion::default(), |pose| pose.motion);
         Ok(self.warp.make(alone(seen)?, motion))
+    }
+}
+
+/// Frames around things.
+pub(super) struct Boxed {
+    pen: Pen,
+    frames: Vec<Objects>,
+}
+
+impl Boxed {
+    pub(super) fn new(picture: &Planar, frames: &[Objects]) -> Self {
+        Self { pen: Pen::new(picture), frames: frames.to_vec() }
+    }
+}
+
+impl Makes for Boxed {
+    fn at_once(&self) -> usize {
+        at_once()
+    }
+
+    fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
+        let place = self.frames.partition_point(|frame| frame.at < at);
+        let here = self.frames.get(place).filter(|frame| frame.at == at);
+        Ok(self.pen.draw(alone(seen)?, here.map_or(&[][..], |frame| &frame.objects)))
     }
 }

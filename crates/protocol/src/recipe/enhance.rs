@@ -19,6 +19,15 @@ pub struct EnhanceRecipe {
     /// Brightness and colour of each scene.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub color: Option<ColorChange>,
+    /// What is in pictures, and where, told beside the result.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detect: Option<bool>,
+    /// The model of `detect`; the only one that there is when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detector: Option<String>,
+    /// Frames around it in the picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub draw: Option<bool>,
     /// A steady camera.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stabilize: Option<bool>,
@@ -53,6 +62,9 @@ impl EnhanceRecipe {
             deinterlace: self.deinterlace.or(base.deinterlace),
             denoise: self.denoise.or(base.denoise),
             color: self.color.or(base.color),
+            detect: self.detect.or(base.detect),
+            detector: self.detector.or(base.detector),
+            draw: self.draw.or(base.draw),
             stabilize: self.stabilize.or(base.stabilize),
             smoothing: self.smoothing.or(base.smoothing),
             hdr: self.hdr.or(base.hdr),
@@ -100,4 +112,6 @@ pub enum HdrChange {
     Sdr2Hdr,
     /// HDR10 or HLG into BT.709 with 8 bits, by tone mapping.
     Hdr2Sdr,
+    /// `hdr2sdr` where the source is HDR, and nothing where it is not.
+    Auto,
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Clock, FrameRange, Window};
 use crate::blob::Blob;
 use crate::enhance::Enhancement;
+use crate::inference::Network;
 use crate::survey::Wanted;
 
 /// Frames of one stretch: those with `a <= pts < b`.
@@ -32,6 +33,9 @@ pub struct MeasureSpec {
     pub size: (u32, u32),
     /// What for.
     pub wanted: Wanted,
+    /// The model that finds things, where they are wanted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<Network>,
 }
 
 /// All stretches of a film, in order.

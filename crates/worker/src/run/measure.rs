@@ -1,6 +1,6 @@
 //! Frames of one stretch, measured.
 
-use kinora_media::measure;
+use kinora_media::{measure, pictures};
 use kinora_protocol::Failure;
 use kinora_protocol::task::{MeasureSpec, SourceTask, TaskOutput};
 
@@ -13,8 +13,9 @@ pub(super) async fn run(
 ) -> Result<TaskOutput, Failure> {
     let source = attempt.source(&task.source, Parts::Some(&task.work.window.segments)).await?;
     let from = (source.path.as_path(), task.size);
-    let (tools, scratch) = (&attempt.worker.tools, attempt.scratch);
-    let (measured, cpu_seconds) = measure::measure(tools, &task.work, from, scratch, attempt.control).await?;
+    let programs = (&attempt.worker.tools, attempt.worker.models.as_ref() as &dyn pictures::Models);
+    let (measured, cpu_seconds) =
+        measure::measure(programs, &task.work, from, attempt.scratch, attempt.control).await?;
     let blob = attempt.write(&measured).await?;
     Ok(TaskOutput::Measure { blob, frames: measured.len() as u64, cpu_seconds })
 }

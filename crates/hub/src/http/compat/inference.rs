@@ -34,6 +34,10 @@ struct Parameters {
     denoise: Option<Denoise>,
     /// LUFS.
     loudness: Option<f64>,
+    /// Name of a model that finds things.
+    detector: Option<String>,
+    /// Whether frames are drawn around what is found.
+    draw: Option<bool>,
 }
 
 /// The names that the other system has for what it can do.
@@ -42,13 +46,18 @@ const MODELS: [&str; 4] = ["video_enhancement", "object_detection", "style_trans
 const LOUDNESS: f64 = -16.0;
 
 /// What one of them comes to.
-fn recipe(model: &str, wanted: &Parameters) -> Result<Recipe, Refusal> {
+fn recipe(model: &str, wanted: &Parameters, detects: bool) -> Result<Recipe, Refusal> {
     let refuse = |why: String| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadRecipe, why));
     let mut recipe = Recipe::default();
     match model {
         "video_enhancement" => {
             recipe.enhance.denoise = Some(wanted.denoise.unwrap_or(Denoise::Neural));
             recipe.enhance.upscale = wanted.scale;
+        }
+        "object_detection" if detects => {
+            recipe.enhance.detect = Some(true);
+            recipe.enhance.detector.clone_from(&wanted.detector);
+            recipe.enhance.draw = wanted.draw;
         }
         "audio_enhancement" => {
             recipe.audio.denoise = Some(true);
@@ -68,7 +77,7 @@ pub(in crate::http) async fn infer(
     let said: Inference = asked::json(&body, "the inference", ErrorCode::BadRecipe)?;
     let media = Digest::try_from(said.input.clone())
         .map_err(|_| Refusal::not_found(format!("uploaded file {:?}", said.input)))?;
-    let recipe = recipe(&said.model, &said.parameters)?;
+    let recipe = recipe(&said.model, &said.parameters, hub.detects())?;
     let job = NewJob { recipe, preset: Some("web".to_owned()), ..NewJob::of(Source::Media(media)) };
     let job = hub.submit_api(&caller.actor, job, None).await??.id();
     Ok((StatusCode::ACCEPTED, Json(json!({ "task_id": job, "model": said.model, "status": "pending" }))))
@@ -83,8 +92,9 @@ pub(in crate::http) async fn models(State(hub): State<Hub>) -> Json<Value> {
         })
     };
     let models: Vec<Value> = hub.model_views().iter().map(shown).collect();
+    let detects = hub.detects();
     let available: Vec<&str> =
-        MODELS.into_iter().filter(|name| recipe(name, &Parameters::default()).is_ok()).collect();
+        MODELS.into_iter().filter(|name| recipe(name, &Parameters::default(), detects).is_ok()).collect();
     Json(json!({ "models": models, "operations": available }))
 }
 

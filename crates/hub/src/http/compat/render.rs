@@ -8,7 +8,7 @@ use axum::response::Response;
 use axum::{Extension, Json};
 use kinora_protocol::access::Sight;
 use kinora_protocol::api::{JobView, NewJob, NodeState, Source};
-use kinora_protocol::recipe::{ColorChange, Denoise, Recipe};
+use kinora_protocol::recipe::{ColorChange, Denoise, HdrChange, Recipe};
 use kinora_protocol::{ErrorCode, JobId};
 use serde_json::{Value, json};
 
@@ -29,15 +29,8 @@ const ENHANCEMENTS: [&str; 8] = [
     "audio_enhancement",
     "hdr_processing",
 ];
-/// What of it is there. What is known about media has the scenes.
-const THERE: [&str; 6] = [
-    "upscaling",
-    "noise_reduction",
-    "color_enhancement",
-    "stabilization",
-    "scene_analysis",
-    "audio_enhancement",
-];
+/// The one that needs a model which does not come with Kinora.
+const DETECTION: &str = "object_detection";
 /// What sound is brought to, in LUFS: what services for the web ask for.
 const LOUDNESS: f64 = -16.0;
 
@@ -50,6 +43,10 @@ fn recipe(wanted: &[String]) -> Recipe {
             "noise_reduction" => recipe.enhance.denoise = Some(Denoise::Neural),
             "color_enhancement" => recipe.enhance.color = Some(ColorChange::Auto),
             "stabilization" => recipe.enhance.stabilize = Some(true),
+            DETECTION => {
+                (recipe.enhance.detect, recipe.enhance.draw) = (Some(true), Some(true));
+            }
+            "hdr_processing" => recipe.enhance.hdr = Some(HdrChange::Auto),
             "audio_enhancement" => {
                 recipe.audio.denoise = Some(true);
                 recipe.audio.loudness = Some(LOUDNESS);
@@ -81,16 +78,16 @@ fn wanted(values: &[String]) -> Vec<String> {
     found
 }
 
-/// What of the wishes can be done; an error names the rest.
-fn check(wanted: &[String]) -> Result<(), Refusal> {
+/// Whether all wishes can be done; an error names one that cannot.
+fn check(wanted: &[String], detects: bool) -> Result<(), Refusal> {
     let refuse = |why: String| Err(Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, ErrorCode::BadRecipe, why));
     if let Some(odd) = wanted.iter().find(|name| !ENHANCEMENTS.contains(&name.as_str())) {
         return refuse(format!("there is no enhancement {odd:?}: {}", ENHANCEMENTS.join(", ")));
     }
-    match wanted.iter().find(|name| !THERE.contains(&name.as_str())) {
-        Some(missing) => refuse(format!("{missing} is not available on this hub")),
-        None => Ok(()),
+    if !detects && wanted.iter().any(|name| name == DETECTION) {
+        return refuse(format!("{DETECTION} is not available on this hub: no node has a model for it"));
     }
+    Ok(())
 }
 
 pub(in crate::http) async fn upload(
@@ -101,7 +98,7 @@ pub(in crate::http) async fn upload(
 ) -> Result<Json<Value>, Refusal> {
     let form = form::take(&hub, &caller, &headers, form).await?;
     let wanted = wanted(form.values.get("enhancements").map_or(&[][..], Vec::as_slice));
-    check(&wanted)?;
+    check(&wanted, hub.detects())?;
     hub.describe(&form.media.id).await?;
     let recipe = recipe(&wanted);
     let asked = NewJob { recipe, preset: Some("web".to_owned()), ..NewJob::of(Source::Media(form.media.id)) };
@@ -197,7 +194,8 @@ mod tests {
         assert_eq!(words(&["upscaling, hdr_processing", "scene_analysis"]).len(), 3);
         assert_eq!(words(&["[\"upscaling\",\"stabilization\"]"]), ["upscaling", "stabilization"]);
         assert_eq!(words(&["", " "]), Vec::<String>::new());
-        assert!(check(&words(&["scene_analysis", "stabilization"])).is_ok());
-        assert!(check(&words(&["magic"])).is_err() && check(&words(&["object_detection"])).is_err());
+        assert!(check(&words(&["scene_analysis", "stabilization"]), false).is_ok());
+        assert!(check(&words(&["magic"]), true).is_err());
+        assert!(check(&words(&[DETECTION]), false).is_err() && check(&words(&[DETECTION]), true).is_ok());
     }
 }

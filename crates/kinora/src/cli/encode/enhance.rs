@@ -21,7 +21,16 @@ pub struct EnhanceFlags {
     /// With --stabilize, how long a movement of the camera takes that is left, in seconds: 0.1 to 5 [default: 0.7]
     #[arg(long, value_name = "SECONDS", help_heading = "Enhancement")]
     pub smoothing: Option<f64>,
-    /// SDR to HDR10, or HDR10 and HLG to SDR
+    /// Find things in the picture and follow them: RESULT.objects.json and RESULT.objects.vtt tell what is where
+    #[arg(long, help_heading = "Enhancement")]
+    pub detect: bool,
+    /// Model for --detect [default: the first that there is]
+    #[arg(long, value_name = "NAME", help_heading = "Enhancement")]
+    pub detector: Option<String>,
+    /// With --detect, frames around things in the picture
+    #[arg(long, help_heading = "Enhancement")]
+    pub draw: bool,
+    /// SDR to HDR10, or HDR10 and HLG to SDR; auto: to SDR where it is HDR
     #[arg(long, value_enum, help_heading = "Enhancement")]
     pub hdr: Option<HdrArg>,
     /// Frames a second, with what moves in between where it would be
@@ -63,6 +72,9 @@ impl EnhanceFlags {
             deinterlace: said(self.deinterlace).or(before.deinterlace),
             denoise: self.denoise.map(Into::into).or(before.denoise),
             color: self.color.map(Into::into).or(before.color),
+            detect: said(self.detect).or(before.detect),
+            detector: self.detector.clone().or_else(|| before.detector.clone()),
+            draw: said(self.draw).or(before.draw),
             stabilize: said(self.stabilize).or(before.stabilize),
             smoothing: self.smoothing.or(before.smoothing),
             hdr: self.hdr.map(Into::into).or(before.hdr),
@@ -106,6 +118,7 @@ pub enum ColorArg {
 pub enum HdrArg {
     Sdr2hdr,
     Hdr2sdr,
+    Auto,
 }
 
 impl From<DenoiseArg> for Denoise {
@@ -131,6 +144,7 @@ impl From<HdrArg> for HdrChange {
         match arg {
             HdrArg::Sdr2hdr => Self::Sdr2Hdr,
             HdrArg::Hdr2sdr => Self::Hdr2Sdr,
+            HdrArg::Auto => Self::Auto,
         }
     }
 }

@@ -46,7 +46,8 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
     let folder = output.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
     let disk = |e: std::io::Error| Failure::new(ErrorCode::Disk, format!("{}: {e}", output.display()));
     let scratch = tempfile::Builder::new().prefix(".kinora-preview").tempdir_in(folder).map_err(disk)?;
-    let survey = survey(&tools, expand::around(&known, at_us), scratch.path(), &control).await?;
+    let programs = (&tools, models.as_ref() as &dyn pictures::Models);
+    let survey = survey(programs, expand::around(&known, at_us), scratch.path(), &control).await?;
     let frame = expand::frame(&known, &survey, at_us).ok_or_else(|| {
         bad(format!("{}: there is no picture at {:.3} s", input.display(), at_us as f64 / 1e6))
     })?;
@@ -55,7 +56,6 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
     let spec =
         ChunkSpec { encode: EncodeSettings { encoder: Encoder::Ffv1, ..frame.encode.clone() }, ..frame };
     let part = scratch.path().join("preview.png");
-    let programs = (&tools, models.as_ref() as &dyn pictures::Models);
     encode::before_and_after(programs, &spec, shown, (input, size), scratch.path(), &part, &control).await?;
     std::fs::rename(&part, output).map_err(disk)?;
     let (width, height) = shown;
@@ -73,7 +73,7 @@ pub(super) async fn run(args: &EncodeArgs, at_us: i64, config: &Config) -> Resul
 
 /// What is known around the frame, where something is to be known.
 async fn survey(
-    tools: &Tools,
+    programs: (&Tools, &dyn pictures::Models),
     measures: Option<Measures>,
     scratch: &Path,
     control: &Control,
@@ -82,7 +82,7 @@ async fn survey(
     let mut frames = Vec::new();
     for stretch in &stretches {
         let from = (stretch.source.as_path(), stretch.size);
-        frames.extend(measure::measure(tools, &stretch.work, from, scratch, control).await?.0);
+        frames.extend(measure::measure(programs, &stretch.work, from, scratch, control).await?.0);
     }
     Ok(survey::of(&frames, survey.hz, survey.size, survey.wanted))
 }

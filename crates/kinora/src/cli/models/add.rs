@@ -22,7 +22,8 @@ const LARGEST: u64 = 1 << 31;
 pub struct AddArgs {
     /// The model, in one ONNX file
     pub file: PathBuf,
-    /// What it is for: it takes luma from 0 to 1 as (1, frames, h, w), and gives (1, 1, h times scale, w times scale)
+    /// What it is for: it takes luma from 0 to 1 as (1, frames, h, w), and gives (1, 1, h times scale, w times scale); to detect, it
+    /// takes blue, green and red as (1, 3, tile, tile), and gives (1, 5 and its classes, rows, columns) as FastestDet does
     #[arg(long, value_enum)]
     pub task: TaskArg,
     /// Name [default: that of the file]
@@ -37,9 +38,12 @@ pub struct AddArgs {
     /// What width and height must be multiples of
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub multiple_of: u32,
-    /// Side of the tiles that large pictures are cut into, in samples
-    #[arg(long, value_name = "N", default_value_t = 512)]
-    pub tile: u32,
+    /// Side of the tiles that large pictures are cut into, in samples; of a detector that of its picture [default: 512, 352 to detect]
+    #[arg(long, value_name = "N")]
+    pub tile: Option<u32>,
+    /// Names of a detector's classes, one on each line of a file [default: those of COCO, where it has as many]
+    #[arg(long, value_name = "FILE")]
+    pub labels: Option<PathBuf>,
     /// How far from a sample others change it, in samples
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub overlap: u32,
@@ -89,7 +93,7 @@ pub(super) fn add(args: &AddArgs, config: &Config) -> Result<(), Failure> {
     let weights = std::fs::read(path).map_err(|e| bad(format!("{}: {e}", path.display())))?;
     let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
     let name = args.name.clone().or(stem).unwrap_or_default();
-    let upscales = matches!(args.task, TaskArg::Upscale);
+    let (upscales, detects) = (matches!(args.task, TaskArg::Upscale), matches!(args.task, TaskArg::Detect));
     let model = Model {
         file: format!("{name}.onnx"),
         name,
@@ -105,13 +109,21 @@ pub(super) fn add(args: &AddArgs, config: &Config) -> Result<(), Failure> {
         scale: args.scale.unwrap_or(if upscales { 2 } else { 1 }),
         frames: args.frames,
         multiple_of: args.multiple_of,
-        tile: args.tile,
+        tile: args.tile.unwrap_or(if detects { 352 } else { 512 }),
         overlap: args.overlap,
         limited: args.limited,
+        labels: labels(args)?,
         inputs: Vec::new(),
         outputs: Vec::new(),
     };
     take(&model, path, &models::find(config), config)
+}
+
+/// Names of classes, one on each line.
+fn labels(args: &AddArgs) -> Result<Vec<String>, Failure> {
+    let Some(path) = &args.labels else { return Ok(Vec::new()) };
+    let text = std::fs::read_to_string(path).map_err(|e| bad(format!("{}: {e}", path.display())))?;
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 pub(super) async fn pull(args: &PullArgs, config: &Config) -> Result<(), Failure> {
