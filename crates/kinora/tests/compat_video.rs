@@ -3,35 +3,14 @@
 
 mod support;
 
-use std::io::Write as _;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use support::cluster::Hub;
-use support::wire::{self, Answer};
+use support::wire::{self, Answer, post_form};
 use support::{PATIENCE, Place, decoded, kinora, run, short, video_entry};
-
-const BOUNDARY: &str = "----as-a-browser-has-it";
-
-/// A form as browsers send it: values, and a file.
-fn post_form(hub: &Hub, path: &str, values: &[(&str, &str)], file: Option<&Path>) -> Result<Answer> {
-    let mut body = Vec::new();
-    for (name, value) in values {
-        write!(body, "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")?;
-    }
-    if let Some(file) = file {
-        let head = "Content-Disposition: form-data; name=\"file\"; filename=\"my film.mp4\"\r\nContent-Type: video/mp4";
-        write!(body, "--{BOUNDARY}\r\n{head}\r\n\r\n")?;
-        body.extend(std::fs::read(file)?);
-        body.extend(b"\r\n");
-    }
-    write!(body, "--{BOUNDARY}--\r\n")?;
-    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-    wire::send(&hub.address, "POST", path, &kind, &body)
-}
 
 fn value(answer: &Answer) -> Result<Value> {
     serde_json::from_slice(&answer.body).with_context(|| format!("{answer:?}"))
@@ -100,7 +79,7 @@ async fn clients_of_service() -> Result<()> {
     let place = Place::new()?;
     let hub = hub(&place)?;
     let listening = told(&hub, "/ws/client-7").await?;
-    let uploaded = post_form(&hub, "/upload", &[], Some(&short()?))?;
+    let uploaded = post_form(&hub.address, "/upload", &[], Some(&short()?))?;
     ensure!(uploaded.status == 200, "{uploaded:?}");
     let file = value(&uploaded)?["file_id"].as_str().context("no file_id")?.to_owned();
     let done = until(&hub, &format!("/internal/video-enhancement-status/{file}"), "completed")?;
@@ -127,7 +106,7 @@ async fn clients_of_service() -> Result<()> {
         let missing = wire::ask(&hub.address, "GET", path, &[])?;
         ensure!(missing.status == 404, "{path}: {missing:?}");
     }
-    let nothing = post_form(&hub, "/upload", &[("other", "x")], None)?;
+    let nothing = post_form(&hub.address, "/upload", &[("other", "x")], None)?;
     ensure!(nothing.status == 400 && nothing.text().contains("no file"), "{nothing:?}");
     Ok(())
 }
@@ -151,12 +130,12 @@ async fn clients_of_render() -> Result<()> {
     );
     ensure!(info["gpu_acceleration"].is_boolean() && info["supported_formats"][0] == "mp4", "{info}");
     for (wish, why) in [("object_detection", "not available"), ("magic", "there is no enhancement")] {
-        let refused = post_form(&hub, "/api/upload", &[("enhancements", wish)], Some(&short()?))?;
+        let refused = post_form(&hub.address, "/api/upload", &[("enhancements", wish)], Some(&short()?))?;
         ensure!(refused.status == 422 && refused.text().contains(why), "{refused:?}");
     }
     let listening = told(&hub, "/ws/progress").await?;
     let uploaded = post_form(
-        &hub,
+        &hub.address,
         "/api/upload",
         &[("enhancements", "upscaling, color_enhancement, scene_analysis")],
         Some(&short()?),
@@ -188,7 +167,7 @@ async fn clients_of_render() -> Result<()> {
 async fn videos_of_edge() -> Result<()> {
     let place = Place::new()?;
     let hub = hub(&place)?;
-    let uploaded = post_form(&hub, "/api/video/upload", &[], Some(&short()?))?;
+    let uploaded = post_form(&hub.address, "/api/video/upload", &[], Some(&short()?))?;
     let file = value(&uploaded)?["file_path"].as_str().with_context(|| format!("{uploaded:?}"))?.to_owned();
     let process = |operation: &str, parameters: Value| {
         let said = json!({ "operation": operation, "input_file": file, "parameters": parameters, "distributed": true });

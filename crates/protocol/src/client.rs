@@ -23,6 +23,7 @@ use crate::routes;
 mod access;
 mod folders;
 mod link;
+mod objects;
 mod proxies;
 mod system;
 mod trust;

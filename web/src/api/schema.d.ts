@@ -348,6 +348,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/jobs/{job}/objects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What was found in the film of a completed job, by frame and by thing. */
+        get: operations["jobObjects"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/jobs/{job}/objects.vtt": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** The same as WebVTT with metadata: a cue for each frame, with its things in JSON. */
+        get: operations["jobObjectsVtt"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/jobs/{job}/output": {
         parameters: {
             query?: never;
@@ -1472,6 +1506,12 @@ export interface components {
                  */
                 smoothing_ms: number;
             };
+        } | {
+            /** @description Frames around what a detector found. */
+            boxes: {
+                /** @description In the frames of this part of the film, by time. */
+                objects: components["schemas"]["Objects"][];
+            };
         };
         /**
          * Format: binary
@@ -1825,6 +1865,21 @@ export interface components {
              * @default null
              */
             denoiser: string | null;
+            /**
+             * @description What is in pictures, and where, told beside the result.
+             * @default null
+             */
+            detect: boolean | null;
+            /**
+             * @description The model of `detect`; the only one that there is when absent.
+             * @default null
+             */
+            detector: string | null;
+            /**
+             * @description Frames around it in the picture.
+             * @default null
+             */
+            draw: boolean | null;
             /** @default null */
             hdr: components["schemas"]["HdrChange"] | null;
             /** @default null */
@@ -2095,6 +2150,16 @@ export interface components {
             /** @description Its id. */
             id: components["schemas"]["FolderId"];
         };
+        /** @description What is in one frame. */
+        FrameObjects: {
+            /** @description The things in it. */
+            objects: components["schemas"]["ObjectView"][];
+            /**
+             * Format: double
+             * @description Time of the frame.
+             */
+            seconds: number;
+        };
         /** @description A half-open range of output frames. */
         FrameRange: {
             /**
@@ -2112,7 +2177,7 @@ export interface components {
          * @description Between dynamic ranges.
          * @enum {string}
          */
-        HdrChange: "sdr2hdr" | "hdr2sdr";
+        HdrChange: "sdr2hdr" | "hdr2sdr" | "auto";
         /** @description HDR10 static metadata (SMPTE ST 2086 and CTA-861.3). */
         HdrStatic: {
             light?: components["schemas"]["ContentLight"] | null;
@@ -2537,7 +2602,7 @@ export interface components {
          * @description What a model is for.
          * @enum {string}
          */
-        ModelTask: "upscale" | "denoise";
+        ModelTask: "upscale" | "denoise" | "detect";
         /** @description A model, as the nodes of a hub have it. */
         ModelView: components["schemas"]["Network"] & {
             /** @description What it did on all nodes since the hub was started. */
@@ -2760,6 +2825,60 @@ export interface components {
             /** @description What jobs may ask for; known while it is connected. */
             tags?: components["schemas"]["Tags"];
             tier?: components["schemas"]["Tier"] | null;
+        };
+        /** @description A thing in one frame. Lengths are parts of the source picture's width and height. */
+        ObjectView: {
+            /** @description What it is. */
+            class: string;
+            /**
+             * Format: double
+             * @description Down from it.
+             */
+            height: number;
+            /**
+             * Format: int32
+             * @description Its number.
+             */
+            id: number;
+            /**
+             * Format: double
+             * @description How sure that is: 0 to 1.
+             */
+            score: number;
+            /**
+             * Format: double
+             * @description To the right of that.
+             */
+            width: number;
+            /**
+             * Format: double
+             * @description From the left.
+             */
+            x: number;
+            /**
+             * Format: double
+             * @description From the top.
+             */
+            y: number;
+        };
+        /** @description What is in a frame. */
+        Objects: {
+            /**
+             * Format: int64
+             * @description The frame's time in ticks.
+             */
+            at: number;
+            /** @description By their numbers. */
+            objects: Record<string, never>[];
+        };
+        /** @description What was found in a film. */
+        ObjectsView: {
+            /** @description Name of the model that found it. */
+            detector: string;
+            /** @description Each frame with something in it, in order. */
+            frames: components["schemas"]["FrameObjects"][];
+            /** @description Each thing, by its number. */
+            objects: components["schemas"]["TrackView"][];
         };
         /** @description What came out. */
         OutputProof: {
@@ -3742,6 +3861,7 @@ export interface components {
             chapters?: boolean;
             /** @description Output container. */
             container: components["schemas"]["Container"];
+            detect?: components["schemas"]["Network"] | null;
             /** @description How it is checked. */
             verify: components["schemas"]["Verify"];
             /** @description Picture. */
@@ -4106,6 +4226,36 @@ export interface components {
             refresh_token: string;
             /** @description Always `Bearer`. */
             token_type: string;
+        };
+        /** @description A thing from its first frame to its last. */
+        TrackView: {
+            /** @description What it is. */
+            class: string;
+            /**
+             * Format: double
+             * @description Time of its first frame.
+             */
+            first_seconds: number;
+            /**
+             * Format: int64
+             * @description Frames that it is in.
+             */
+            frames: number;
+            /**
+             * Format: int32
+             * @description Its number, from 1.
+             */
+            id: number;
+            /**
+             * Format: double
+             * @description Time of its last frame.
+             */
+            last_seconds: number;
+            /**
+             * Format: double
+             * @description How sure it is what it is, where it is surest: 0 to 1.
+             */
+            score: number;
         };
         /**
          * @description Transfer characteristics (ITU-T H.273).
@@ -5392,6 +5542,88 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    jobObjects: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description As asked */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ObjectsView"];
+                };
+            };
+            /** @description Refused */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description The hub failed */
+            "5XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    jobObjectsVtt: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Id of the job */
+                job: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A cue for each frame */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/vtt": string;
+                };
             };
             /** @description Refused */
             "4XX": {

@@ -37,7 +37,9 @@ pub fn measures(known: &Known<'_>) -> Option<Measures> {
     let film = Film::of(known)?;
     let seconds = film.timeline.seconds();
     let at_once = f64::from(known.capacity.jobs.unwrap_or(known.capacity.cores).max(1));
-    let wished = (seconds / LONGEST).ceil().max((seconds / SHORTEST).floor().min(at_once * ROUNDS)).max(1.0);
+    // Alone, one is as good as several.
+    let rounds = if at_once > 1.0 { at_once * ROUNDS } else { 1.0 };
+    let wished = (seconds / LONGEST).ceil().max((seconds / SHORTEST).floor().min(rounds)).max(1.0);
     let mut wished = film.timeline.wished(wished as u32);
     if decodes_all(known, &wished) {
         // Each would decode all that is before it again.

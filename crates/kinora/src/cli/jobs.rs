@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use kinora_protocol::api::{JobView, TaskView};
 use kinora_protocol::client::JobVerb;
 use kinora_protocol::job::{JobPhase, Work};
+use kinora_protocol::objects::{ObjectsView, TrackView};
 use kinora_protocol::{Failure, JobId};
 
 use super::print_json;
@@ -62,6 +63,8 @@ pub enum JobsCommand {
     Rm(OneJob),
     /// Print the proof of a completed job
     Proof(OneJob),
+    /// Show what was found in the film of a completed job that looked for things (detect)
+    Objects(OneJob),
     /// Fetch the result of a completed job
     Fetch {
         /// Which job
@@ -117,12 +120,28 @@ pub async fn run(args: &JobsArgs, config: &Config) -> Result<(), Failure> {
             print_json(&one.hub.client()?.proof(one.job).await?);
             Ok(())
         }
+        JobsCommand::Objects(one) => objects(one).await,
         JobsCommand::Fetch { one, output } => {
             let size = one.hub.client()?.fetch(one.job, output).await?;
             say!("{}: {:.2} MB", output.display(), size as f64 / 1e6);
             Ok(())
         }
     }
+}
+
+async fn objects(one: &OneJob) -> Result<(), Failure> {
+    let view = one.hub.client()?.objects(one.job).await?;
+    if one.hub.json {
+        print_json(&view);
+        return Ok(());
+    }
+    let ObjectsView { detector, objects, frames } = view;
+    say!("{} things in {} frames, found by {detector}", objects.len(), frames.len());
+    for TrackView { id, class, first_seconds, last_seconds, frames, score } in objects {
+        let span = format!("{first_seconds:.2} to {last_seconds:.2} s");
+        say!("{id:>5}  {class:<16} {span:<22} {frames:>6} frames  {score:.2}");
+    }
+    Ok(())
 }
 
 async fn list(hub: &HubAddress, limit: u32) -> Result<(), Failure> {

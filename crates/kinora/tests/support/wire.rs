@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -78,4 +79,23 @@ pub fn send(hub: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> Res
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     stream.write_all(body)?;
     read(stream)
+}
+
+const BOUNDARY: &str = "----as-a-browser-has-it";
+
+/// A form as browsers send it: values, and a file.
+pub fn post_form(hub: &str, path: &str, values: &[(&str, &str)], file: Option<&Path>) -> Result<Answer> {
+    let mut body = Vec::new();
+    for (name, value) in values {
+        write!(body, "--{BOUNDARY}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")?;
+    }
+    if let Some(file) = file {
+        let head = "Content-Disposition: form-data; name=\"file\"; filename=\"my film.mp4\"\r\nContent-Type: video/mp4";
+        write!(body, "--{BOUNDARY}\r\n{head}\r\n\r\n")?;
+        body.extend(std::fs::read(file)?);
+        body.extend(b"\r\n");
+    }
+    write!(body, "--{BOUNDARY}--\r\n")?;
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    send(hub, "POST", path, &kind, &body)
 }

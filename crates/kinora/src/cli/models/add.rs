@@ -110,7 +110,7 @@ pub(super) fn add(args: &AddArgs, config: &Config) -> Result<(), Failure> {
         frames: args.frames,
         multiple_of: args.multiple_of,
         tile: args.tile.unwrap_or(if detects { 352 } else { 512 }),
-        overlap: args.overlap,
+        overlap: if detects { 0 } else { args.overlap },
         limited: args.limited,
         labels: labels(args)?,
         inputs: Vec::new(),
