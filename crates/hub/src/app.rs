@@ -21,7 +21,7 @@ pub mod media;
 pub(crate) mod metrics;
 pub(crate) mod models;
 pub mod nodes;
-mod objects;
+pub mod objects;
 mod outgoing;
 pub(crate) mod packages;
 pub(crate) mod proxies;

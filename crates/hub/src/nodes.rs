@@ -10,6 +10,7 @@ use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::Encoder;
 use kinora_protocol::node::{Capabilities, FileMark, Grant, Hello, Load, Progress, SlotClass, Speed, ToNode};
 use kinora_protocol::routes::Capability;
+use kinora_protocol::task::TaskKind;
 use kinora_protocol::{Attempt, NodeId, TaskId};
 use kinora_store::{Avoid, Claimed, Lease, Wanted, Withheld};
 use tokio::sync::mpsc;
@@ -126,6 +127,13 @@ impl Node {
             .min(self.hello.slots.chunks)
     }
 
+    /// How many stretches at once are measured; one of whatever it is, as long as it has nothing.
+    fn measures_at_once(&self, jobs: Option<u32>) -> u32 {
+        let measures = self.held.values().any(|held| held.claimed.kind == TaskKind::Measure);
+        let most = if measures { self.hello.capabilities.cores.max(1) } else { 1 };
+        most.min(jobs.unwrap_or(u32::MAX)).min(self.hello.slots.chunks)
+    }
+
     fn busy(&self, slot: SlotClass) -> u32 {
         let count = self.held.values().filter(|h| SlotClass::of(h.claimed.kind) == slot).count();
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -140,7 +148,7 @@ impl Node {
                 let encoders =
                     self.held.values().filter_map(|h| chunk_spec(&h.claimed.spec)).map(|s| s.encode.encoder);
                 let at_once = encoders.map(|encoder| self.at_once(encoder, jobs)).min();
-                at_once.unwrap_or(1.min(self.hello.slots.chunks))
+                at_once.unwrap_or_else(|| self.measures_at_once(jobs))
             }
         }
     }

@@ -18,7 +18,7 @@ use kinora_protocol::task::{AnalyzeSpec, AudioSpec, ChunkSpec, Preroll, SourceTa
 
 mod measures;
 
-pub use measures::{Measures, around, measures};
+pub use measures::{Measures, around, measured_again, measures};
 
 /// A job whose source is known.
 #[derive(Debug, Clone, Copy)]

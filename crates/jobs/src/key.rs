@@ -3,6 +3,7 @@
 
 use kinora_plan::index::PacketIndex;
 use kinora_protocol::Digest;
+use kinora_protocol::enhance::Enhancement;
 use kinora_protocol::task::ChunkSpec;
 
 /// Changes when the way of making chunks does.
@@ -42,6 +43,11 @@ impl<'a> Keys<'a> {
         }
         if !spec.enhance.is_empty() {
             part(&serde_json::to_vec(&(&spec.enhance, &spec.context)).ok()?);
+            let own = spec.enhance.iter().filter_map(|one| match one {
+                Enhancement::Pass(pass) => Some(pass.by.revision()),
+                _ => None,
+            });
+            own.for_each(|revision| part(&revision.to_le_bytes()));
         }
         part(&self.index.config);
         for tick in [spec.a, spec.b, spec.seam_end, spec.shift] {

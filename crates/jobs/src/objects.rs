@@ -54,17 +54,23 @@ fn object(object: &Object) -> ObjectView {
 pub fn vtt(view: &ObjectsView) -> String {
     let mut text = "WEBVTT\n".to_owned();
     let times: Vec<f64> = view.frames.iter().map(|frame| frame.seconds).collect();
-    let gaps = times.windows(2).filter_map(|pair| match pair {
-        [one, two] => Some(two - one).filter(|gap| *gap > 0.0),
-        _ => None,
-    });
+    let mut gaps: Vec<f64> = times
+        .windows(2)
+        .filter_map(|pair| match pair {
+            [one, two] => Some(two - one),
+            _ => None,
+        })
+        .collect();
+    gaps.sort_by(f64::total_cmp);
     // Where nothing is for a while, there is no frame here.
-    let usual = gaps.fold(f64::MAX, f64::min).min(1.0);
-    let usual = if times.len() > 1 { usual } else { SHOWN };
+    let usual = gaps.get(gaps.len() / 2).copied().unwrap_or(SHOWN).clamp(0.001, 1.0);
     for (n, frame) in view.frames.iter().enumerate() {
-        let end =
-            times.get(n + 1).map_or(frame.seconds + usual, |next| next.min(frame.seconds + 1.5 * usual));
-        let things = serde_json::to_string(&frame.objects).unwrap_or_default();
+        let end = times
+            .get(n + 1)
+            .filter(|next| **next < frame.seconds + 1.5 * usual)
+            .map_or(frame.seconds + usual, |next| *next);
+        // What a class is called must not end a cue's times.
+        let things = serde_json::to_string(&frame.objects).unwrap_or_default().replace('>', "\\u003e");
         let _ = write!(text, "\n{} --> {}\n{things}\n", clock(frame.seconds), clock(end));
     }
     text
@@ -95,6 +101,8 @@ mod tests {
                 Objects { at: 2500, objects: vec![thing(1, 700)] },
                 Objects { at: 2540, objects: vec![thing(1, 900), thing(2, 600)] },
                 Objects { at: 5000, objects: vec![thing(2, 650)] },
+                Objects { at: 5040, objects: vec![thing(2, 650)] },
+                Objects { at: 5080, objects: vec![thing(2, 650)] },
             ],
             ..Survey::default()
         };
@@ -106,7 +114,7 @@ mod tests {
             (dog.id, dog.first_seconds, dog.last_seconds, dog.frames, dog.score),
             (1, 0.5, 0.54, 2, 0.9)
         );
-        assert_eq!((view.objects[1].frames, view.objects[1].last_seconds), (2, 3.0));
+        assert_eq!((view.objects[1].frames, view.objects[1].last_seconds), (4, 3.08));
         assert_eq!(view.frames[1].objects[1].width, 0.05);
         let text = vtt(&view);
         let cues: Vec<&str> = text.lines().filter(|line| line.contains("-->")).collect();
@@ -114,8 +122,10 @@ mod tests {
             cues,
             [
                 "00:00:00.500 --> 00:00:00.540",
-                "00:00:00.540 --> 00:00:00.600",
-                "00:00:03.000 --> 00:00:03.040"
+                "00:00:00.540 --> 00:00:00.580",
+                "00:00:03.000 --> 00:00:03.040",
+                "00:00:03.040 --> 00:00:03.080",
+                "00:00:03.080 --> 00:00:03.120"
             ]
         );
         assert!(text.starts_with("WEBVTT\n\n") && text.contains("[{\"id\":1,\"class\":\"dog\","), "{text}");

@@ -97,8 +97,12 @@ fn two() -> Result<PathBuf> {
     )
 }
 
+fn beside(film: &Path, ending: &str) -> PathBuf {
+    PathBuf::from(format!("{}.objects.{ending}", film.display()))
+}
+
 fn told(film: &Path) -> Result<ObjectsView> {
-    Ok(serde_json::from_slice(&std::fs::read(film.with_extension("objects.json"))?)?)
+    Ok(serde_json::from_slice(&std::fs::read(beside(film, "json"))?)?)
 }
 
 /// Two things, each with one number from the first frame to the last, where they are.
@@ -131,7 +135,7 @@ fn things_are_followed_and_told() -> Result<()> {
     are_the_two(&told(&chunked)?)?;
     // However it was split.
     ensure!(told(&chunked)? == told(&place.at("whole.mkv"))?);
-    let text = std::fs::read_to_string(chunked.with_extension("objects.vtt"))?;
+    let text = std::fs::read_to_string(beside(&chunked, "vtt"))?;
     let cues = text.lines().filter(|line| line.contains(" --> ")).count();
     ensure!(text.starts_with("WEBVTT\n") && cues == told(&chunked)?.frames.len(), "{cues} cues");
     // A frame around the red one, which is in the middle of the picture's upper part after five seconds.

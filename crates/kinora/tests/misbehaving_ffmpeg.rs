@@ -14,6 +14,8 @@ use support::{CHUNK, Place, Run, run, same_frames, short};
 
 const SOUND: &str = "0:a";
 const SCENES: &str = "gt(scene";
+/// Frames that are measured.
+const MEASURE: &str = "out_range=full";
 const RESULT: &str = ".part";
 
 /// Two seconds in two chunks, with an ffmpeg that misbehaves where `part` is among its arguments.
@@ -98,6 +100,21 @@ fn sound_and_result_that_hang() -> Result<()> {
     let case = Case::new(&Misbehaviour::Hang, RESULT)?;
     case.fails(&flags, "tool_failed", &["writing the result", "no progress for 2 s"])?;
     Ok(())
+}
+
+/// What is known of half a film is not taken for all of it.
+#[test]
+fn measures_that_break_off() -> Result<()> {
+    let flags = ["--color", "auto", "--stall-timeout", "2", "--max-attempts", "1"];
+    for (what, told) in [(Misbehaviour::Hang, "no progress for 2 s"), (Misbehaviour::Crash, "signal: 11")] {
+        let case = Case::new(&what, MEASURE)?;
+        case.fails(&flags, "tool_failed", &["measuring stretch 0", told])?;
+    }
+    // Tried again, all is well.
+    let case = Case::new(&Misbehaviour::FailFirst(1), MEASURE)?;
+    let ended = case.run(&["--color", "auto", "--max-attempts", "3", "--retry-delay", "0"])?;
+    ensure!(ended.done()?["verified"] == true && !case.stub.runs().is_empty(), "{ended:?}");
+    case.no_orphans()
 }
 
 /// The search for scene changes only makes cuts better: without it, cuts are made elsewhere.

@@ -209,6 +209,26 @@ fn a_scene_is_corrected_as_one() -> Result<()> {
     Ok(())
 }
 
+/// Shades of gray have room below and above them, too.
+#[test]
+fn a_good_film_without_colour_stays() -> Result<()> {
+    let place = Place::new()?;
+    let source = clip(
+        "gray.mkv",
+        "-f lavfi -i testsrc2=size=160x90:rate=25:duration=2 -vf \
+         format=gray,geq=lum=16+219*X/W,setparams=range=limited -c:v ffv1 -color_range tv",
+    )?;
+    let (made, _) = Enhancer::default().told(&place, &source, "made.mkv", "1000", &["--color", "auto"])?;
+    let raw = |film: &Path| -> Result<Vec<u8>> {
+        let mut command = ffmpeg::ffmpeg();
+        ffmpeg::output(command.arg("-i").arg(film).args(["-frames:v", "1", "-f", "rawvideo", "-"]))
+    };
+    let (before, after) = (raw(&source)?, raw(&made)?);
+    let most = before.iter().zip(&after).map(|(a, b)| a.abs_diff(*b)).max().unwrap_or(u8::MAX);
+    ensure!(before.len() == after.len() && most <= 6, "changed by {most}");
+    Ok(())
+}
+
 #[test]
 fn a_frame_is_shown_before() -> Result<()> {
     let place = Place::new()?;

@@ -18,10 +18,11 @@ use crate::pictures::{Models, ticks};
 use crate::process::{self, Control};
 use crate::tools::Tools;
 
-/// Measures the frames of a stretch; gives them in order, with the processor seconds of ffmpeg. What cannot be decoded is not there.
+/// Measures the frames of a stretch; gives them in order, with the processor seconds of ffmpeg. What cannot be decoded is not there:
+/// whether that may be is for others to say.
 ///
 /// # Errors
-/// See [`MediaError`]: when nothing at all could be decoded, too.
+/// See [`MediaError`].
 pub async fn measure(
     (tools, models): (&Tools, &dyn Models),
     spec: &MeasureSpec,
@@ -48,12 +49,9 @@ pub async fn measure(
     if let Some(reason) = failed.get() {
         return Err(MediaError::Model { what, reason: reason.clone() });
     }
-    match finished {
-        Err(error) if measured.is_empty() => Err(error),
-        Err(error @ (MediaError::Cancelled { .. } | MediaError::Stalled { .. })) => Err(error),
-        Err(_) => Ok((measured, 0.0)),
-        Ok(finished) => Ok((measured, finished.cpu_seconds)),
-    }
+    let finished = finished?;
+    let measured = measured.map_err(|reason| MediaError::not_exact(what, reason))?;
+    Ok((measured, finished.cpu_seconds))
 }
 
 fn size_of(spec: &MeasureSpec) -> (usize, usize) {
@@ -97,16 +95,23 @@ pub(crate) struct Measuring {
     pub(crate) keep: Option<(i64, i64)>,
 }
 
-/// Measures pictures as they come. Where the pipe is broken off, so is what comes of it.
-pub(crate) fn measure_pipe(measuring: Measuring, mut pieces: Receiver<Vec<u8>>) -> Vec<Measured> {
+/// Measures pictures as they come.
+///
+/// # Errors
+/// In words, when they cannot be read.
+pub(crate) fn measure_pipe(
+    measuring: Measuring,
+    mut pieces: Receiver<Vec<u8>>,
+) -> Result<Vec<Measured>, String> {
     let Measuring { mut measurer, hz, zero, told, keep } = measuring;
     let mut nut = nut::Reader::new(measurer.bytes());
     let (mut measured, begun) = (Vec::new(), Instant::now());
     while let Some(piece) = pieces.blocking_recv() {
-        let Ok(pictures) = nut.push(&piece) else { break };
-        for picture in pictures {
+        for picture in nut.push(&piece).map_err(|garbled| garbled.to_string())? {
             let tick = nut.unit().and_then(|unit| ticks(picture.pts, unit, hz));
-            let Some(at) = tick.map(|tick| tick - zero) else { continue };
+            let Some(at) = tick.map(|tick| tick - zero) else {
+                return Err(format!("ffmpeg gave a picture a time that is between those of 1/{hz} s"));
+            };
             let frame = measurer.next(at, &picture.bytes);
             if keep.is_none_or(|(from, to)| (from..to).contains(&at)) {
                 measured.push(frame);
@@ -115,5 +120,5 @@ pub(crate) fn measure_pipe(measuring: Measuring, mut pieces: Receiver<Vec<u8>>) 
             }
         }
     }
-    measured
+    Ok(measured)
 }

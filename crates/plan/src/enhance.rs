@@ -80,10 +80,9 @@ pub(crate) fn settle(
     chain.extend(denoise(wanted, video, inference, notes)?);
     chain.extend(boxes(wanted, video, notes));
     chain.extend(stabilize(wanted, video, notes)?);
-    let is_hdr = matches!(video.color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"));
     let maps = match wanted.hdr {
         Some(HdrChange::Hdr2Sdr) => true,
-        Some(HdrChange::Auto) => is_hdr,
+        Some(HdrChange::Auto) => is_hdr(video),
         Some(HdrChange::Sdr2Hdr) | None => false,
     };
     chain.extend(if maps { Some(tone_map(video, made)?) } else { None });
@@ -92,6 +91,10 @@ pub(crate) fn settle(
     chain.extend(upscale(wanted, video, inference, notes)?);
     chain.extend(if wanted.hdr == Some(HdrChange::Sdr2Hdr) { Some(expand(video, made)?) } else { None });
     Ok(enhanced)
+}
+
+fn is_hdr(video: &VideoFacts) -> bool {
+    matches!(video.color.transfer.as_deref(), Some("smpte2084" | "arib-std-b67"))
 }
 
 /// A copy is no place for enhancements.
@@ -107,9 +110,9 @@ fn deinterlace(
     let needs = [
         (wanted.denoise == Some(Denoise::Strong), "denoise = strong"),
         (wanted.denoise == Some(Denoise::Neural), "denoise = neural"),
-        (wanted.detect == Some(true), "detect"),
+        (wanted.detect == Some(true) && wanted.draw == Some(true), "draw"),
         (wanted.stabilize == Some(true), "stabilize"),
-        (wanted.hdr.is_some(), "hdr"),
+        (wanted.hdr.is_some_and(|hdr| hdr != HdrChange::Auto || is_hdr(video)), "hdr"),
         (wanted.interpolate.is_some(), "interpolate"),
         (wanted.upscale.is_some(), "upscale"),
     ];

@@ -108,6 +108,11 @@ impl Class {
         Self { slot: SlotClass::Describe, ..Self::light(tags) }
     }
 
+    /// Frames that are measured: it keeps processors busy as chunks do, and any ffmpeg will do.
+    pub fn measure(tags: Tags) -> Self {
+        Self { slot: SlotClass::Chunk, ..Self::light(tags) }
+    }
+
     /// Chunks for one encoder of one build.
     pub fn chunk(encoder: Encoder, build: String, tags: Tags) -> Self {
         Self { slot: SlotClass::Chunk, encoder: Some(encoder), build: Some(build), ..Self::light(tags) }

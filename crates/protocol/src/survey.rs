@@ -229,9 +229,9 @@ impl Survey {
         self.objects.get(first..end).unwrap_or_default()
     }
 
-    /// The poses of frames in `[from, to)`.
+    /// The poses of frames in `[from, to)`, with the one before: a frame that has none takes that.
     pub fn poses_in(&self, from: i64, to: i64) -> &[Pose] {
-        let first = self.poses.partition_point(|pose| pose.at < from);
+        let first = self.poses.partition_point(|pose| pose.at < from).saturating_sub(1);
         let end = self.poses.partition_point(|pose| pose.at < to);
         self.poses.get(first..end).unwrap_or_default()
     }
@@ -258,7 +258,7 @@ mod tests {
         assert_eq!(of(10, 11), [10]);
         assert_eq!(of(-5, 5), [0]);
         assert_eq!(of(25, 99), [20]);
-        assert_eq!(survey.poses_in(4, 7).len(), 3);
+        assert_eq!(survey.poses_in(4, 7).iter().map(|pose| pose.at).collect::<Vec<_>>(), [3, 4, 5, 6]);
         assert_eq!((survey.objects_in(5, 6).len(), survey.objects_in(6, 9).len()), (1, 0));
         let area = |x, width| Area { x, y: 0, width, height: 100 };
         assert_eq!(area(0, 100).shared(&area(50, 100)), 1.0 / 3.0);

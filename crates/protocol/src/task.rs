@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 mod measure;
 mod output;
 
-pub use measure::{MeasureSpec, SurveySpec};
+pub use measure::{Levels, MeasureSpec, SurveySpec};
 pub use output::{
     ChunkOutput, OtherRendition, PackageOutput, ProbeOutput, SoundCheck, TaskOutput, TimesCheck,
 };

@@ -4,6 +4,9 @@ use kinora_protocol::survey::{Measured, Survey, Wanted};
 
 use crate::{cuts, path, story, tones, tracks};
 
+/// A path is smoothed over so many frames at the most: a file may say that thousands are shown in a second.
+const MOST_STEADY: f64 = 600.0;
+
 /// Of all frames in order; `hz` is ticks a second, `size` that of what was measured.
 pub fn of(frames: &[Measured], hz: i64, (width, height): (u32, u32), wanted: Wanted) -> Survey {
     let cuts = cuts::find(frames);
@@ -20,22 +23,15 @@ pub fn of(frames: &[Measured], hz: i64, (width, height): (u32, u32), wanted: Wan
         survey.objects = tracks::follow(frames, &survey.cuts);
     }
     if let Some(smoothing_ms) = wanted.motion {
-        let steady = f64::from(smoothing_ms) / 1000.0 * hz as f64 / usual_gap(frames) as f64;
+        let steady = (f64::from(smoothing_ms) / 1000.0 * rate(frames, hz)).min(MOST_STEADY);
         let height = f64::from(height) / f64::from(width.max(1));
         survey.poses = path::poses(frames, &survey.cuts, steady, height);
     }
     survey
 }
 
-/// Ticks from a frame to the next, as most have it.
-fn usual_gap(frames: &[Measured]) -> i64 {
-    let mut gaps: Vec<i64> = frames
-        .windows(2)
-        .filter_map(|pair| match pair {
-            [one, two] => Some(two.at - one.at),
-            _ => None,
-        })
-        .collect();
-    gaps.sort_unstable();
-    gaps.get(gaps.len() / 2).copied().unwrap_or(1).max(1)
+/// Frames a second, on the whole.
+fn rate(frames: &[Measured], hz: i64) -> f64 {
+    let span = frames.last().zip(frames.first()).map_or(0, |(last, first)| last.at - first.at);
+    (frames.len() as f64 - 1.0) * hz as f64 / span.max(1) as f64
 }

@@ -22,16 +22,20 @@ const LEAST_SEEN: usize = 4;
 pub fn follow(frames: &[Measured], cuts: &[i64]) -> Vec<Objects> {
     let mut tracks: Vec<Track> = Vec::new();
     for scene in scenes(frames, cuts) {
-        let begun = tracks.len();
+        // Nothing goes on from one scene to the next.
+        let mut going: Vec<Track> = Vec::new();
         for frame in scene {
             if let Some(seen) = &frame.seen {
-                // Nothing goes on from one scene to the next.
-                step(&mut tracks, begun, frame.at, seen);
+                step(&mut going, frame.at, seen);
+                let (there, gone) = going.into_iter().partition(|track| track.missed <= PATIENCE);
+                going = there;
+                keep(&mut tracks, gone);
             }
         }
+        keep(&mut tracks, going);
     }
-    tracks.retain(|track| track.seen.len() >= LEAST_SEEN);
-    tracks.sort_by_key(|track| track.seen.first().map(|(at, _)| *at));
+    // Those that begin together, from the left.
+    tracks.sort_by_key(|track| track.seen.first().map(|(at, seen)| (*at, seen.area)));
     spread(frames, &tracks)
 }
 
@@ -117,14 +121,15 @@ impl Track {
     }
 }
 
-/// Takes in what is seen in the next frame; tracks before `begun` are of other scenes.
-fn step(tracks: &mut Vec<Track>, begun: usize, at: i64, seen: &[Seen]) {
-    let going: Vec<usize> = (begun..tracks.len())
-        .filter(|n| tracks.get(*n).is_some_and(|track| track.missed <= PATIENCE))
-        .collect();
+/// Keeps those that were seen often enough.
+fn keep(tracks: &mut Vec<Track>, gone: Vec<Track>) {
+    tracks.extend(gone.into_iter().filter(|track| track.seen.len() >= LEAST_SEEN));
+}
+
+/// Takes in what is seen in the next frame.
+fn step(tracks: &mut Vec<Track>, at: i64, seen: &[Seen]) {
     let mut pairs: Vec<(f64, usize, usize)> = Vec::new();
-    for n in going {
-        let Some(track) = tracks.get_mut(n) else { continue };
+    for (n, track) in tracks.iter_mut().enumerate() {
         track.sides.iter_mut().for_each(Side::expect);
         track.missed += 1;
         let expected = track.expected();

@@ -8,6 +8,7 @@ use kinora_protocol::task::{Blob, ChunkSpec, TaskKind, TaskOutput, TaskSpec};
 use kinora_store::{Reopen, TaskState};
 use kinora_vault::Vault;
 
+use super::tasks::package_spec;
 use crate::{Hub, Result};
 
 impl Hub {
@@ -40,6 +41,9 @@ impl Hub {
             let tasks = self.store().tasks(job.id).await?;
             let expanded =
                 tasks.iter().any(|task| matches!(task.kind, TaskKind::Package | TaskKind::Describe));
+            // What was found in the film is told from its survey when the result is there.
+            let told =
+                tasks.iter().any(|task| package_spec(&task.spec).is_some_and(|p| p.settled.detect.is_some()));
             // From the last to the first: what a damaged result was used for has to be open before it can be made again.
             for task in tasks.into_iter().rev() {
                 let (TaskState::Done, Some(blob)) =
@@ -48,7 +52,11 @@ impl Hub {
                     continue;
                 };
                 // Once all tasks are there, what they were planned by has done its work.
-                let plans = matches!(task.kind, TaskKind::Probe | TaskKind::Measure | TaskKind::Survey);
+                let plans = match task.kind {
+                    TaskKind::Probe => true,
+                    TaskKind::Measure | TaskKind::Survey => !told,
+                    _ => false,
+                };
                 if (plans && expanded) || self.is_sound(blob).await {
                     continue;
                 }

@@ -8,10 +8,11 @@ use kinora_protocol::Failure;
 use kinora_protocol::class::{Class, Tags};
 use kinora_protocol::encode::{Encoder, Settled};
 use kinora_protocol::enhance;
-use kinora_protocol::inference::Inference;
+use kinora_protocol::inference::{Inference, Network};
 use kinora_protocol::job::JobRequest;
 use kinora_protocol::media::MediaFacts;
 use kinora_protocol::node::Capabilities;
+use kinora_protocol::recipe::Recipe;
 
 use super::expand::container_of;
 use crate::Hub;
@@ -31,6 +32,18 @@ pub(crate) struct Crew {
     pub(crate) ffmpeg: String,
 }
 
+/// A recipe by which something was found already: the model that found it counts as there.
+fn with_found(recipe: &Recipe, inference: &mut Inference, found: Option<&Network>) -> Recipe {
+    let mut recipe = recipe.clone();
+    if let Some(network) = found {
+        recipe.enhance.detector = Some(network.name.clone());
+        let mut known = Inference::Ready { runtime: String::new(), models: vec![network.clone()] };
+        known.and(inference);
+        *inference = known;
+    }
+    recipe
+}
+
 impl Hub {
     /// What a job comes to on all connected nodes together, and of those that can do that, by build, the ones with most
     /// processors; among equals, those that are alike to the one that probed.
@@ -42,6 +55,7 @@ impl Hub {
         request: &JobRequest,
         facts: &MediaFacts,
         prober: &Capabilities,
+        found: Option<&Network>,
     ) -> Result<Crew, Failure> {
         let container = match request.recipe.container {
             Some(container) => container,
@@ -54,10 +68,11 @@ impl Hub {
             add_missing(&mut all, &build.encoders);
             inference.and(&build.inference);
         }
+        let recipe = with_found(&request.recipe, &mut inference, found);
         let jobs = self.inner.settings.jobs;
         let chosen = |inference: &Inference| -> Result<_, Failure> {
             let available = Available { encoders: &all, inference };
-            let outcome = settle::settle(&request.recipe, facts, container, available)?;
+            let outcome = settle::settle(&recipe, facts, container, available)?;
             let best = self.best(&builds, &outcome.settled, &request.tags);
             Ok((outcome, best))
         };

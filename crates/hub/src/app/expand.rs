@@ -49,7 +49,7 @@ impl Hub {
         if let Work::Describe(_) = &request.work {
             return Ok(Ok(describe_graph(job, request, probe, &index)));
         }
-        let crew = match self.crew(request, &probe.facts, node) {
+        let crew = match self.crew(request, &probe.facts, node, None) {
             Ok(crew) => crew,
             Err(failure) => return Ok(Err(failure)),
         };
@@ -72,17 +72,18 @@ impl Hub {
         }
     }
 
-    /// The work itself, by what is known of the whole film: cut where scenes change near.
+    /// The work itself, by what is known of the whole film: cut where scenes change near. What was found in it was found by a model
+    /// that nobody needs to have any more.
     pub(crate) async fn after_survey(
         &self,
         job: JobId,
         request: &JobRequest,
-        survey: &Survey,
+        (survey, found): (&Survey, Option<&Network>),
         node: &Capabilities,
     ) -> Result<Expanded> {
         let probe = self.probe_of(job).await?;
         let index = self.index_of(&probe).await?;
-        match self.crew(request, &probe.facts, node) {
+        match self.crew(request, &probe.facts, node, found) {
             Ok(crew) => self.work(job, request, &probe, &index, crew, survey).await,
             Err(failure) => Ok(Err(failure)),
         }
@@ -259,7 +260,8 @@ fn since_start(ticks: &[i64], index: &PacketIndex) -> Vec<i64> {
 /// The stretches of a film, and what is made of their measures once they are all there.
 fn survey_graph(request: &JobRequest, measures: expand::Measures) -> Graph {
     let measure = |stretch: SourceTask<MeasureSpec>| {
-        let class = light(request).with_models(stretch.work.detector.iter().map(Network::key));
+        let class =
+            Class::measure(request.tags.clone()).with_models(stretch.work.detector.iter().map(Network::key));
         let ordinal = stretch.work.ordinal;
         new_task(request, ordinal, class, TaskSpec::Measure(Box::new(stretch)), Gate::None)
     };

@@ -10,8 +10,8 @@ use kinora_protocol::job::JobPhase;
 use kinora_protocol::proof::Proof;
 use kinora_protocol::recipe::Verify;
 use kinora_protocol::task::{
-    Blob, ChunkOutput, ChunkSpec, JoinSpec, PackageOutput, PackageSpec, Preroll, SourceTask, SurveySpec,
-    TaskKind, TaskOutput, TaskSpec,
+    Blob, ChunkOutput, ChunkSpec, JoinSpec, MeasureSpec, PackageOutput, PackageSpec, Preroll, SourceTask,
+    SurveySpec, TaskKind, TaskOutput, TaskSpec,
 };
 use kinora_protocol::{Digest, ErrorCode, Failure, JobId, TaskId, fault};
 use kinora_store::{Claimed, Reopen, TaskRow};
@@ -66,7 +66,7 @@ impl Hub {
         match gated.kind {
             TaskKind::Join => self.gate_of_join(job, task, &rows).await,
             TaskKind::Package => self.gate_of_package(job, gated, &rows).await,
-            TaskKind::Survey => self.gate_of_survey(gated, &rows).await,
+            TaskKind::Survey => self.gate_of_survey(job, gated, &rows).await,
             // Nothing is between these and their start but what they read.
             TaskKind::Probe
             | TaskKind::Analyze
@@ -97,7 +97,7 @@ impl Hub {
                 let reopen = self.deeper(job, chunk.row.id, &chunk.row.spec, preroll).await?;
                 again.push((reopen, chunk.row.ordinal, preroll));
             }
-            return self.reopen(job, &again).await;
+            return self.reopen(job, TaskKind::Chunk, &again).await;
         }
         let filled = chunks.iter().filter(|c| c.out.packets > 0);
         let of = |out: &ChunkOutput| -> Vec<Digest> {
@@ -131,19 +131,32 @@ impl Hub {
         Ok(())
     }
 
-    async fn gate_of_survey(&self, gated: &TaskRow, rows: &[TaskRow]) -> Result<()> {
+    async fn gate_of_survey(&self, job: JobId, gated: &TaskRow, rows: &[TaskRow]) -> Result<()> {
         let TaskSpec::Survey(draft) = &gated.spec else {
             return Err(HubError::Inconsistent(format!("task {} is no survey", gated.id)));
         };
-        let mut measures: Vec<(u32, &Blob)> = rows
+        let mut measures: Vec<(&TaskRow, &SourceTask<MeasureSpec>, &Blob, u64)> = rows
             .iter()
-            .filter_map(|row| match &row.output {
-                Some(TaskOutput::Measure { blob, .. }) => Some((row.ordinal, blob)),
+            .filter_map(|row| match (&row.spec, &row.output) {
+                (TaskSpec::Measure(task), Some(TaskOutput::Measure { blob, frames, .. })) => {
+                    Some((row, task.as_ref(), blob, *frames))
+                }
                 _ => None,
             })
             .collect();
-        measures.sort_by_key(|(ordinal, _)| *ordinal);
-        let measures = measures.into_iter().map(|(_, blob)| blob.clone()).collect();
+        measures.sort_by_key(|(row, ..)| row.ordinal);
+        let index = self.index_of(&self.probe_of(job).await?).await?;
+        let mut again = Vec::new();
+        for (row, task, _, frames) in &measures {
+            let Some(work) = expand::measured_again(&task.work, *frames, &index) else { continue };
+            let preroll = work.preroll;
+            let spec = TaskSpec::Measure(Box::new(SourceTask { work, ..SourceTask::clone(task) }));
+            again.push((Reopen { task: row.id, spec, cache_key: None }, row.ordinal, preroll));
+        }
+        if !again.is_empty() {
+            return self.reopen(job, TaskKind::Measure, &again).await;
+        }
+        let measures = measures.into_iter().map(|(_, _, blob, _)| blob.clone()).collect();
         let spec = TaskSpec::Survey(SurveySpec { measures, ..draft.clone() });
         fault::point("gate.before");
         self.store().open_gate(gated.id, Some(&spec)).await?;

@@ -1,21 +1,40 @@
 //! The things in a film, told beside its result: in JSON, and in WebVTT for players.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use kinora_jobs::objects;
-use kinora_protocol::objects::ObjectsView;
 use kinora_protocol::task::{TaskOutput, part_name};
 use kinora_protocol::{ErrorCode, Failure, JobId};
 use kinora_store::Claimed;
 use kinora_vault::Vault;
 
-use super::media::Asked;
+use super::media::{Asked, Output};
 use super::tasks::package_spec;
 use crate::{Hub, HubError, Result};
 
-/// What the files are called, after the result's name without its own ending.
-const JSON: &str = "objects.json";
-const VTT: &str = "objects.vtt";
+/// A file that tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// By frame and by thing.
+    Json,
+    /// A cue for each frame.
+    Vtt,
+}
+
+impl Told {
+    const ALL: [Self; 2] = [Self::Json, Self::Vtt];
+
+    /// Where it is: beside a result, with its whole name in front.
+    pub fn beside(self, result: &Path) -> PathBuf {
+        let mut name = OsString::from(result.as_os_str());
+        name.push(match self {
+            Self::Json => ".objects.json",
+            Self::Vtt => ".objects.vtt",
+        });
+        PathBuf::from(name)
+    }
+}
 
 impl Hub {
     /// Writes what was found in a film beside its result, where something was looked for. Done again after a crash, it is the same.
@@ -31,54 +50,61 @@ impl Hub {
             return Err(HubError::Inconsistent(format!("job {} has no survey", claimed.job)));
         };
         let survey = self.survey_of(blob).await?;
-        let view = objects::view(&survey, spec.clock, &detector.name);
-        let json = serde_json::to_string(&view).map_err(|e| HubError::Inconsistent(e.to_string()))?;
         let part = part_name(&spec.output, claimed.job, claimed.lease.attempt);
-        for (ending, text) in [(JSON, json), (VTT, objects::vtt(&view))] {
-            let (path, vault) = (spec.output.with_extension(ending), self.vault().clone());
-            let growing = part.with_extension(format!("part.{ending}"));
-            let into = path.clone();
-            let written = tokio::task::spawn_blocking(move || write(&vault, &growing, &into, &text)).await;
-            let written = written.unwrap_or_else(|e| Err(std::io::Error::other(e)));
-            if let Err(error) = written {
-                return Ok(Err(Failure::new(ErrorCode::Disk, format!("{}: {error}", path.display()))));
+        let (clock, detector, output) = (spec.clock, detector.name.clone(), spec.output.clone());
+        let vault = self.vault().clone();
+        let written = tokio::task::spawn_blocking(move || {
+            let view = objects::view(&survey, clock, &detector);
+            for told in Told::ALL {
+                let text = match told {
+                    Told::Json => serde_json::to_string(&view)?,
+                    Told::Vtt => objects::vtt(&view),
+                };
+                write(&vault, &told.beside(&part), &told.beside(&output), &text)?;
             }
-        }
-        Ok(Ok(()))
+            Ok(())
+        });
+        let written = written.await.unwrap_or_else(|e| Err(std::io::Error::other(e)));
+        Ok(written.map_err(|error: std::io::Error| {
+            let beside = spec.output.display();
+            Failure::new(
+                ErrorCode::Disk,
+                format!("what was found cannot be written beside {beside}: {error}"),
+            )
+        }))
     }
 
-    /// What was found in the film of a completed job.
+    /// Where what was found in the film of a completed job is told, and the result that it is told of.
     ///
     /// # Errors
     /// When the store cannot be read; that nothing was looked for is the inner error.
-    pub async fn objects_of(&self, job: JobId) -> Result<Asked<ObjectsView>> {
-        let output = match self.output_of(job).await? {
-            Ok(output) => output,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let (path, vault) = (output.path.with_extension(JSON), self.vault().clone());
-        let read = tokio::task::spawn_blocking(move || read(&vault, &path)).await;
-        let none = || {
-            Failure::new(ErrorCode::BadInput, format!("job {job} looked for nothing in its film (detect)"))
-        };
-        match read.unwrap_or_else(|e| Err(std::io::Error::other(e))) {
-            Ok(view) => Ok(Ok(view)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Err(none())),
-            Err(error) => {
-                Err(HubError::Inconsistent(format!("what job {job} found cannot be read: {error}")))
+    pub async fn objects_of(&self, job: JobId, told: Told) -> Result<Asked<(PathBuf, Output)>> {
+        let looked = self.job(job).await?.is_some_and(|row| row.request.recipe.enhance.detect == Some(true));
+        match self.output_of(job).await? {
+            Ok(output) if looked => Ok(Ok((told.beside(&output.path), output))),
+            Ok(_) => {
+                let why = format!("job {job} looked for nothing in its film (detect)");
+                Ok(Err(Failure::new(ErrorCode::BadInput, why)))
             }
+            Err(failure) => Ok(Err(failure)),
         }
     }
 }
 
-fn write(vault: &Vault, growing: &Path, path: &PathBuf, text: &str) -> std::io::Result<()> {
+fn write(vault: &Vault, growing: &Path, path: &Path, text: &str) -> std::io::Result<()> {
     let file = vault.create(growing)?;
     file.write_all(text.as_bytes())?;
     file.finish()?;
     std::fs::rename(growing, path)
 }
 
-fn read(vault: &Vault, path: &Path) -> std::io::Result<ObjectsView> {
-    let file = std::io::BufReader::new(vault.read(path)?.cursor());
-    serde_json::from_reader(file).map_err(std::io::Error::from)
+/// Brings what is told of a result along to where that is now.
+pub(super) fn bring_along(from: &Path, to: &Path) -> std::io::Result<()> {
+    for told in Told::ALL {
+        match std::fs::rename(told.beside(from), told.beside(to)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }

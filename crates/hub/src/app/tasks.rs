@@ -98,21 +98,30 @@ impl Hub {
         output: TaskOutput,
         node: &Capabilities,
     ) -> Result<()> {
+        let rows = self.store().tasks(claimed.job).await?;
+        if rows.iter().any(|row| row.kind == TaskKind::Package) {
+            // Its result was damaged and is made again: what follows from it is there.
+            return self.accept(claimed, &output).await;
+        }
         let request = self.request_of(claimed).await?;
-        let expanded = self.after_survey(claimed.job, &request, survey, node).await?;
+        let found = match &claimed.spec {
+            TaskSpec::Survey(spec) => spec.detector.as_ref(),
+            _ => None,
+        };
+        let expanded = self.after_survey(claimed.job, &request, (survey, found), node).await?;
         self.store_expansion(claimed, output, expanded).await
     }
 
     /// The result stands: it gets its name, and the job its proof and its end.
     async fn packaged(&self, claimed: &Claimed, package: &PackageOutput, output: &TaskOutput) -> Result<()> {
-        if let Err(failure) = self.put_objects(claimed).await? {
-            return self.failed(claimed, failure).await;
-        }
         fault::point("publish.before");
         if let Err(failure) = self.publish(claimed, package).await {
             return self.failed(claimed, failure).await;
         }
         fault::point("publish.after");
+        if let Err(failure) = self.put_objects(claimed).await? {
+            return self.failed(claimed, failure).await;
+        }
         let proof = self.prove(claimed, package).await?;
         fault::point("finish.before");
         let completion = self.store().complete_job(&claimed.lease, output, Some(&proof), now_ms()).await?;
@@ -181,13 +190,14 @@ impl Hub {
         let (Some(spec), TaskOutput::Chunk(out)) = (chunk_spec(&claimed.spec), output) else { return Ok(()) };
         let Verdict::Redo(preroll) = judge::chunk(spec, out) else { return Ok(()) };
         let again = self.deeper(claimed.job, claimed.lease.task, &claimed.spec, preroll).await?;
-        self.reopen(claimed.job, &[(again, spec.ordinal, preroll)]).await
+        self.reopen(claimed.job, TaskKind::Chunk, &[(again, spec.ordinal, preroll)]).await
     }
 
-    /// Opens chunks again and tells watchers.
+    /// Opens tasks of a kind again and tells watchers.
     pub(crate) async fn reopen(
         &self,
         job: kinora_protocol::JobId,
+        kind: TaskKind,
         again: &[(Reopen, u32, kinora_protocol::task::Preroll)],
     ) -> Result<()> {
         let reopen: Vec<Reopen> = again.iter().map(|(r, _, _)| r.clone()).collect();
@@ -195,13 +205,7 @@ impl Hub {
             Reopening::Reopened { .. } => {
                 for (reopen, ordinal, preroll) in again {
                     let change = TaskChange::Redo { preroll: *preroll };
-                    self.emit(Event::Task {
-                        job,
-                        task: reopen.task,
-                        kind: TaskKind::Chunk,
-                        ordinal: *ordinal,
-                        change,
-                    });
+                    self.emit(Event::Task { job, task: reopen.task, kind, ordinal: *ordinal, change });
                 }
             }
             Reopening::Refused(task, why) => {

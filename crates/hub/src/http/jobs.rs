@@ -1,8 +1,8 @@
 //! Jobs.
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::Response;
 use axum::{Extension, Json};
 use kinora_protocol::api::{EventView, JobVerb, JobView, NewJob, Page, TaskView};
 use kinora_protocol::objects::ObjectsView;
@@ -20,6 +20,7 @@ use super::problem::Refusal;
 use crate::Hub;
 use crate::app::access::Caller;
 use crate::app::media::Output;
+use crate::app::objects::Told;
 use crate::app::traces;
 
 /// Longest idempotency key.
@@ -243,8 +244,10 @@ pub(super) async fn result(
 pub(super) async fn objects(
     State(hub): State<Hub>,
     Path(job): Path<String>,
-) -> Result<Json<ObjectsView>, Refusal> {
-    Ok(Json(hub.objects_of(id(&job)?).await??))
+    method: Method,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    told(&hub, id(&job)?, Told::Json, &method, &headers).await
 }
 
 /// The same as WebVTT with metadata: a cue for each frame, with its things in JSON.
@@ -259,9 +262,24 @@ pub(super) async fn objects(
 pub(super) async fn objects_vtt(
     State(hub): State<Hub>,
     Path(job): Path<String>,
+    method: Method,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let text = kinora_jobs::objects::vtt(&hub.objects_of(id(&job)?).await??);
-    Ok(([(header::CONTENT_TYPE, "text/vtt; charset=utf-8")], text).into_response())
+    told(&hub, id(&job)?, Told::Vtt, &method, &headers).await
+}
+
+async fn told(
+    hub: &Hub,
+    job: JobId,
+    which: Told,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Result<Response, Refusal> {
+    let (path, Output { made, .. }) = hub.objects_of(job, which).await??;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let tag = format!("{}-{which:?}", made.digest.as_str());
+    let offer = Offer { path: &path, within: None, tag: &tag, name: &name, keep: false };
+    content::serve(hub, offer, method, headers).await
 }
 
 /// A file of a result that is an HLS package: master.m3u8, manifest.mpd.

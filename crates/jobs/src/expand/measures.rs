@@ -1,12 +1,14 @@
 //! What is measured of a film before its chunks can be made: stretches that are measured side by side.
 
 use kinora_plan::chunk::{PlannedChunk, Timeline};
+use kinora_plan::index::PacketIndex;
+use kinora_plan::pixel::{Chroma, PixelFormat};
 use kinora_plan::settle;
 use kinora_plan::time;
 use kinora_plan::window::Planner;
 use kinora_protocol::enhance::{self, Enhancement, Support};
 use kinora_protocol::survey::Wanted;
-use kinora_protocol::task::{MeasureSpec, Preroll, SourceTask, SurveySpec};
+use kinora_protocol::task::{Levels, MeasureSpec, Preroll, SourceTask, SurveySpec};
 
 use super::{Known, decodes_all};
 
@@ -55,10 +57,20 @@ pub fn around(known: &Known<'_>, at_us: i64) -> Option<Measures> {
     let reach = (AROUND * known.index.clock.hz as f64) as i64;
     let at = time::us_to_ticks(known.index.clock.start_us + at_us, known.index.clock.hz);
     let times = film.timeline.times();
+    // The frame that is shown then, also when it is the last.
+    let shown = times.partition_point(|time| *time <= at).saturating_sub(1);
+    let at = times.get(shown).copied()?;
     let place = |tick: i64| times.partition_point(|time| *time < tick);
     let planned = film.timeline.split(&[place(at - reach), place(at + reach)]);
     let holds = planned.into_iter().filter(|part| (part.a..part.b).contains(&at)).collect();
     Some(film.measured(known, holds))
+}
+
+/// A stretch of which frames are missing, decoded from further back; nothing where they are not, or where that was the start already.
+pub fn measured_again(spec: &MeasureSpec, frames: u64, index: &PacketIndex) -> Option<MeasureSpec> {
+    let preroll = spec.preroll.deeper().filter(|_| frames < spec.frames.count())?;
+    let window = Planner::new(index).window(spec.seen.0, spec.seen.1, preroll);
+    Some(MeasureSpec { window, preroll, ..spec.clone() })
 }
 
 /// A film that is to be measured.
@@ -82,10 +94,10 @@ impl Film {
 
     fn measured(&self, known: &Known<'_>, planned: Vec<PlannedChunk>) -> Measures {
         let planner = Planner::new(known.index);
-        let alone = planned.len() == 1;
+        let whole = |part: &PlannedChunk| part.frames.count() == self.timeline.source_frames();
         let stretch = |(ordinal, part): (u32, PlannedChunk)| {
             let seen = part.context.map_or((part.a, part.b), |seen| (seen.from, seen.to));
-            let preroll = if alone { Preroll::FromStart } else { Preroll::Normal };
+            let preroll = if whole(&part) { Preroll::FromStart } else { Preroll::Normal };
             let work = MeasureSpec {
                 ordinal,
                 stream: known.facts.video().map_or(0, |(stream, _)| stream.index),
@@ -95,8 +107,10 @@ impl Film {
                 seen,
                 clock: known.index.clock,
                 window: planner.window(seen.0, seen.1, preroll),
+                preroll,
                 through: self.through.clone(),
                 size: self.size,
+                levels: levels(known, &self.through),
                 wanted: self.wanted,
                 detector: known.settled.detect.clone(),
             };
@@ -107,8 +121,23 @@ impl Film {
             hz: known.index.clock.hz,
             size: self.size,
             wanted: self.wanted,
+            detector: known.settled.detect.clone(),
         };
         Measures { stretches: (0..).zip(planned).map(stretch).collect(), survey }
+    }
+}
+
+/// How samples stand for brightness in what is measured.
+fn levels(known: &Known<'_>, through: &[Enhancement]) -> Levels {
+    let Some((_, video)) = known.facts.video() else { return Levels::Limited };
+    let full = video.color.range.as_deref() == Some("pc") || video.pix_fmt.starts_with("yuvj");
+    match PixelFormat::parse(&video.pix_fmt).chroma {
+        // Tone mapped, they are as television has them.
+        _ if through.iter().any(|one| matches!(one, Enhancement::ToneMap { .. })) => Levels::Limited,
+        Chroma::Rgb => Levels::Rgb,
+        _ if full => Levels::Full,
+        Chroma::Gray => Levels::LimitedGray,
+        _ => Levels::Limited,
     }
 }
 

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
+use kinora_hub::app::objects::Told;
 use kinora_protocol::api::{NewJob, Source};
 use kinora_protocol::class::Tags;
 use kinora_protocol::client::Client;
-use kinora_protocol::{Digest, ErrorCode, Failure};
+use kinora_protocol::{Digest, ErrorCode, Failure, JobId};
 
 use super::encode::{RecipeArgs, recipe};
 use super::print_json;
@@ -111,6 +112,9 @@ pub async fn run(args: &SubmitArgs, config: &Config) -> Result<(), Failure> {
     let ended = watch::follow(&client, view.id, Out::of(config, args.hub.json)).await?;
     if let Some(output) = &args.output {
         let size = client.fetch(view.id, output).await?;
+        if job.recipe.enhance.detect == Some(true) {
+            objects(&client, view.id, output).await?;
+        }
         if !args.hub.json {
             // Sound alone has none.
             let frames = if ended.frames > 0 { format!("{} frames, ", ended.frames) } else { String::new() };
@@ -119,6 +123,18 @@ pub async fn run(args: &SubmitArgs, config: &Config) -> Result<(), Failure> {
     }
     if args.hub.json {
         print_json(&ended);
+    }
+    Ok(())
+}
+
+/// What was found in the film, beside the result as a hub has it.
+async fn objects(client: &Client, job: JobId, output: &Path) -> Result<(), Failure> {
+    let view = client.objects(job).await?;
+    let json = serde_json::to_string(&view).unwrap_or_default();
+    for (told, text) in [(Told::Json, json), (Told::Vtt, kinora_jobs::objects::vtt(&view))] {
+        let path = told.beside(output);
+        let disk = |e| Failure::new(ErrorCode::Disk, format!("{}: {e}", path.display()));
+        tokio::fs::write(&path, text).await.map_err(disk)?;
     }
     Ok(())
 }

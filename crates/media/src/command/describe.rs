@@ -87,7 +87,7 @@ pub fn scenes(
         "[0:{stream}]split=2[whole][small];[whole]{}[all];\
          [small]select=isnan(prev_selected_t)+gt({}\\,{}),{},split=2[times][tiles];\
          [tiles]tile={}x{},format=yuvj420p[sheets]",
-        measure::scaled((tile.width, tile.height)),
+        measure::scaled((tile.width, tile.height), None),
         bucket("t"),
         bucket("prev_selected_t"),
         scaled(tile),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use kinora_plan::time;
-use kinora_protocol::task::MeasureSpec;
+use kinora_protocol::task::{Levels, MeasureSpec};
 
 use super::{Args, Limit, Line, chunk, enhance, input};
 
@@ -24,16 +24,24 @@ pub fn pictures(spec: &MeasureSpec, passthrough: [&'static str; 2], source: &Pat
         spec.stream,
         chunk::clocked(&spec.clock, spec.a),
         chunk::cut(&spec.clock, spec.a, spec.seen, zero(spec)),
-        scaled(spec.size),
+        scaled(spec.size, Some(spec.levels)),
     );
     args.option("-filter_complex", graph);
     to_pipe(&mut args, passthrough, spec.clock.hz);
     args.finish()
 }
 
-/// Filters to the three planes in which frames are measured.
-pub(super) fn scaled((width, height): (u32, u32)) -> String {
-    format!("scale={width}:{height}:flags=area:out_range=full,format=yuv444p")
+/// Filters to the three planes in which frames are measured; the filter's own idea of their levels where nobody says.
+pub(super) fn scaled((width, height): (u32, u32), levels: Option<Levels>) -> String {
+    let (from, after) = match levels {
+        Some(Levels::Rgb) => (":out_color_matrix=bt709", ""),
+        Some(Levels::Full) => (":in_range=full", ""),
+        Some(Levels::Limited) => (":in_range=limited", ""),
+        // Shades of gray are taken for all values, whatever is said.
+        Some(Levels::LimitedGray) => ("", ",lutyuv=y=clip((val-16)*255/219\\,0\\,255)"),
+        None => ("", ""),
+    };
+    format!("scale={width}:{height}:flags=area{from}:out_range=full,format=yuv444p{after}")
 }
 
 /// All frames of `[all]` to standard output, timed in `1/hz`.

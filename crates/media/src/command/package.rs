@@ -181,7 +181,10 @@ fn metadata(args: &mut Args, spec: &PackageSpec, inputs: &Inputs, subtitles: &[&
         Some((stream, _)) => format!("{source}:s:{}", stream.index),
         None => source.to_string(),
     };
-    args.option("-map_metadata", tags).option("-map_chapters", inputs.chapters.to_string());
+    // Where none of its own were found there are none: those of the source are not wanted.
+    let chapters =
+        if spec.settled.chapters && spec.chapters.is_empty() { -1 } else { inputs.chapters as i64 };
+    args.option("-map_metadata", tags).option("-map_chapters", chapters.to_string());
     if let Some((stream, _)) = shown(spec) {
         args.option("-map_metadata:s:v:0", format!("{source}:s:{}", stream.index));
         args.option("-disposition:v:0", dispositions(stream));

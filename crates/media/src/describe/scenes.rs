@@ -49,6 +49,7 @@ pub(super) async fn find(
     let (measured, finished) =
         process::taken(invocation, move |pieces| measure_pipe(measuring, pieces), work.control).await?;
     finished?;
+    let measured = measured.map_err(|reason| MediaError::not_exact("looking for scenes", reason))?;
     let mut times_us = Vec::new();
     inspect::each_frame(&kept, |frame| times_us.push(frame.pts))?;
     let bytes = tokio::fs::read(&sheets).await.map_err(MediaError::io(&sheets))?;

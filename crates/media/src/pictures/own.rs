@@ -11,9 +11,15 @@ use kinora_vision::warp::Warp;
 
 use super::Makes;
 
-/// Pictures that are worked on side by side: as many as there are processors.
-fn at_once() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// What pictures that are worked on side by side may take together, in bytes.
+const MOST: usize = 512 << 20;
+/// How often a picture is in memory: as it came, as it goes, and as numbers.
+const COPIES: usize = 6;
+
+/// Pictures that are worked on side by side: as many as there are processors, and as there is room for.
+fn at_once(picture: &Planar) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    (MOST / (COPIES * picture.bytes()).max(1)).clamp(1, processors)
 }
 
 fn alone(seen: &[Arc<Vec<u8>>]) -> Result<&[u8], String> {
@@ -49,7 +55,7 @@ impl Graded {
 
 impl Makes for Graded {
     fn at_once(&self) -> usize {
-        at_once()
+        at_once(&self.picture)
     }
 
     fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
@@ -70,19 +76,20 @@ impl Makes for Graded {
 
 /// A steady camera.
 pub(super) struct Steadied {
+    picture: Planar,
     warp: Warp,
     poses: Vec<Pose>,
 }
 
 impl Steadied {
     pub(super) fn new(picture: &Planar, poses: &[Pose]) -> Self {
-        Self { warp: Warp::new(picture), poses: poses.to_vec() }
+        Self { picture: picture.clone(), warp: Warp::new(picture), poses: poses.to_vec() }
     }
 }
 
 impl Makes for Steadied {
     fn at_once(&self) -> usize {
-        at_once()
+        at_once(&self.picture)
     }
 
     fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {
@@ -95,19 +102,20 @@ impl Makes for Steadied {
 
 /// Frames around things.
 pub(super) struct Boxed {
+    picture: Planar,
     pen: Pen,
     frames: Vec<Objects>,
 }
 
 impl Boxed {
     pub(super) fn new(picture: &Planar, frames: &[Objects]) -> Self {
-        Self { pen: Pen::new(picture), frames: frames.to_vec() }
+        Self { picture: picture.clone(), pen: Pen::new(picture), frames: frames.to_vec() }
     }
 }
 
 impl Makes for Boxed {
     fn at_once(&self) -> usize {
-        at_once()
+        at_once(&self.picture)
     }
 
     fn make(&self, at: i64, seen: &[Arc<Vec<u8>>]) -> Result<Vec<u8>, String> {

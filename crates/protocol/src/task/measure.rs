@@ -2,11 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Clock, FrameRange, Window};
+use super::{Clock, FrameRange, Preroll, Window};
 use crate::blob::Blob;
 use crate::enhance::Enhancement;
 use crate::inference::Network;
 use crate::survey::Wanted;
+
+/// How samples stand for brightness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Levels {
+    /// Red, green and blue, of all values.
+    Rgb,
+    /// Luma of all values.
+    Full,
+    /// Luma with room below and above.
+    Limited,
+    /// The same without colour.
+    LimitedGray,
+}
 
 /// Frames of one stretch: those with `a <= pts < b`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,10 +41,14 @@ pub struct MeasureSpec {
     pub clock: Clock,
     /// Which bytes are needed.
     pub window: Window,
+    /// How far back decoding starts.
+    pub preroll: Preroll,
     /// What is done to frames before they are measured.
     pub through: Vec<Enhancement>,
     /// What they are scaled to.
     pub size: (u32, u32),
+    /// How samples stand for brightness before.
+    pub levels: Levels,
     /// What for.
     pub wanted: Wanted,
     /// The model that finds things, where they are wanted.
@@ -49,4 +67,7 @@ pub struct SurveySpec {
     pub size: (u32, u32),
     /// What for.
     pub wanted: Wanted,
+    /// The model that found things, if any were wanted: the one that the job is settled with, whoever comes and goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<Network>,
 }

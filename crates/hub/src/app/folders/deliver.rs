@@ -11,6 +11,7 @@ use kinora_protocol::proof::Proof;
 use kinora_protocol::{Digest, Failure, fault};
 use kinora_store::{FolderFileRow, FolderResult, FolderRow, Undertaking};
 
+use super::super::objects::bring_along;
 use super::container_of;
 use super::replace::{self, Leaving, Placing, Unplaced};
 use crate::{Hub, Result, now_ms};
@@ -131,6 +132,7 @@ impl Hub {
             };
             let former = self.former_results(row, &file.name, &place).await?;
             let digest = output.digest.clone();
+            let hidden = made.clone();
             let placing = Placing { made, digest, place: place.clone(), former, source };
             match placing.run().await {
                 Ok(()) => {}
@@ -144,6 +146,9 @@ impl Hub {
                 }
                 Err(Unplaced::Stranded(why)) => return self.file_failed(file, why).await,
                 Err(Unplaced::Disk(error)) => return self.file_failed(file, error.to_string()).await,
+            }
+            if let Err(error) = bring_along(&hidden, &place) {
+                return self.file_failed(file, error.to_string()).await;
             }
             let name = place.strip_prefix(&row.folder.path).ok().and_then(Path::to_str);
             if let (Some(name), Ok(facts)) = (name, tokio::fs::metadata(&place).await) {

@@ -6,7 +6,7 @@ use clap::Args;
 use kinora_ai::picture::Enhancer;
 use kinora_ai::pool::Pool;
 use kinora_ai::registry::Entry;
-use kinora_protocol::inference::Inference;
+use kinora_protocol::inference::{Inference, ModelTask};
 use kinora_protocol::media::Color;
 use kinora_protocol::planes::Planar;
 use kinora_protocol::{ErrorCode, Failure};
@@ -62,7 +62,12 @@ pub(super) fn run(args: &BenchArgs, config: &Config) -> Result<(), Failure> {
     if !args.json {
         say!("{} on pictures of {width}x{height}, {} at once", pool.backend().name(), pool.at_once());
     }
-    for entry in wanted {
+    // What a detector does depends on its own picture and on nothing else.
+    let timed = |entry: &&Entry| entry.model.task != ModelTask::Detect;
+    for entry in wanted.iter().filter(|entry| !timed(entry)) {
+        say!("{:<24} a detector, which is not timed", entry.model.name);
+    }
+    for entry in wanted.into_iter().filter(timed) {
         let (one, all) = (measure(pool, entry, args.size, 1, length)?, pool.at_once());
         let together = measure(pool, entry, args.size, all, length)?;
         match args.json {
