@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 
@@ -24,6 +25,8 @@ use crate::routes;
 const SILENCE: Duration = Duration::from_secs(15);
 /// Messages that may wait.
 const BACKLOG: usize = 256;
+/// The longest message that a hub may send, in bytes: a chunk's spec holds what is known of its frames, and a chunk may be long.
+const LARGEST: usize = 256 << 20;
 
 /// The two directions.
 pub type NodeLink = (mpsc::Sender<ToHub>, mpsc::UnboundedReceiver<ToNode>);
@@ -82,7 +85,8 @@ impl Client {
             request.headers_mut().insert(AUTHORIZATION, bearer);
         }
         let tls = Some(Connector::Rustls(self.tls.clone()));
-        let opening = tokio_tungstenite::connect_async_tls_with_config(request, None, true, tls);
+        let config = WebSocketConfig::default().max_message_size(Some(LARGEST)).max_frame_size(Some(LARGEST));
+        let opening = tokio_tungstenite::connect_async_tls_with_config(request, Some(config), true, tls);
         let opened = timeout(CONNECT, opening).await;
         match opened {
             Ok(Ok((socket, _))) => Ok(socket),
