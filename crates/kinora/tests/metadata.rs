@@ -120,7 +120,7 @@ async fn cuts_and_fades_are_found() -> Result<()> {
         (made("testsrc=size=320x180:rate=25"), 91, false),
         (made("sierpinski=size=320x180:rate=25:seed=4"), 49, false),
         (made("mandelbrot=size=320x180:rate=25:start_scale=0.01:start_x=-0.745:start_y=0.112"), 71, false),
-        (made("color=c=teal:size=320x180:rate=25"), 40, true),
+        (made("rgbtestsrc=size=320x180:rate=25"), 40, true),
         (made("testsrc2=size=320x180:rate=25:duration=9"), 60, false),
     ];
     scenes_are_found(&scenes.map(|(source, frames, fades)| (source, frames, fades))).await
