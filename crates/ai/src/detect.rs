@@ -7,7 +7,7 @@ use crate::model::Model;
 use crate::session::{InferError, Session, Tensor};
 
 /// Numbers of a field before those of the classes: whether something is there, its middle across and down, its width and height.
-pub const PLACE: usize = 5;
+const PLACE: usize = 5;
 /// Of two that cover each other by more than this, whatever they are, one is left.
 const SAME: f64 = 0.45;
 /// What is less sure than this is not told, in thousandths.

@@ -109,25 +109,12 @@ impl Enhancer {
         let out = self.picture.scaled(u32::try_from(self.tiling.scale).unwrap_or(1));
         let to = out.planes().get(1).copied().unwrap_or(size);
         let halved = self.picture.halved.unwrap_or_default();
-        let sited = self.sited();
+        let sited = self.picture.sited();
         let [across, down] = [0, 1].map(|side: usize| lanczos::Siting {
             halved: halved.get(side).copied().unwrap_or(0),
             first: sited.get(side).copied().unwrap_or(false),
         });
         lanczos::enlarge(&data, (size, to), self.tiling.scale, (across, down))
-    }
-
-    /// Whether chroma samples lie on the first of the luma samples that they stand for, across and down; else between them.
-    fn sited(&self) -> [bool; 2] {
-        match self.picture.color.chroma_location.as_deref() {
-            Some("center") => [false, false],
-            Some("topleft") => [true, true],
-            Some("top") => [false, true],
-            // As JPEG has it.
-            None if self.picture.format.starts_with("yuvj") => [false, false],
-            // As all others have it.
-            _ => [true, false],
-        }
     }
 
     fn greatest(&self) -> f32 {

@@ -77,8 +77,7 @@ pub fn vtt(view: &ObjectsView) -> String {
 }
 
 fn clock(seconds: f64) -> String {
-    let ms = (seconds.max(0.0) * 1000.0).round() as u64;
-    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
+    time::clock((seconds * 1000.0).round() as i64)
 }
 
 #[cfg(test)]

@@ -59,6 +59,12 @@ pub fn frame_at(ticks: i64, hz: i64, rate: Rational) -> i64 {
     i64::try_from(rounded).unwrap_or(i64::MAX)
 }
 
+/// A time in milliseconds as WebVTT writes it.
+pub fn clock(ms: i64) -> String {
+    let ms = ms.max(0);
+    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -137,6 +137,24 @@ impl Planar {
         self.planes().iter().map(|(width, height)| width * height).sum::<usize>() * self.sample()
     }
 
+    /// Whether samples use all values.
+    pub fn full_range(&self) -> bool {
+        self.color.range.as_deref() == Some("pc") || self.format.starts_with("yuvj")
+    }
+
+    /// Whether chroma samples lie on the first of the luma samples that they stand for, across and down; else between them.
+    pub fn sited(&self) -> [bool; 2] {
+        match self.color.chroma_location.as_deref() {
+            Some("center") => [false, false],
+            Some("topleft") => [true, true],
+            Some("top") => [false, true],
+            // As JPEG has it.
+            None if self.format.starts_with("yuvj") => [false, false],
+            // As all others have it.
+            _ => [true, false],
+        }
+    }
+
     /// The same in so many times the size.
     pub fn scaled(&self, factor: u32) -> Self {
         let times = |length: u32| length.saturating_mul(factor);

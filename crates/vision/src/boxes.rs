@@ -27,9 +27,13 @@ pub struct Pen {
 impl Pen {
     /// For pictures of this kind.
     pub fn new(picture: &Planar) -> Self {
-        let full = picture.color.range.as_deref() == Some("pc") || picture.format.starts_with("yuvj");
         let shorter = picture.width.min(picture.height) as usize;
-        Self { picture: picture.clone(), full, line: (shorter / 240).max(2), scale: (shorter / 360).max(1) }
+        Self {
+            picture: picture.clone(),
+            full: picture.full_range(),
+            line: (shorter / 240).max(2),
+            scale: (shorter / 360).max(1),
+        }
     }
 
     /// The picture with frames around things.

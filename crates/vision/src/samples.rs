@@ -30,16 +30,3 @@ pub fn push(picture: &Planar, out: &mut Vec<u8>, value: u16) {
         _ => out.extend(value.to_le_bytes()),
     }
 }
-
-/// Whether samples of chroma lie on the first of the luma samples that they stand for, across and down; else between them.
-pub fn sited(picture: &Planar) -> [bool; 2] {
-    match picture.color.chroma_location.as_deref() {
-        Some("center") => [false, false],
-        Some("topleft") => [true, true],
-        Some("top") => [false, true],
-        // As JPEG has it.
-        None if picture.format.starts_with("yuvj") => [false, false],
-        // As all others have it.
-        _ => [true, false],
-    }
-}

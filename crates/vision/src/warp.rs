@@ -53,7 +53,7 @@ impl Warp {
         let (width, height) = (f64::from(self.picture.width), f64::from(self.picture.height));
         let [x, y, turn, zoom] = [pose.x, pose.y, pose.turn, pose.zoom].map(|value| f64::from(value) / 1e6);
         let halved = self.picture.halved.filter(|_| chroma).unwrap_or_default();
-        let sited = samples::sited(&self.picture);
+        let sited = self.picture.sited();
         // Luma samples from one to the next of this plane, and where its first one lies.
         let [(across, left), (down, top)] = [0, 1].map(|side: usize| {
             let step = f64::from(1_u32 << halved.get(side).copied().unwrap_or(0).min(8));

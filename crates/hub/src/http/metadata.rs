@@ -9,6 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use kinora_plan::time;
 use kinora_protocol::api::{JobView, MetadataView};
 use kinora_protocol::describe::{Found, Part, Piece, Sprites};
 use kinora_protocol::media::Verdict;
@@ -170,18 +171,13 @@ fn cues(sprites: &Sprites, end_us: Option<i64>) -> String {
         let _ = write!(
             text,
             "\n{} --> {}\nsprites/{sheet}.jpg#xywh={x},{y},{},{}\n",
-            clock(start),
-            clock(end),
+            time::clock(start / 1000),
+            time::clock(end / 1000),
             tile.width,
             tile.height
         );
     }
     text
-}
-
-fn clock(us: i64) -> String {
-    let ms = us.max(0) / 1000;
-    format!("{:02}:{:02}:{:02}.{:03}", ms / 3_600_000, ms / 60_000 % 60, ms / 1000 % 60, ms % 1000)
 }
 
 fn not_known(media: &str, part: Part) -> Refusal {

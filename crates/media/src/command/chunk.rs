@@ -9,7 +9,7 @@ use kinora_protocol::media::Color;
 use kinora_protocol::recipe::VideoCodec;
 use kinora_protocol::task::{ChunkSpec, Clock};
 
-use super::{Args, Limit, Line, encoder, enhance, input};
+use super::{Args, Line, encoder, enhance, input};
 use kinora_plan::pixel::PixelFormat;
 use kinora_plan::time;
 
@@ -66,7 +66,7 @@ pub fn encode(spec: &ChunkSpec, passthrough: [&'static str; 2], paths: ChunkPath
         count(&mut args);
         return Programs { first: args.finish(), rest: Vec::new() };
     }
-    let mut first = begin(spec, paths.input, silent());
+    let mut first = begin(spec, paths.input, input::quiet());
     first.option("-filter_complex", format!("{}[v]{source}", stages.first));
     pictures(&mut first, &stages.rest, passthrough);
     count(&mut first);
@@ -88,7 +88,7 @@ fn in_a_row(
     let mut programs = Programs { first: first.finish(), rest: Vec::new() };
     let mut rest = stages.rest.as_slice();
     while let Some(((models, filters), others)) = rest.split_first() {
-        let mut args = if others.is_empty() { input::prologue() } else { silent() };
+        let mut args = if others.is_empty() { input::prologue() } else { input::quiet() };
         args.words(["-y", "-copyts"]);
         args.words(["-protocol_whitelist", "pipe", "-f", "nut", "-i", "pipe:0"]);
         let described = models.last().map(|through| enhance::described(&through.pass)).unwrap_or_default();
@@ -106,13 +106,6 @@ fn in_a_row(
     programs
 }
 
-/// What a program starts with whose standard output is pictures.
-fn silent() -> Args {
-    let mut args = input::silent();
-    args.limit("-max_alloc", Limit::Allocation);
-    args
-}
-
 /// A program that reads the source.
 fn begin(spec: &ChunkSpec, path: &Path, mut args: Args) -> Args {
     args.words(["-y", "-max_error_rate", "1"]);
@@ -123,7 +116,12 @@ fn begin(spec: &ChunkSpec, path: &Path, mut args: Args) -> Args {
 /// Pictures of `[v]` to standard output, for the first of these models.
 fn pictures(args: &mut Args, rest: &[(Vec<Through>, String)], passthrough: [&'static str; 2]) {
     let hz = rest.first().and_then(|(models, _)| models.first()).map_or(1, |through| through.hz);
-    args.words(["-map", "[v]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
+    to_pipe(args, "[v]", passthrough, hz);
+}
+
+/// Raw pictures to standard output, timed in `1/hz`.
+pub(super) fn to_pipe(args: &mut Args, label: &str, passthrough: [&'static str; 2], hz: i64) {
+    args.words(["-map", label]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
     // Chapters would come along, with a unit of time of their own.
     args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
 }
@@ -285,7 +283,7 @@ pub fn before_and_after(
     }
     let clocked = clocked(&spec.clock, spec.a);
     png(&mut first, format!("[0:{}]{clocked}null[y];{before}[v]", spec.stream), aside);
-    let mut decode = begin(spec, path, silent());
+    let mut decode = begin(spec, path, input::quiet());
     decode.option("-filter_complex", format!("{}[v];[y]nullsink", stages.first));
     pictures(&mut decode, &stages.rest, passthrough);
     let programs = in_a_row(decode, stages, passthrough, |args, graph| {

@@ -5,20 +5,14 @@ use std::path::Path;
 
 use kinora_protocol::describe::{Sampling, Size};
 
-use super::input::{decode_limits, prologue, silent, source as open};
-use super::{Args, Limit, Line, measure};
+use super::input::{decode_limits, prologue, quiet, source as open};
+use super::{Line, chunk, measure};
 
 /// Frames of which the poster is the most ordinary one.
 const POSTER_AMONG: u32 = 60;
 
 fn seconds(us: i64) -> String {
     format!("{}.{:06}", us / 1_000_000, us.rem_euclid(1_000_000))
-}
-
-fn quiet() -> Args {
-    let mut args = silent();
-    args.limit("-max_alloc", Limit::Allocation);
-    args
 }
 
 fn scaled(size: Size) -> String {
@@ -95,7 +89,7 @@ pub fn scenes(
         grid.height,
     );
     args.option("-filter_complex", graph).words(["-y"]);
-    measure::to_pipe(&mut args, passthrough, 1_000_000);
+    chunk::to_pipe(&mut args, "[all]", passthrough, 1_000_000);
     args.words(["-map", "[times]"]).words(passthrough).words(["-enc_time_base", "1/1000000"]);
     args.words(["-f", "framecrc"]).writes(kept);
     args.words(["-map", "[sheets]"]).words(passthrough).words(["-enc_time_base", "1/1000000"]);

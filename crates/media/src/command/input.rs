@@ -26,6 +26,13 @@ pub(super) fn silent() -> Args {
     args
 }
 
+/// What a run starts with that decodes and whose standard output is not its progress.
+pub fn quiet() -> Args {
+    let mut args = silent();
+    args.limit("-max_alloc", Limit::Allocation);
+    args
+}
+
 /// What every run of ffmpeg starts with whose standard output is its progress.
 pub fn prologue() -> Args {
     let mut args = silent();

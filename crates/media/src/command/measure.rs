@@ -5,7 +5,7 @@ use std::path::Path;
 use kinora_plan::time;
 use kinora_protocol::task::{Levels, MeasureSpec};
 
-use super::{Args, Limit, Line, chunk, enhance, input};
+use super::{Line, chunk, enhance, input};
 
 /// What is added to the source's times, so that none is before 0.
 pub fn zero(spec: &MeasureSpec) -> i64 {
@@ -14,8 +14,7 @@ pub fn zero(spec: &MeasureSpec) -> i64 {
 
 /// Pictures of three planes of the same size to standard output.
 pub fn pictures(spec: &MeasureSpec, passthrough: [&'static str; 2], source: &Path) -> Line {
-    let mut args = input::silent();
-    args.limit("-max_alloc", Limit::Allocation);
+    let mut args = input::quiet();
     args.words(["-max_error_rate", "1"]);
     chunk::open(&mut args, &spec.clock, spec.window.seek, source);
     let filters: String = spec.through.iter().map(|one| enhance::filters(one, spec.clock.hz)).collect();
@@ -27,7 +26,7 @@ pub fn pictures(spec: &MeasureSpec, passthrough: [&'static str; 2], source: &Pat
         scaled(spec.size, Some(spec.levels)),
     );
     args.option("-filter_complex", graph);
-    to_pipe(&mut args, passthrough, spec.clock.hz);
+    chunk::to_pipe(&mut args, "[all]", passthrough, spec.clock.hz);
     args.finish()
 }
 
@@ -42,10 +41,4 @@ pub(super) fn scaled((width, height): (u32, u32), levels: Option<Levels>) -> Str
         None => ("", ""),
     };
     format!("scale={width}:{height}:flags=area{from}:out_range=full,format=yuv444p{after}")
-}
-
-/// All frames of `[all]` to standard output, timed in `1/hz`.
-pub(super) fn to_pipe(args: &mut Args, passthrough: [&'static str; 2], hz: i64) {
-    args.words(["-map", "[all]"]).words(passthrough).option("-enc_time_base", format!("1/{hz}"));
-    args.words(["-map_metadata", "-1", "-map_chapters", "-1", "-c:v", "rawvideo", "-f", "nut", "pipe:1"]);
 }

@@ -40,8 +40,7 @@ struct Scene {
 
 impl Graded {
     pub(super) fn new(picture: &Planar, corrections: &[Correction]) -> Self {
-        let full = picture.color.range.as_deref() == Some("pc") || picture.format.starts_with("yuvj");
-        let coded = Coded { depth: picture.depth, full };
+        let coded = Coded { depth: picture.depth, full: picture.full_range() };
         let scene = |one: &Correction| {
             let tables = (!one.is_none()).then(|| {
                 let [blue, red] = coded.differences(one);
